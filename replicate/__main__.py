@@ -1,0 +1,76 @@
+"""`python -m replicate STAGE`: one subcommand per stage of the pipeline, paths and parameters in, files out."""
+
+import argparse
+import importlib
+import sys
+
+from replicate.errors import ReplicateError
+
+STAGES = {
+    "fetch": "download the files of a data set, verify them, and list them in a manifest",
+    "prepare": "cut a data set into train, validation and test images",
+    "train": "train one model on one data set for a block of seeds (resumes where it was stopped)",
+    "sample": "draw images from a trained model",
+    "bandwidth": "choose the Parzen bandwidth on validation images",
+    "evaluate": "measure the test log-likelihood with its standard error",
+    "panels": "draw the sample, interpolation, learning and bandwidth panels of a model",
+    "table": "put published and measured log-likelihoods side by side, with verdicts",
+    "report": "render report/index.html from the result files",
+}
+TOOLS = {
+    "list": "name the registered data sets and models",
+    "status": "show what is done, running and pending, and forecast hours, memory and disk",
+    "preset": "make params.yaml a copy of one of the presets",
+    "params": "check a parameter file, or write the JSON schema",
+}
+DESCRIPTION = """Replicates "Generative Adversarial Nets" (Goodfellow et al., 2014).
+
+Snakemake and DVC run these stages in order; each also runs by hand:
+
+  python -m replicate fetch --dataset digits --out manifest.json
+  python -m replicate prepare --dataset digits --manifest manifest.json --out digits.safetensors
+  python -m replicate train --params params.yaml --dataset digits --model adversarial_nets \\
+      --block 0-2 --data digits.safetensors --out weights.safetensors
+  python -m replicate sample --weights weights.safetensors --out samples.safetensors
+
+`python -m replicate STAGE --help` explains one stage."""
+
+
+def _overview() -> str:
+    lines = [DESCRIPTION, "", "stages:"]
+    lines += [f"  {name:10s} {text}" for name, text in STAGES.items()]
+    lines += ["", "tools:"]
+    lines += [f"  {name:10s} {text}" for name, text in TOOLS.items()]
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one stage; returns the exit status (0 done, 1 an error to act on, 2 wrong usage, 130 interrupted)."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if words else 2
+    name = words[0]
+    if name not in STAGES and name not in TOOLS:
+        print(f"replicate: there is no stage {name!r}; the stages are {', '.join([*STAGES, *TOOLS])}.", file=sys.stderr)
+        return 2
+    stage = importlib.import_module(f"replicate.stages.{name}")
+    parser = argparse.ArgumentParser(
+        prog=f"python -m replicate {name}",
+        description=stage.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    stage.add_arguments(parser)
+    try:
+        stage.run(parser.parse_args(words[1:]))
+    except ReplicateError as error:
+        print(f"replicate {name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"replicate {name}: interrupted.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

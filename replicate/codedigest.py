@@ -1,0 +1,91 @@
+"""A digest of what code does, blind to how it is written down.
+
+A job depends on the logic of its own stage, model and data set. The digest covers the syntax trees of
+those modules and of all project modules that they import, so that a change of logic re-runs what it
+touches, while comments, docstrings and formatting re-run nothing (docs/architecture.md, contract 1).
+"""
+
+import ast
+import functools
+import hashlib
+import importlib.util
+from collections.abc import Iterable
+from pathlib import Path
+
+PACKAGE = "replicate"
+#: Packages whose `__init__` only names plug-ins. They are not followed: a job names the plug-in it uses,
+#: so that a new model or data set leaves the digests of the others alone.
+REGISTRIES = frozenset({f"{PACKAGE}.models", f"{PACKAGE}.datasets"})
+
+
+def _without_docstrings(tree: ast.AST) -> ast.AST:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body
+            if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+                if isinstance(body[0].value.value, str):
+                    node.body = body[1:] or [ast.Pass()]
+    return tree
+
+
+def _source(module: str, root: Path) -> Path | None:
+    """The file of a project module below `root` (the folder that holds the package), if it is one."""
+    base = root.joinpath(*module.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+def _imports(tree: ast.AST) -> set[str]:
+    """Every project module that the tree may import, those inside functions included."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return {name for name in found if name.split(".")[0] == PACKAGE}
+
+
+@functools.cache
+def _module(path: Path, stamp: tuple[int, int]) -> tuple[str, frozenset[str]]:
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    imports = frozenset(_imports(tree))
+    logic = ast.dump(_without_docstrings(tree), annotate_fields=False)
+    return hashlib.sha256(logic.encode()).hexdigest(), imports
+
+
+def package_root() -> Path:
+    """The folder that holds the package's folder."""
+    spec = importlib.util.find_spec(PACKAGE)
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).parent.parent
+
+
+def code_digest(entries: Iterable[str], root: Path | None = None) -> str:
+    """Digest of the named modules and of all project modules they import, 16 hexadecimal digits.
+
+    Args:
+        entries: dotted module names, such as `replicate.stages.train`.
+        root: the folder that holds the package; by default the one that is imported.
+
+    Raises:
+        LookupError: an entry is not a module of the project.
+    """
+    root = package_root() if root is None else root
+    pending, digests = set(entries), {}
+    for name in pending:
+        if _source(name, root) is None:
+            raise LookupError(f"no module {name} below {root}")
+    while pending:
+        name = pending.pop()
+        path = _source(name, root)
+        if path is None or name in digests or name in REGISTRIES:
+            continue  # an imported name that is an object of a module, not a module
+        status = path.stat()
+        digests[name], imports = _module(path, (status.st_mtime_ns, status.st_size))
+        pending |= imports
+    lines = "\n".join(f"{name} {digests[name]}" for name in sorted(digests))
+    return hashlib.sha256(lines.encode()).hexdigest()[:16]

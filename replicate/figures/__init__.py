@@ -1,0 +1,1 @@
+"""Panels and curves: each reads result files and never trains."""

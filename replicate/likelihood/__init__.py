@@ -1,0 +1,1 @@
+"""The Parzen-window estimate of the log-likelihood."""

@@ -1,0 +1,95 @@
+"""What a stage cost and where it ran: kept beside each result, outside every scientific comparison."""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from replicate.codedigest import package_root
+from replicate.files import write_json
+
+SCHEMA = 1
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "snakemake", "dvc")
+
+
+def record_path(result: Path) -> Path:
+    """Where the record of a result file lies: `x.json` -> `x.run.json`."""
+    return result.with_name(f"{result.stem}.run.json")
+
+
+def _git(*words: str) -> str | None:
+    root = package_root()
+    if not (root / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True, timeout=20
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def source_state() -> dict[str, Any]:
+    """The commit that ran and whether tracked files differ from it; null where there is no git checkout."""
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "--untracked-files=no") if commit else None
+    return {"commit": commit, "dirty": None if changes is None else bool(changes)}
+
+
+def _lock_digest() -> str | None:
+    lock = package_root() / "requirements.lock"
+    return hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else None
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+class RunRecord:
+    """Measures a stage from its construction to `write`."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self._started = time.monotonic()
+
+    def write(self, result: Path, **facts: Any) -> None:
+        """Writes the record beside `result`; `facts` are the stage's own (device, backend, threads)."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        record = {
+            "schema": SCHEMA,
+            "stage": self.stage,
+            "result": result.name,
+            "wall_seconds": round(time.monotonic() - self._started, 3),
+            "peak_memory_mib": round(peak / (1024 if sys.platform != "darwin" else 1024**2), 1),
+            "versions": _versions(),
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "system": platform.system(),
+            "source": source_state(),
+            "lock_sha256": _lock_digest(),
+            **facts,
+        }
+        write_json(record_path(result), record)

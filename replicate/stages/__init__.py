@@ -1,0 +1,1 @@
+"""One module per stage: its command-line arguments, and the function that runs it."""

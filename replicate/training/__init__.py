@@ -1,0 +1,1 @@
+"""The sweep: streams of randomness, the training loop, checkpoints."""
