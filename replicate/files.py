@@ -34,7 +34,8 @@ def write_error(path: Path, error: OSError) -> ReplicateError:
     return ReplicateError(f"cannot write {path}: {reason}. Nothing was changed.")
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Flushes a folder's entries to disk, so that a rename in it survives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -71,7 +72,7 @@ def replacing(*paths: Path) -> Iterator[tuple[Path, ...]]:
                     os.fsync(stream.fileno())
             for target, part in zip(paths, temporary, strict=True):
                 part.replace(target)
-                _sync_folder(target.parent)
+                sync_folder(target.parent)
         except OSError as error:
             raise write_error(target, error) from error
         except SafetensorError as error:  # how safetensors reports a failed write
@@ -112,14 +113,36 @@ def read_json(path: Path) -> Any:
         ) from None
 
 
+def _sort_metadata(path: Path) -> None:
+    # safetensors writes its metadata in the order of a hash map that is seeded anew at every write.
+    with path.open("rb+") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length)
+        if len(text) != length:
+            raise SafetensorError("the sorted header does not fit where the header was")
+        stream.seek(8)
+        stream.write(text)
+
+
 def write_tensors(
     path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Writes named arrays as safetensors, atomically; equal arrays give equal bytes."""
-    ordered = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
     with replacing(path) as (part,):
-        save_file(ordered, part, metadata=dict(metadata) if metadata else None)
-        part.chmod(0o644)
+        dump_tensors(part, tensors, metadata)
+
+
+def dump_tensors(
+    path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Writes named arrays as safetensors to a temporary path that `replacing` gave."""
+    ordered = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    save_file(ordered, path, metadata=dict(metadata) if metadata else None)
+    if metadata:
+        _sort_metadata(path)
+    path.chmod(0o644)  # safetensors makes the file anew, readable by its owner only
 
 
 def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -94,6 +94,10 @@ class Dataset(ABC):
     def locate(self, source: Source, folder: Path) -> Path:
         """Where the file of `source` lies: in `folder`, or in the dependency that ships it."""
 
+    def addresses(self, source: Source) -> tuple[str, ...]:
+        """Where `source` can be had, tried in this order; asked for only when the file is not there."""
+        return source.addresses
+
     @abstractmethod
     def prepare(self, files: Mapping[str, Path], config: Section) -> Splits:
         """Cuts the verified `files` (name -> path) into splits."""

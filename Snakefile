@@ -1,0 +1,37 @@
+# The fine-grained workflow: one job per data set, model and block of seeds. Every rule calls one stage of
+# `python -m replicate`; the science lives there. dvc.yaml calls the targets below (docs/architecture.md).
+from snakemake.utils import min_version, validate
+
+min_version("9.0")
+
+# A file given with --configfile replaces params.yaml; Snakemake would merge the two.
+if not workflow.configfiles:
+
+    configfile: "params.yaml"
+
+
+include: "workflow/rules/common.smk"
+
+
+PLAN = checked_plan(config)
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/panels.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+    data,
+    training,
+    likelihood,
+    figures,
+
+
+rule all:
+    default_target: True
+    input:
+        rules.report.output.page,

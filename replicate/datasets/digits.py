@@ -1,0 +1,103 @@
+"""Digits: 1,797 images of 8x8 pixels that ship with scikit-learn, so that a run needs no download.
+
+The images are the test part of "Optical Recognition of Handwritten Digits" (E. Alpaydin and C. Kaynak, UCI
+Machine Learning Repository, 1998), as scikit-learn embeds them: counts 0..16 of ink in 4x4 blocks.
+"""
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from replicate.datasets.base import SPLITS, Dataset, Source, Splits
+from replicate.errors import ReplicateError
+from replicate.params import OURS, Section, setting
+
+LEVELS = 16  # highest stored value
+#: MNIST's 50,000 : 10,000 : 10,000 images for training, validation and test.
+PARTS = 5 + 1 + 1
+
+
+class DigitsConfig(Section):
+    """How the digits are cut."""
+
+    split_seed: int = setting(0, "seed of the cut into training, validation and test images", OURS, ge=0, lt=2**32)
+
+
+def shares(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
+    """Splits `total` over classes in proportion to `counts`: largest remainder, ties to the lower class."""
+    given, remainder = np.divmod(counts * total, counts.sum())
+    short = total - int(given.sum())
+    given[np.argsort(-remainder, kind="stable")[:short]] += 1
+    shared: NDArray[np.int64] = given
+    return shared
+
+
+def cut(labels: NDArray[np.int64], seed: int) -> dict[str, NDArray[np.int64]]:
+    """Row numbers of each split, stratified by class, in a random order that `seed` alone decides.
+
+    Validation and test each get n / 7 images, rounded; each class gets its share of them (`shares`); training
+    gets the rest. Rows are put in order by the raw 64-bit words of a Philox generator, whose algorithm is fixed,
+    and not by a shuffle of numpy's, which may change from version to version.
+    """
+    words = np.random.Philox(key=seed).random_raw(2 * len(labels))
+    shuffled = np.argsort(words[: len(labels)], kind="stable")
+    counts = np.bincount(labels)
+    held_out = shares(counts, round(len(labels) / PARTS))
+    parts: dict[str, list[NDArray[np.int64]]] = {split: [] for split in SPLITS}
+    for label, share in enumerate(held_out):
+        rows = shuffled[labels[shuffled] == label]
+        for split, part in zip(SPLITS, (rows[2 * share :], rows[:share], rows[share : 2 * share]), strict=True):
+            parts[split].append(part)
+    rank = words[len(labels) :]
+    joined = {split: np.concatenate(part) for split, part in parts.items()}
+    return {split: rows[np.argsort(rank[rows], kind="stable")] for split, rows in joined.items()}
+
+
+class Digits(Dataset):
+    """The digits of scikit-learn in three splits: 1,283 training, 257 validation and 257 test images.
+
+    MNIST's protocol is 50,000 : 10,000 : 10,000, that is 5 : 1 : 1. Scaled to 1,797 images, validation and test
+    get 1,797 / 7 = 256.7, rounded to 257 each, and training gets the rest. The cut is stratified by class. The
+    images of each split are in a random order, so that the first k validation images are a fair sample of them.
+    """
+
+    name = "digits"
+    title = "Digits"
+    Config = DigitsConfig
+    sources = (
+        Source(
+            name="digits.csv.gz",
+            size=57523,
+            sha256="09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22",
+        ),
+    )
+
+    def locate(self, source: Source, folder: Path) -> Path:
+        """The file inside the installed scikit-learn; found without importing it."""
+        spec = importlib.util.find_spec("sklearn")
+        if spec is None or spec.origin is None:
+            raise ReplicateError("scikit-learn is not installed; the data set 'digits' ships with it.")
+        return Path(spec.origin).parent / "datasets" / "data" / source.name
+
+    def prepare(self, files: Mapping[str, Path], config: Section) -> Splits:
+        """Images (n, 1, 8, 8) uint8 with values 0..16, and their classes."""
+        from sklearn.datasets import load_digits
+
+        assert isinstance(config, DigitsConfig)
+        values, classes = load_digits(return_X_y=True)
+        stored, labels = values.astype(np.uint8), classes.astype(np.int64)
+        if stored.shape != (1797, 64) or not np.array_equal(stored, values) or stored.max() != LEVELS:
+            where = files["digits.csv.gz"]
+            raise ReplicateError(f"{where} does not hold 1797 images of 64 whole numbers from 0 to 16.")
+        rows = cut(labels, config.split_seed)
+        return Splits(
+            images={split: stored[rows[split]].reshape(-1, 1, 8, 8) for split in SPLITS},
+            labels={split: labels[rows[split]] for split in SPLITS},
+            divisor=float(LEVELS),
+        )
+
+
+DATASET = Digits()

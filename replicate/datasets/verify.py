@@ -1,0 +1,52 @@
+"""Whether the files of a data set are the pinned ones: size first, then SHA-256."""
+
+from pathlib import Path
+
+from replicate.datasets.base import Dataset, Source
+from replicate.errors import ReplicateError
+from replicate.files import sha256_file
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, 64 hexadecimal digits; one that cannot be read is named in a `ReplicateError`."""
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ReplicateError(f"cannot read {path}: {reason}; make it readable or move it away.") from None
+
+
+def fault(path: Path, source: Source) -> str | None:
+    """What is wrong with the file at `path`, in words that fit after its name; None if it is the pinned one.
+
+    Raises:
+        ReplicateError: a folder stands there, or the file cannot be read.
+    """
+    if path.is_dir():
+        raise ReplicateError(f"{path} is a folder where a file should be; move it away.")
+    if not path.exists():
+        return "is missing"
+    size = path.stat().st_size
+    if size != source.size:
+        return f"{'is cut short: it ' if size < source.size else ''}has {size} bytes instead of {source.size}"
+    digest = digest_of(path)
+    return None if digest == source.sha256 else f"has other content: sha256 {digest} instead of {source.sha256}"
+
+
+def verified_files(dataset: Dataset, folder: Path) -> dict[str, Path]:
+    """Every source of `dataset` with the path of its verified file; nothing is downloaded or moved.
+
+    Raises:
+        ReplicateError: a file is missing or is not the pinned one; names every such file.
+    """
+    paths = {source.name: dataset.locate(source, folder) for source in dataset.sources}
+    faults = {source: fault(paths[source.name], source) for source in dataset.sources}
+    wrong = [f"{paths[source.name]} {words}" for source, words in faults.items() if words]
+    if not wrong:
+        return paths
+    if all(paths[source.name].parent != folder for source, words in faults.items() if words):
+        raise ReplicateError(f"{'; '.join(wrong)}. It ships with a dependency: install requirements.lock again.")
+    raise ReplicateError(
+        f"{'; '.join(wrong)}. Run `python -m replicate fetch --dataset {dataset.name} --data-dir {folder.parent} "
+        "--out MANIFEST`, which keeps a wrong file aside and gets the right one."
+    )

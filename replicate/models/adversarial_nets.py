@@ -1,0 +1,236 @@
+"""Adversarial nets (Goodfellow et al. 2014), fully connected: the released MNIST recipe and its variants.
+
+G maps noise through rectified linear layers to sigmoid pixels; D maps an image through maxout layers with
+dropout to one logit. By default both move at once from the same generated images and the same dropout
+masks, as the released code does (pylearn2's SGD on one joint cost); `schedule: alternating` is Algorithm 1
+as printed. Recipe: goodfeli/adversarial@1720041, mnist.yaml and __init__.py (`AdversaryCost2`).
+"""
+
+import math
+from typing import Any, Literal
+
+import torch
+from pydantic import PositiveFloat
+from torch import Tensor
+
+from replicate.models.base import GenerativeModel, ModelConfig
+from replicate.params import OURS, RELEASED, setting
+from replicate.training.momentum import decayed, momentum_step, ramped
+from replicate.training.objectives import Objective, discriminator_loss, generator_loss
+
+_YAML = f"{RELEASED} mnist.yaml"
+_CODE = f"{RELEASED} __init__.py"
+
+
+class Config(ModelConfig):
+    """The recipe; defaults are the released MNIST recipe's where it has them."""
+
+    epochs: int = setting(500, "passes over the training images", "the released recipe has no end; ours", ge=1)
+    batch_size: int = setting(100, "images, and noise vectors, per minibatch", _YAML, ge=1)
+    noise: Literal["uniform", "gaussian"] = setting(
+        "uniform", "p(z): uniform on (-sqrt 3, sqrt 3), which has unit variance, or standard normal", _YAML
+    )
+    noise_dimension: int = setting(100, "length of z", _YAML, ge=1)
+    generator_hidden: tuple[int, ...] = setting((1200, 1200), "rectified linear units per layer of G", _YAML)
+    generator_range: PositiveFloat = setting(0.05, "G's weights start uniform on +- this", _YAML)
+    discriminator_hidden: tuple[int, ...] = setting((240, 240), "maxout units per layer of D", _YAML)
+    pieces: int = setting(5, "linear pieces of a maxout unit", _YAML, ge=1)
+    discriminator_range: PositiveFloat = setting(0.005, "D's weights start uniform on +- this", _YAML)
+    keep_input: float = setting(0.8, "probability that dropout keeps an input of D", _YAML, gt=0, le=1)
+    keep_hidden: float = setting(0.5, "probability that dropout keeps a hidden unit of D", _YAML, gt=0, le=1)
+    objective: Objective = setting(
+        "non_saturating", "what G descends: -log D(G(z)), or log(1 - D(G(z))) (saturating)", f"section 3; {_CODE}"
+    )
+    discriminator_weight: PositiveFloat = setting(
+        0.5, "factor of D's loss beside G's (the released cost halves it)", _CODE
+    )
+    schedule: Literal["simultaneous", "alternating"] = setting(
+        "simultaneous", "one joint update, or k steps of D and then one of G (Algorithm 1)", _YAML
+    )
+    discriminator_steps: int = setting(1, "k of Algorithm 1; only for the alternating schedule", "Algorithm 1", ge=1)
+    learning_rate: PositiveFloat = setting(0.1, "of the first update", _YAML)
+    learning_rate_decay: float = setting(1.000004, "the rate is divided by this after every update", _YAML, ge=1)
+    learning_rate_floor: PositiveFloat = setting(1e-6, "the rate never falls below this", _YAML)
+    momentum_initial: float = setting(0.5, "momentum of the first epoch", _YAML, ge=0, lt=1)
+    momentum_final: float = setting(0.7, "momentum from epoch `momentum_epochs` on", _YAML, ge=0, lt=1)
+    momentum_epochs: int = setting(250, "epochs over which the momentum rises", _YAML, ge=1)
+
+
+class AdversarialNets(GenerativeModel):
+    """A block of seeds of G and D."""
+
+    Config = Config
+    has_latent = True
+    recipes = {
+        "mnist": ({}, _YAML),
+        "digits": (
+            {
+                "epochs": 400,
+                "noise_dimension": 20,
+                "generator_hidden": (200, 200),
+                "discriminator_hidden": (80, 80),
+                "batch_size": 32,
+                "momentum_epochs": 100,
+            },
+            OURS,
+        ),
+    }
+
+    def __init__(self, config: Config, shape: tuple[int, int, int], streams: Any) -> None:
+        super().__init__(config, shape, streams)
+        c = config
+        self._generator_sizes = (c.noise_dimension, *c.generator_hidden, self.dimension)
+        self._discriminator_sizes = (self.dimension, *c.discriminator_hidden)
+
+    @property
+    def batches_per_step(self) -> int:
+        """k minibatches for k steps of D (Algorithm 1), else one."""
+        return self.config.discriminator_steps if self.config.schedule == "alternating" else 1
+
+    def initialise(self, train: Tensor) -> None:
+        """Uniform weights, zero biases; G's output bias is the logit of the mean training image."""
+        c, parameters = self.config, self.parameters
+        part = 0
+
+        def uniform(rows: int, columns: int, half_range: float) -> Tensor:
+            nonlocal part
+            part += 1
+            return (2 * self.streams.uniform("init", 0, rows, columns, part=part) - 1) * half_range
+
+        def zeros(width: int) -> Tensor:
+            return torch.zeros(len(self.streams.seeds), 1, width, dtype=train.dtype, device=train.device)
+
+        for layer, (rows, columns) in enumerate(zip(self._generator_sizes, self._generator_sizes[1:], strict=False)):
+            parameters[f"generator.{layer}.weight"] = uniform(rows, columns, c.generator_range)
+            parameters[f"generator.{layer}.bias"] = zeros(columns)
+        marginals = train.mean(0).clamp(1e-7, 1 - 1e-7)  # clipped as the released `init_bias_target_marginals`
+        parameters[f"generator.{len(c.generator_hidden)}.bias"] += torch.logit(marginals)
+        sizes = self._discriminator_sizes
+        for layer, (rows, units) in enumerate(zip(sizes, sizes[1:], strict=False)):
+            parameters[f"discriminator.{layer}.weight"] = uniform(rows, units * c.pieces, c.discriminator_range)
+            parameters[f"discriminator.{layer}.bias"] = zeros(units * c.pieces)
+        top = len(c.discriminator_hidden)
+        parameters[f"discriminator.{top}.weight"] = uniform(sizes[-1], 1, c.discriminator_range)
+        parameters[f"discriminator.{top}.bias"] = zeros(1)
+        self.slots = {name: torch.zeros_like(value) for name, value in parameters.items()}
+
+    def _noise(self, uniform_or_normal: Literal["noise", "evaluation"], step: int, count: int, part: int) -> Tensor:
+        if self.config.noise == "gaussian":
+            return self.streams.normal(uniform_or_normal, step, count, self.config.noise_dimension, part=part)
+        drawn = self.streams.uniform(uniform_or_normal, step, count, self.config.noise_dimension, part=part)
+        return (2 * drawn - 1) * math.sqrt(3)
+
+    def decode(self, code: Tensor) -> Tensor:
+        """G: noise (seeds, n, noise dimension) to images (seeds, n, dimension) in (0, 1)."""
+        hidden = code
+        for layer in range(len(self.config.generator_hidden)):
+            hidden = self._affine("generator", layer, hidden).relu_()
+        return self._affine("generator", len(self.config.generator_hidden), hidden).sigmoid_()
+
+    def _affine(self, network: str, layer: int, inputs: Tensor) -> Tensor:
+        weight = self.parameters[f"{network}.{layer}.weight"]
+        return torch.baddbmm(self.parameters[f"{network}.{layer}.bias"], inputs, weight)
+
+    def _masks(self, rows: int, step: int, part: int) -> list[Tensor]:
+        """Dropout masks for every layer of D, already divided by the probability to keep."""
+        masks = []
+        for layer, width in enumerate(self._discriminator_sizes):
+            keep = self.config.keep_hidden if layer else self.config.keep_input
+            drawn = self.streams.uniform("dropout", step, rows, width, part=100 * part + layer)
+            masks.append((drawn < keep).to(drawn.dtype).div_(keep))
+        return masks
+
+    def discriminate(self, images: Tensor, masks: list[Tensor] | None = None) -> Tensor:
+        """Logits of D, (seeds, n), for images (seeds, n, dimension); without masks nothing is dropped."""
+        hidden = images
+        for layer, width in enumerate(self.config.discriminator_hidden):
+            if masks is not None:
+                hidden = hidden * masks[layer]
+            linear = self._affine("discriminator", layer, hidden)
+            hidden = linear.unflatten(-1, (self.config.pieces, width)).amax(-2)
+        top = len(self.config.discriminator_hidden)
+        if masks is not None:
+            hidden = hidden * masks[top]
+        return self._affine("discriminator", top, hidden).squeeze(-1)
+
+    def _names(self, network: str) -> list[str]:
+        return [name for name in self.parameters if name.startswith(network)]
+
+    def _move(self, names: list[str], gradients: tuple[Tensor, ...], epoch: int, step: int) -> None:
+        c = self.config
+        momentum_step(
+            [self.parameters[name] for name in names],
+            [self.slots[name] for name in names],
+            gradients,
+            decayed(c.learning_rate, c.learning_rate_decay, c.learning_rate_floor, step),
+            ramped(c.momentum_initial, c.momentum_final, c.momentum_epochs, epoch),
+        )
+
+    def gradients(
+        self, batch: Tensor, noise: Tensor, masks: tuple[list[Tensor], list[Tensor]], networks: tuple[str, ...]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The losses, and the gradients of the named networks, at the present parameters.
+
+        Both objectives share G's images, D's logits on them and its dropout masks. G's gradient passes
+        through D's input only, D's through its weights only, so that no product is computed twice.
+
+        Args:
+            batch: (seeds, b, dimension) data. noise: (seeds, b, noise dimension).
+            masks: D's dropout masks for the data and for G's images.
+            networks: "generator", "discriminator" or both.
+        """
+        for name, value in self.parameters.items():
+            value.requires_grad_(name.split(".")[0] in networks)
+        train_generator = "generator" in networks
+        with torch.enable_grad():
+            images = self.decode(noise)
+            seen = images.detach().requires_grad_(train_generator)
+            fake = self.discriminate(seen, masks[1])
+            losses = {"generator": generator_loss(fake, self.config.objective)}
+            found: dict[str, Tensor] = {}
+            if "discriminator" in networks:
+                losses["discriminator"] = discriminator_loss(self.discriminate(batch, masks[0]), fake)
+                names = self._names("discriminator")
+                cost = self.config.discriminator_weight * losses["discriminator"].sum()
+                inputs = [self.parameters[name] for name in names]
+                found |= zip(names, torch.autograd.grad(cost, inputs, retain_graph=train_generator), strict=True)
+            if train_generator:
+                (towards,) = torch.autograd.grad(losses["generator"].sum(), seen)
+                names = self._names("generator")
+                inputs = [self.parameters[name] for name in names]
+                found |= zip(names, torch.autograd.grad(images, inputs, towards), strict=True)
+        for value in self.parameters.values():
+            value.requires_grad_(False)
+        return {name: value.detach() for name, value in losses.items()}, found
+
+    def train_step(self, batch: Tensor, epoch: int, step: int) -> dict[str, Tensor]:
+        """One joint update of D and G, or Algorithm 1: k updates of D, each on its own minibatch, then one of G."""
+        size = self.config.batch_size
+        losses: dict[str, Tensor] = {}
+
+        def update(data: Tensor, part: int, *networks: str) -> None:
+            noise = self._noise("noise", step, size, part)
+            masks = (self._masks(size, step, 2 * part), self._masks(size, step, 2 * part + 1))
+            measured, gradients = self.gradients(data, noise, masks, networks)
+            self._move(list(gradients), tuple(gradients.values()), epoch, step)
+            losses.update(measured)
+
+        if self.config.schedule == "simultaneous":
+            update(batch, 0, "discriminator", "generator")
+        else:
+            for k, minibatch in enumerate(batch.split(size, dim=1)):
+                update(minibatch, k, "discriminator")
+            update(batch[:, :0], self.config.discriminator_steps, "generator")
+        return losses
+
+    def latent(self, count: int, draw: int, part: int = 0) -> Tensor:
+        """(seeds, count, noise dimension) draws of p(z)."""
+        return self._noise("evaluation", draw, count, part)
+
+    @torch.no_grad()
+    def sample_chunk(self, count: int, draw: int, part: int) -> Tensor:
+        """G of fresh noise: (seeds, count, dimension)."""
+        return self.decode(self.latent(count, draw, part))
+
+
+MODEL = AdversarialNets

@@ -1,0 +1,255 @@
+"""The page: gathers result files into what the templates in report/templates show. Computes no number itself."""
+
+import base64
+import hashlib
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, UndefinedError
+from markupsafe import Markup
+from PIL import Image
+
+from replicate.codedigest import package_root
+from replicate.errors import ReplicateError
+from replicate.figures import curves, theme
+from replicate.files import canonical_json, sha256_file
+from replicate.params import Params
+from replicate.runrecord import record_path
+from replicate.traced import Traced, as_json, number, plain, seed_list, traced, where
+
+#: A preset whose numbers are for trying the pipeline out, not for comparing.
+TRIALS = frozenset({"demo", "smoke"})
+#: Width in CSS pixels that an image grid is enlarged to, by a whole factor.
+GRID_WIDTH = 400
+
+
+class Missing(StrictUndefined):
+    """A value that a template asks for and no result file holds: an error that names the place."""
+
+    @property
+    def _undefined_message(self) -> str:
+        if isinstance(self._undefined_obj, Traced):
+            return f"{where(self._undefined_obj)} has no {self._undefined_name!r}"
+        return super()._undefined_message
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command and the file that it made."""
+
+    stage: str
+    command: str
+    file: str
+    sha256: str
+    result: Traced
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training job: a model on a data set for a block of seeds, with its results and pictures."""
+
+    dataset: str
+    model: str
+    block: str
+    training: Traced
+    evaluation: Traced
+    bandwidth: Traced
+    panels: Traced
+    pictures: Mapping[str, Markup] = field(default_factory=dict)
+
+    @property
+    def anchor(self) -> str:
+        """Id of the run's section."""
+        return f"run-{self.dataset}-{self.model}-{self.block}"
+
+
+class Results:
+    """The result files below one folder, each shown as `results/...` wherever the folder lies."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def shown(self, relative: str) -> str:
+        """The name that the page shows for a result file."""
+        return f"results/{relative}"
+
+    def read(self, relative: str) -> Traced:
+        """A result file."""
+        return traced(self.shown(relative), self.folder / relative)
+
+    def run(self, dataset: str, model: str, block: str) -> Run:
+        """All results of one training job."""
+        stem, panels = f"{dataset}/{model}/{block}", f"panels/{dataset}/{model}/{block}"
+        pictures = {}
+        for name in ("samples", "interpolation"):
+            path = self.folder / panels / f"{name}.png"
+            if path.exists():
+                pictures[name] = embedded_png(path)
+        for name in ("learning", "bandwidth"):
+            pictures[name] = embedded_svg(self.folder / panels / f"{name}.svg")
+        kinds = {name: self.read(f"{kind}/{stem}.json") for name, kind in
+                 (("training", "train"), ("evaluation", "evaluation"), ("bandwidth", "bandwidth"))}
+        return Run(dataset, model, block, panels=self.read(f"{panels}/panels.json"), pictures=pictures, **kinds)
+
+
+def embedded_png(path: Path) -> Markup:
+    """Attributes of an `img`: the file as a data address, and its size enlarged by a whole factor."""
+    content = path.read_bytes()
+    try:
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+            width, height = image.size
+    except (OSError, SyntaxError):
+        raise ReplicateError(f"{path} is not a whole PNG file; run the stage `panels` again.") from None
+    factor = max(1, round(GRID_WIDTH / width))
+    address = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    return Markup('src="{}" width="{}" height="{}"').format(address, width * factor, height * factor)
+
+
+def embedded_svg(path: Path) -> Markup:
+    """An SVG file of this project, checked: no script, no inline style, no address but its own ids."""
+    try:
+        return Markup(theme.checked_svg(path.read_bytes()))
+    except FileNotFoundError:
+        raise ReplicateError(f"{path} does not exist; run the stage `panels` first.") from None
+    except ValueError as error:
+        raise ReplicateError(f"{path} {error}; run the stage `panels` again.") from None
+
+
+def claims(table: Traced) -> Iterator[dict[str, Any]]:
+    """Every claim of Table 1 in the paper's order: data set by data set, row by row."""
+    for dataset in table["datasets"]:
+        for row in table["rows"]:
+            if dataset["name"] in row["cells"] and row["cells"][dataset["name"]]["claim"] is not None:
+                yield {"dataset": dataset, "row": row, "verdict": row["cells"][dataset["name"]]["verdict"]}
+
+
+def outcome(table: Traced) -> list[tuple[str, list[str]]]:
+    """Verdict states with the claims that have them, most telling first; a data set of one state is one entry."""
+    by_state: dict[str, list[str]] = {}
+    for dataset in table["datasets"]:
+        of_set = [claim for claim in claims(table) if claim["dataset"]["name"] == dataset["name"]]
+        states = {claim["verdict"]["state"] for claim in of_set}
+        if len(of_set) > 1 and len(states) == 1:
+            by_state.setdefault(states.pop(), []).append(f"every row on {dataset['title']}")
+        else:
+            for claim in of_set:
+                by_state.setdefault(claim["verdict"]["state"], []).append(f"{claim['row']['title']} on {dataset['title']}")
+    order = ("replicated", "exceeds", "not inferior", "not replicated", "inconclusive", "withheld", "not applicable",
+             "no published value", "not attempted")
+    return [(state, by_state[state]) for state in order if state in by_state]
+
+
+def dot_plot(table: Traced, dataset: Traced) -> Markup | None:
+    """Every seed of every model on one data set, against the published values where there are any."""
+    rows = []
+    for row in plain(table["rows"]):
+        cell = row["cells"].get(dataset["name"])
+        if cell is None or (cell["measured"] is None and cell["published"] is None):
+            continue
+        per_seed = (cell["measured"] or {}).get("per_seed", [])
+        rows.append({"title": row["title"], "published": cell["published"],
+                     "seeds": [(entry["seed"], entry["log_likelihood"]) for entry in per_seed]})
+    if not any(row["seeds"] for row in rows):
+        return None
+    title = f"Test log-likelihood of every seed on {dataset['title']}"
+    return Markup(theme.checked_svg(curves.dots(rows, title, f"dots/{dataset['name']}")))
+
+
+def steps(params: Params, results: Results, table: Path) -> Iterator[Step]:
+    """The command behind every result file, in the order of the pipeline."""
+    run = "python -m replicate"
+
+    def step(stage: str, arguments: str, relative: str, path: Path | None = None) -> Step:
+        path = path or results.folder / relative
+        shown = results.shown(relative)
+        return Step(stage, f"{run} {stage} {arguments}", shown, sha256_file(path), traced(shown, path))
+
+    for dataset in params.datasets:
+        data = f"results/data/{dataset}"
+        yield step("prepare", f"--params params.yaml --dataset {dataset} --manifest {data}.sources.json "
+                   f"--out {data}.safetensors", f"data/{dataset}.json")
+    for dataset, model, block in params.runs:
+        stem = f"{dataset}/{model}/{block}"
+        data, weights = f"--data results/data/{dataset}.safetensors", f"results/train/{stem}.safetensors"
+        samples, width = f"--samples results/samples/{stem}.safetensors", f"--bandwidth results/bandwidth/{stem}.json"
+        yield step("train", f"--params params.yaml --dataset {dataset} --model {model} --block {block} {data} "
+                   f"--out {weights}", f"train/{stem}.json")
+        yield step("bandwidth", f"--params params.yaml {samples} {data} --out results/bandwidth/{stem}.json",
+                   f"bandwidth/{stem}.json")
+        yield step("evaluate", f"--params params.yaml {samples} {width} {data} --out results/evaluation/{stem}.json",
+                   f"evaluation/{stem}.json")
+        yield step("panels", f"--weights {weights} --training results/train/{stem}.json {width} {data} "
+                   f"--out results/panels/{stem}", f"panels/{stem}/panels.json")
+    evaluations = " ".join(f"results/evaluation/{'/'.join(one)}.json" for one in params.runs)
+    yield step("table", "--params params.yaml --protocol protocol.yaml --published results/published/table1.csv "
+               f"--out results/table1.json {evaluations}", "table1.json", table)
+
+
+def environments(records: list[Traced]) -> list[dict[str, Any]]:
+    """Run records grouped by what they ran on and with, so that a mixed run shows as mixed."""
+    groups: dict[str, dict[str, Any]] = {}
+    for record in records:
+        shared = {key: plain(record)[key] for key in ("versions", "processor", "cores", "system", "source", "lock_sha256")}
+        group = groups.setdefault(canonical_json(shared), {"record": record, "files": []})
+        group["files"].append(where(record).removesuffix("#"))
+    return list(groups.values())
+
+
+def records(made: list[Step], results: Results) -> list[Traced]:
+    """The run records that lie beside the results; a result that came from a cache has none."""
+    found = [record_path(Path(step.file.removeprefix("results/"))).as_posix() for step in made]
+    return [results.read(name) for name in found if (results.folder / name).exists()]
+
+
+def asset(folder: Path, name: str) -> dict[str, Markup]:
+    """A style sheet or script with the hash that the page's content-security policy allows it by."""
+    text = (folder / "assets" / name).read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return {"text": Markup(text), "hash": Markup(f"sha256-{digest}")}
+
+
+def environment(folder: Path) -> Environment:
+    """Jinja as the page needs it: everything escaped, nothing undefined, numbers only with their source."""
+    jinja = Environment(loader=FileSystemLoader(folder / "templates"), autoescape=True, undefined=Missing,
+                        trim_blocks=True, lstrip_blocks=True)
+    jinja.filters |= {"number": number, "json": as_json, "seeds": seed_list}
+    jinja.globals |= {"style": asset(folder, "style.css"), "script": asset(folder, "script.js"), "trials": TRIALS}
+    return jinja
+
+
+def page(params: Params, table_path: Path, results_folder: Path, folder: Path | None = None) -> str:
+    """The whole page as HTML.
+
+    Args:
+        params: of the run: which data sets, models and blocks of seeds it has.
+        table_path: `table1.json`.
+        results_folder: the folder that holds all other results.
+        folder: templates and assets; by default the project's `report/`.
+    """
+    results, folder = Results(results_folder), folder or package_root() / "report"
+    table = traced(results.shown("table1.json"), table_path)
+    made = list(steps(params, results, table_path))
+    kept = records(made, results)
+    references = sorted(results_folder.glob("reference/*/table1.json"))
+    context = {
+        "table": table,
+        "outcome": outcome(table),
+        "claims": list(claims(table)),
+        "data": {name: results.read(f"data/{name}.json") for name in params.datasets},
+        "dots": {dataset["name"]: dot_plot(table, dataset) for dataset in table["datasets"]},
+        "runs": [results.run(*one) for one in params.runs],
+        "titles": {row["model"]: row["title"] for row in table["rows"]},
+        "references": [results.read(path.relative_to(results_folder).as_posix()) for path in references],
+        "steps": made,
+        "records": kept,
+        "environments": environments(kept),
+    }
+    try:
+        return environment(folder).get_template("page.html.j2").render(context)
+    except UndefinedError as error:
+        raise ReplicateError(f"the report cannot be built: {error.message}; run the stage that makes it again.") from None
+    except TemplateError as error:
+        raise ReplicateError(f"the report's template is broken: {error}.") from None

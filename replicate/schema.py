@@ -1,0 +1,119 @@
+"""The JSON schema of the parameter file: built from the types, read by Snakemake and by editors."""
+
+import difflib
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from replicate import datasets, models
+from replicate.codedigest import package_root
+from replicate.files import canonical_json
+from replicate.params import Params
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schema_path() -> Path:
+    """The committed schema."""
+    return package_root() / "workflow" / "schema" / "params.schema.json"
+
+
+def _with_recipe(definition: Mapping[str, Any], recipe: BaseModel, source: str, changed: set[str]) -> dict[str, Any]:
+    """A model's options with the defaults, and their source, that hold for one data set."""
+    values = recipe.model_dump(mode="json")
+    properties = {
+        name: {**entry, "default": values[name], **({"source": source} if name in changed else {})}
+        for name, entry in definition["properties"].items()
+    }
+    return {**definition, "type": ["object", "null"], "properties": properties}
+
+
+def _closed(description: str, entries: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "description": description, "additionalProperties": False, "properties": dict(entries)}
+
+
+def build_schema() -> str:
+    """The schema of a whole parameter file as canonical JSON, every registered model and data set included."""
+    loaded = {name: models.load_model(name) for name in models.REGISTRY}
+    sets = {name: datasets.load_dataset(name) for name in datasets.REGISTRY}
+    kinds: list[type[BaseModel]] = [Params, *(m.Config for m in loaded.values()), *(d.Config for d in sets.values())]
+    references, shared = models_json_schema([(kind, "validation") for kind in kinds])
+    definitions = shared["$defs"]
+
+    def definition(kind: type[BaseModel]) -> dict[str, Any]:
+        reference: str = references[kind, "validation"]["$ref"]
+        found: dict[str, Any] = definitions[reference.removeprefix("#/$defs/")]
+        return found
+
+    properties = dict(definition(Params)["properties"])
+    # YAML reads a block of one seed as a number.
+    properties["seeds"] = {**properties["seeds"], "items": {"type": ["string", "integer"]}}
+    properties["datasets"] = _closed(
+        properties["datasets"]["description"],
+        {name: {**definition(one.Config), "type": ["object", "null"]} for name, one in sets.items()},
+    )
+    recipes = {}
+    for name, model in loaded.items():
+        entries = {}
+        for dataset in sets:
+            changes, source = model.recipes.get(dataset, ({}, ""))
+            recipe = model.config_for(dataset, {})
+            entries[dataset] = _with_recipe(definition(model.Config), recipe, source, set(changes))
+        recipes[name] = _closed(f"{models.REGISTRY[name][0]}: data set -> changes to its recipe", entries)
+    properties["models"] = _closed(properties["models"]["description"], recipes)
+    top = _closed(str(definition(Params)["description"]), properties)
+    used = {name: entry for name, entry in definitions.items() if f'"#/$defs/{name}"' in json.dumps(properties)}
+    return canonical_json({"$schema": DIALECT, "title": "params.yaml", **top, "$defs": used})
+
+
+@functools.cache
+def _committed() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(schema_path().read_text(encoding="utf-8"))
+    return content
+
+
+def _path(parts: Iterator[str | int]) -> str:
+    text = ""
+    for part in parts:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _unknown_keys(error: Any) -> str:
+    known = list(error.schema.get("properties", {}))
+    sentences = []
+    for key in sorted(set(error.instance) - set(known)):
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"the known ones are {', '.join(known)}"
+        sentences.append(f"{_path(iter([*error.absolute_path, key]))}: unknown key ({hint})")
+    return "; ".join(sentences)
+
+
+def _is_number(text: Any) -> bool:
+    try:
+        float(text)
+    except (TypeError, ValueError):
+        return False
+    return isinstance(text, str)
+
+
+def _fault(error: Any) -> str:
+    while error.context:  # the branch of an `anyOf` that came furthest
+        error = max(error.context, key=lambda inner: len(inner.absolute_path))
+    if error.validator == "additionalProperties":
+        return _unknown_keys(error)
+    hint = " (YAML reads it as text; write 1.0e-3, with a point)" if _is_number(error.instance) else ""
+    return f"{_path(iter(error.absolute_path))}: {error.message}{hint}"
+
+
+def schema_faults(raw: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a parsed parameter file, one clause per fault, each with its path; empty if nothing is."""
+    from jsonschema import Draft202012Validator  # here, so that `--help` stays quick
+
+    plain = json.loads(json.dumps(raw))
+    return [_fault(error) for error in Draft202012Validator(_committed()).iter_errors(plain)]

@@ -1,0 +1,106 @@
+"""Cuts a data set into training, validation and test images.
+
+Reads the files that `fetch` verified, verifies them once more, and writes two files: X.safetensors with the
+images as they are stored (pixel = stored / divisor) and the labels, and X.json with what is in it.
+
+  python -m replicate fetch --dataset digits --out digits.sources.json
+  python -m replicate prepare --dataset digits --manifest digits.sources.json --out digits.safetensors
+
+The options of the data set come from `datasets.NAME` of the parameters; without --params they are the defaults:
+
+  python -m replicate prepare --params '{"datasets": {"digits": {"split_seed": 1}}}' --dataset digits \\
+      --manifest digits.sources.json --out digits.safetensors
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from replicate.datasets import load_dataset
+from replicate.datasets.base import SPLITS, Dataset, Splits
+from replicate.datasets.verify import verified_files
+from replicate.errors import ReplicateError
+from replicate.files import canonical_json, replacing, sha256_file
+from replicate.params import Params, Section, checked, read_document
+from replicate.result import read_result, result
+from replicate.runrecord import RunRecord
+from replicate.stages.rawdata import add_data_arguments, dataset_code, listed
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of the stage."""
+    add_data_arguments(parser)
+    parser.add_argument("--params", metavar="PARAMS", help="a parameter file (YAML), or the parameters as inline JSON")
+    parser.add_argument("--manifest", type=Path, required=True, help="the manifest that `fetch` wrote")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="X.safetensors", help="tensors to write; X.json goes beside them"
+    )
+
+
+def _options(dataset: Dataset, params: str | None) -> Section:
+    if params is None:
+        return dataset.Config()
+    raw, where = read_document(params)
+    given = Params.parse(raw, where).datasets.get(dataset.name, {})
+    return checked(dataset.Config, given, where, prefix=f"datasets.{dataset.name}")
+
+
+def _check_manifest(manifest: Path, dataset: Dataset) -> None:
+    content = read_result(manifest, "fetch")
+    if content.get("dataset") != dataset.name or content.get("sources") != listed(dataset):
+        raise ReplicateError(
+            f"{manifest} does not list the files of {dataset.name!r} that this version works with; run "
+            f"`python -m replicate fetch --dataset {dataset.name} --out {manifest}` again."
+        )
+
+
+def _check_images(splits: Splits, name: str) -> None:
+    """Refuses what a data set must never hand on: misshaped, not finite, or outside its own value range."""
+    low, high = splits.value_range
+    for split in SPLITS:
+        images, where = splits.images[split], f"data set {name!r}, {split}"
+        if images.dtype not in (np.uint8, np.float32) or images.ndim != 4:
+            raise ReplicateError(f"{where}: {images.dtype} {images.shape} instead of uint8 or float32, (n, c, h, w).")
+        if images.shape[1:] != splits.shape:
+            raise ReplicateError(f"{where}: images of {images.shape[1:]} beside training images of {splits.shape}.")
+        if len(images) == 0 or len(splits.labels.get(split, images)) != len(images):
+            raise ReplicateError(f"{where}: {len(images)} images; there must be some, and as many as labels.")
+        pixels = splits.flat(split)
+        if not np.isfinite(pixels).all():
+            raise ReplicateError(f"{where}: some pixels are not finite.")
+        if pixels.min() < low or pixels.max() > high:
+            reach = f"{pixels.min()} to {pixels.max()}"
+            raise ReplicateError(f"{where}: pixels from {reach}, outside the data set's range of {low} to {high}.")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Verifies, cuts, checks and writes the data set; all of its files appear, or none."""
+    record = RunRecord("prepare")
+    dataset = load_dataset(args.dataset)
+    if args.out.suffix != ".safetensors":
+        raise ReplicateError(f"--out {args.out}: the name must end in .safetensors; the JSON file takes the same stem.")
+    options = _options(dataset, args.params)
+    _check_manifest(args.manifest, dataset)
+    files = verified_files(dataset, args.data_dir / dataset.name)
+    splits = dataset.prepare(files, options)
+    _check_images(splits, dataset.name)
+    described = result(
+        "prepare",
+        dataset_code("prepare", dataset),
+        {"datasets": {dataset.name: options.model_dump(mode="json")}},
+        {"manifest": args.manifest, **files},
+        dataset=dataset.name,
+        title=dataset.title,
+        counts={split: len(splits.images[split]) for split in SPLITS},
+        shape=list(splits.shape),
+        value_range=list(splits.value_range),
+        sources=listed(dataset),
+    )
+    description = args.out.with_suffix(".json")
+    with replacing(args.out, description) as (tensors, text):
+        splits.write(tensors)
+        text.write_text(canonical_json(described | {"sha256": sha256_file(tensors)}), encoding="utf-8")
+        record.write(description)
+    counts = ", ".join(f"{len(splits.images[split])} {split}" for split in SPLITS)
+    print(f"prepare {dataset.name}: {counts} images of {'x'.join(map(str, splits.shape))} -> {args.out}")

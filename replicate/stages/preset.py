@@ -1,0 +1,55 @@
+"""Makes params.yaml a copy of one of the presets.
+
+  python -m replicate preset              name the presets
+  python -m replicate preset mnist        params.yaml becomes presets/mnist.yaml
+
+A params.yaml that equals no preset is first kept beside it as params.yaml.bak-<hash>.
+"""
+
+import argparse
+from pathlib import Path
+
+from replicate.codedigest import package_root
+from replicate.errors import ReplicateError
+from replicate.files import sha256_file, write_text
+from replicate.stages.params import checked_file
+
+
+def presets() -> dict[str, Path]:
+    """The presets by name."""
+    return {path.stem: path for path in sorted((package_root() / "presets").glob("*.yaml"))}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The stage's arguments."""
+    parser.add_argument("name", nargs="?", help=f"one of: {', '.join(presets())}")
+    parser.add_argument("--out", type=Path, default=Path("params.yaml"), help="the file to write (params.yaml)")
+
+
+def _kept_aside(target: Path, known: dict[str, Path]) -> Path | None:
+    """Where an edited `target` was kept; None if it equals a preset or does not exist."""
+    if not target.exists():
+        return None
+    digest = sha256_file(target)
+    if digest in {sha256_file(path) for path in known.values()}:
+        return None
+    kept = target.with_name(f"{target.name}.bak-{digest[:8]}")
+    write_text(kept, target.read_text(encoding="utf-8"))
+    return kept
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Writes the parameter file, or names the presets."""
+    known = presets()
+    if arguments.name is None:
+        print(f"presets: {', '.join(known)} (python -m replicate preset NAME)")
+        return
+    if arguments.name not in known:
+        raise ReplicateError(f"there is no preset {arguments.name!r}; the presets are {', '.join(known)}.")
+    source = known[arguments.name]
+    runs = checked_file(str(source)).params.runs
+    kept = _kept_aside(arguments.out, known)
+    write_text(arguments.out, source.read_text(encoding="utf-8"))
+    aside = f"; your changed file is kept as {kept}" if kept else ""
+    print(f"preset: {arguments.out} is now the preset {arguments.name}, {len(runs)} training job(s){aside}")
+    print("preset: `python -m replicate status` forecasts hours, memory and disk; nothing has been started")

@@ -1,0 +1,41 @@
+"""Draws images from a trained model, for every seed of its block.
+
+The draws come from the evaluation stream, which training never touches. A failed seed gets no images.
+
+  python -m replicate sample --params params.yaml --weights weights.safetensors --out samples.safetensors
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from replicate.files import write_tensors
+from replicate.models.weights import read_model
+from replicate.params import load_params
+from replicate.runrecord import RunRecord
+from replicate.training.backend import configure
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the stage's arguments."""
+    parser.add_argument("--params", default="{}", help="parameter file, or inline JSON (default: the paper's protocol)")
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="samples (safetensors)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Writes `samples`, (seeds, draws, n, dimension) float32, and the run record."""
+    record = RunRecord("sample")
+    params = load_params(arguments.params)
+    backend = configure(params.compute)
+    model, about = read_model(arguments.weights, backend.device)
+    draws, count = params.likelihood.draws, params.likelihood.samples
+    samples = torch.stack([model.sample(count, draw).cpu() for draw in range(draws)], dim=1)
+    for place, seed in enumerate(about["seeds"]):
+        if str(seed) in about["failed"]:
+            samples[place] = torch.nan
+    write_tensors(arguments.out, {"samples": samples.numpy()}, {"about": json.dumps(about, sort_keys=True)})
+    record.write(arguments.out, **backend.facts, images=int(samples.shape[0] * draws * count))
+    print(f"sample {about['dataset']} {about['model']} seeds {about['block']}: {draws} x {count} images of each seed")

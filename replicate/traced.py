@@ -1,0 +1,131 @@
+"""Values that remember which result file, and which place in it, they come from.
+
+The report's templates see result files only through these. A number cannot be printed except through the
+`number` filter, which writes its file and JSON pointer (RFC 6901) beside it, so that no number on the page
+lacks a source and a test can walk them all.
+"""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from markupsafe import Markup
+
+from replicate.errors import ReplicateError
+from replicate.files import canonical_json, read_json
+
+THIN_SPACE = "\N{NARROW NO-BREAK SPACE}"
+MINUS = "\N{MINUS SIGN}"
+
+
+class Traced:
+    """A place in a result file: an object, a list or a number. Text, truth values and null come out plain.
+
+    Args:
+        file: the name to show, relative to the project's folder.
+        pointer: JSON pointer within it, "" for the whole file.
+        value: what stands there.
+    """
+
+    __slots__ = ("_file", "_pointer", "_value")
+
+    def __init__(self, file: str, pointer: str, value: Any) -> None:
+        self._file, self._pointer, self._value = file, pointer, value
+
+    def __getitem__(self, key: str | int) -> Any:
+        """The value below; KeyError or IndexError where there is none, which templates turn into an error."""
+        if isinstance(self._value, dict) and isinstance(key, str):
+            step = key.replace("~", "~0").replace("/", "~1")
+        elif isinstance(self._value, list) and isinstance(key, int):
+            key = range(len(self._value))[key]
+            step = str(key)
+        else:
+            raise KeyError(key)
+        value = self._value[key]  # type: ignore[index]
+        plain = value is None or isinstance(value, bool | str)
+        return value if plain else Traced(self._file, f"{self._pointer}/{step}", value)
+
+    def __iter__(self) -> Iterator[Any]:
+        """The entries of a list; the keys of an object, sorted."""
+        if isinstance(self._value, dict):
+            return iter(sorted(self._value))
+        return (self[k] for k in range(len(self._value)))
+
+    def __contains__(self, key: object) -> bool:
+        return key in (self._value if isinstance(self._value, dict) else ())
+
+    def __len__(self) -> int:
+        return len(self._value)
+
+    def __bool__(self) -> bool:
+        """False for an empty list or object; a number is there, even 0."""
+        return not isinstance(self._value, dict | list) or bool(self._value)
+
+    def __html__(self) -> NoReturn:
+        raise TypeError(f"{where(self)} would be printed without its source; use the filter `number` or `json`")
+
+    __str__ = __html__
+
+
+def where(place: Traced) -> str:
+    """File and JSON pointer of a place, such as `results/table1.json#/rows/0/cells`."""
+    return f"{place._file}#{place._pointer}"
+
+
+def plain(place: Any) -> Any:
+    """The bare value at a place, for figures, which carry their own description."""
+    return place._value if isinstance(place, Traced) else place
+
+
+def traced(file: str, path: Path) -> Traced:
+    """The result file at `path`, shown under the name `file`; one that holds NaN or an infinity is refused."""
+    content = read_json(path)
+    try:
+        canonical_json(content)
+    except ValueError:
+        raise ReplicateError(
+            f"{path} holds a number that is not finite; delete it and run the stage that makes it again."
+        ) from None
+    return Traced(file, "", content)
+
+
+def _formatted(value: int | float, decimals: int | None) -> str:
+    if decimals is None:
+        text = f"{value:,}" if isinstance(value, int) else repr(value)
+    else:
+        text = f"{value:,.{decimals}f}"
+    return text.replace("-", MINUS).replace(",", THIN_SPACE)
+
+
+def number(place: Any, decimals: int | None = None) -> Markup:
+    """A number of a result file as HTML: a `data` element with its exact value, and its source as the title.
+
+    Args:
+        place: a number in a result file.
+        decimals: digits after the point; by default the number as the file has it.
+
+    Raises:
+        ReplicateError: the value is not a finite number.
+    """
+    if not isinstance(place, Traced):
+        raise TypeError(f"{type(place).__name__} {place!r} does not come from a result file")
+    value = plain(place)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ReplicateError(
+            f"{where(place)} is {value!r}, not a finite number; run the stage that makes that file again."
+        )
+    return Markup('<data value="{}" title="{}">{}</data>').format(repr(value), where(place), _formatted(value, decimals))
+
+
+def as_json(place: Traced) -> Markup:
+    """A part of a result file, quoted as it stands there."""
+    return Markup('<code class="json" title="{}">{}</code>').format(where(place), canonical_json(plain(place)).strip())
+
+
+def seed_list(seeds: Traced) -> Markup:
+    """Seeds, each with its source: `0, 1, 2`, or `0 to 9` for a long unbroken row."""
+    values = plain(seeds)
+    if len(values) > 3 and values == list(range(values[0], values[-1] + 1)):
+        return number(seeds[0]) + " to " + number(seeds[-1])
+    return Markup(", ").join(number(seed) for seed in seeds)

@@ -1,0 +1,54 @@
+"""Where a job computes: device, threads, and the switches that make its bits repeatable."""
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+from replicate.errors import ReplicateError
+from replicate.params import Compute
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The device of a job, and the facts that its run record keeps."""
+
+    device: torch.device
+    name: str
+    threads: int
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What the run record says of the backend."""
+        return {
+            "device": self.device.type,
+            "device_name": self.name,
+            "threads": self.threads,
+            "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+            "tf32": torch.backends.cuda.matmul.allow_tf32,
+        }
+
+
+def configure(compute: Compute) -> Backend:
+    """Applies `compute` to this process: threads, deterministic algorithms, full float32 products.
+
+    TF32 would cost the Parzen estimate up to 1.8 nats (docs/faq.md), so it is off for everything.
+
+    Raises:
+        ReplicateError: a GPU is asked for and this torch finds none.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is only repeatable with a fixed workspace
+    torch.set_num_threads(compute.threads)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    available = torch.cuda.is_available()
+    if compute.device == "cuda" and not available:
+        raise ReplicateError(
+            "compute.device is cuda, but this torch finds no GPU; install a CUDA build of torch, or set "
+            "compute.device to auto or cpu."
+        )
+    if available and compute.device != "cpu":
+        return Backend(torch.device("cuda"), torch.cuda.get_device_name(), compute.threads)
+    return Backend(torch.device("cpu"), "CPU", compute.threads)

@@ -1,0 +1,128 @@
+"""What the rules share: the checked parameters, and what a job depends on. No rules here."""
+
+import fcntl
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+from snakemake.settings.types import DeploymentMethod
+
+BASE = Path(str(workflow.basedir))
+sys.path.insert(0, str(BASE))
+# `.venv/bin/snakemake` without an activated environment: jobs find the same Python.
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
+)
+
+from replicate.errors import ReplicateError
+from replicate.hardware import has_nvidia_gpu
+from replicate.plan import Plan
+from replicate.schema import schema_faults, schema_path
+
+
+def checked_plan(config):
+    """The plan of the run; a fault in the parameters ends the run with one sentence that names its path."""
+    where = ", ".join(str(path) for path in workflow.configfiles)
+    try:
+        plan = Plan(config, where)
+        faults = schema_faults(config)
+        if faults:
+            raise ReplicateError(f"{where}: {'; '.join(faults)}.")
+    except ReplicateError as error:
+        logger.error(str(error))
+        sys.exit(1)
+    validate(config, str(schema_path()), set_default=False)
+    return plan
+
+
+def config_of(stage):
+    """Rule `params`: the subset of the parameters that a job of `stage` depends on, as JSON."""
+
+    def given(wildcards):
+        return PLAN.config(stage, wildcards.get("dataset"), wildcards.get("model"))
+
+    return given
+
+
+def code_of(stage):
+    """Rule `params`: the digest of the logic that a job of `stage` runs, blind to comments and layout."""
+
+    def given(wildcards):
+        return PLAN.code(stage, wildcards.get("dataset"), wildcards.get("model"))
+
+    return given
+
+
+def of_every_run(pattern):
+    """The files of a rule's output `pattern` for every data set, model and block of seeds of the run."""
+    return [
+        str(pattern).format(dataset=d, model=m, block=b) for d, m, b in PLAN.params.runs
+    ]
+
+
+def files_below(*folders):
+    """Every visible file below the folders, so that an edit of any of them is noticed."""
+    found = (
+        path
+        for folder in folders
+        for path in (BASE / folder).rglob("*")
+        if path.is_file()
+    )
+    return sorted(
+        str(path.relative_to(BASE)) for path in found if not path.name.startswith(".")
+    )
+
+
+def uses_gpu():
+    """1 if the jobs of this run compute on a GPU, so that the `gpu` resource limits them; else 0."""
+    device = PLAN.params.compute.device
+    return int(device == "cuda" or (device == "auto" and has_nvidia_gpu()))
+
+
+def without_conda():
+    """Where no conda exists, --use-conda becomes one line, and jobs run in the active environment."""
+    settings = workflow.deployment_settings
+    asked = DeploymentMethod.CONDA in settings.deployment_method
+    if not asked or shutil.which("conda") is not None:
+        return
+    settings.deployment_method = set(settings.deployment_method) - {
+        DeploymentMethod.CONDA
+    }
+    if workflow.is_main_process:
+        logger.warning(
+            "There is no conda on PATH: --use-conda is set aside, jobs run in the active environment."
+        )
+
+
+def own_lock():
+    """Removes the lock that a killed Snakemake left behind.
+
+    Snakemake's own lock does not say whether its owner still lives. The kernel drops this one (flock)
+    with the process, so whoever gets it alone knows that no other run of this folder is alive.
+    """
+    folder = Path(".snakemake")
+    try:
+        folder.mkdir(exist_ok=True)
+        handle = (folder / "replicate.lock").open("w")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder / "locks", ignore_errors=True)
+        except BlockingIOError:
+            pass  # another run is alive: Snakemake's own lock decides
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return None  # a read-only folder, or a file system without locks
+    return handle
+
+
+without_conda()
+OWN_LOCK = own_lock() if workflow.is_main_process else None
+
+
+wildcard_constraints:
+    dataset=r"[a-z0-9_]+",
+    model=r"[a-z0-9_]+",
+    block=r"\d+(-\d+)?",

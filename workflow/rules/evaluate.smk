@@ -1,0 +1,109 @@
+"""From trained weights to the log-likelihood of the test images, and to Table 1."""
+
+
+rule sample:
+    input:
+        weights=rules.train.output.weights,
+    output:
+        samples="results/samples/{dataset}/{model}/{block}.safetensors",
+        record="results/samples/{dataset}/{model}/{block}.run.json",
+    log:
+        "logs/sample/{dataset}/{model}/{block}.log",
+    benchmark:
+        "logs/benchmark/sample/{dataset}/{model}/{block}.tsv"
+    conda:
+        "../envs/replicate.yaml"
+    threads: PLAN.params.compute.threads
+    resources:
+        gpu=uses_gpu(),
+    params:
+        config=config_of("sample"),
+        code=code_of("sample"),
+    shell:
+        """
+        python -m replicate sample --params {params.config:q} --weights {input.weights:q} \
+            --out {output.samples:q} 2>&1 | tee -i {log:q}
+        """
+
+
+rule bandwidth:
+    input:
+        samples=rules.sample.output.samples,
+        data=rules.prepare.output.data,
+    output:
+        bandwidth="results/bandwidth/{dataset}/{model}/{block}.json",
+        record="results/bandwidth/{dataset}/{model}/{block}.run.json",
+    log:
+        "logs/bandwidth/{dataset}/{model}/{block}.log",
+    benchmark:
+        "logs/benchmark/bandwidth/{dataset}/{model}/{block}.tsv"
+    conda:
+        "../envs/replicate.yaml"
+    threads: PLAN.params.compute.threads
+    resources:
+        gpu=uses_gpu(),
+    params:
+        config=config_of("bandwidth"),
+        code=code_of("bandwidth"),
+    shell:
+        """
+        python -m replicate bandwidth --params {params.config:q} --samples {input.samples:q} \
+            --data {input.data:q} --out {output.bandwidth:q} 2>&1 | tee -i {log:q}
+        """
+
+
+rule evaluate:
+    input:
+        samples=rules.sample.output.samples,
+        bandwidth=rules.bandwidth.output.bandwidth,
+        data=rules.prepare.output.data,
+    output:
+        evaluation="results/evaluation/{dataset}/{model}/{block}.json",
+        images="results/evaluation/{dataset}/{model}/{block}.safetensors",
+        record="results/evaluation/{dataset}/{model}/{block}.run.json",
+    log:
+        "logs/evaluate/{dataset}/{model}/{block}.log",
+    benchmark:
+        "logs/benchmark/evaluate/{dataset}/{model}/{block}.tsv"
+    conda:
+        "../envs/replicate.yaml"
+    threads: PLAN.params.compute.threads
+    resources:
+        gpu=uses_gpu(),
+    params:
+        config=config_of("evaluate"),
+        code=code_of("evaluate"),
+    shell:
+        """
+        python -m replicate evaluate --params {params.config:q} --samples {input.samples:q} \
+            --bandwidth {input.bandwidth:q} --data {input.data:q} --out {output.evaluation:q} \
+            2>&1 | tee -i {log:q}
+        """
+
+
+rule likelihood:
+    input:
+        of_every_run(rules.evaluate.output.evaluation),
+
+
+rule table:
+    input:
+        evaluations=rules.likelihood.input,
+        protocol="protocol.yaml",
+        published="results/published/table1.csv",
+    output:
+        table="results/table1.json",
+        csv="results/table1.csv",
+        record="results/table1.run.json",
+    log:
+        "logs/table.log",
+    conda:
+        "../envs/replicate.yaml"
+    params:
+        config=config_of("table"),
+        code=code_of("table"),
+    shell:
+        """
+        python -m replicate table --params {params.config:q} --protocol {input.protocol:q} \
+            --published {input.published:q} --out {output.table:q} {input.evaluations:q} 2>&1 | tee -i {log:q}
+        """

@@ -1,0 +1,26 @@
+"""The page: every number on it comes from a result file."""
+
+
+rule report:
+    input:
+        table=rules.table.output.table,
+        data=rules.data.input,
+        training=rules.training.input,
+        evaluations=rules.likelihood.input,
+        bandwidths=of_every_run(rules.bandwidth.output.bandwidth),
+        panels=rules.figures.input,
+        templates=files_below("report/templates", "report/assets"),
+    output:
+        page="report/index.html",
+    log:
+        "logs/report.log",
+    conda:
+        "../envs/replicate.yaml"
+    params:
+        config=config_of("report"),
+        code=code_of("report"),
+    shell:
+        """
+        python -m replicate report --params {params.config:q} --table {input.table:q} --results results \
+            --out {output.page:q} 2>&1 | tee -i {log:q}
+        """
