@@ -215,7 +215,7 @@ def environment(folder: Path) -> Environment:
     """Jinja as the page needs it: everything escaped, nothing undefined, numbers only with their source."""
     jinja = Environment(loader=FileSystemLoader(folder / "templates"), autoescape=True, undefined=Missing,
                         trim_blocks=True, lstrip_blocks=True)
-    jinja.filters |= {"number": number, "json": as_json, "seeds": seed_list}
+    jinja.filters |= {"number": number, "json": as_json, "seeds": seed_list, "file": lambda place: where(place).removesuffix("#")}
     jinja.globals |= {"style": asset(folder, "style.css"), "script": asset(folder, "script.js"), "trials": TRIALS}
     return jinja
 

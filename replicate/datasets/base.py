@@ -58,7 +58,9 @@ class Splits:
     def flat(self, split: str) -> NDArray[np.float32]:
         """The images of `split` as rows of pixels: (n, channels * height * width) float32."""
         stored = self.images[split]
-        return np.divide(stored.reshape(len(stored), -1), np.float32(self.divisor), dtype=np.float32)
+        rows = stored.reshape(len(stored), -1)
+        pixels: NDArray[np.float32] = np.divide(rows, np.float32(self.divisor), dtype=np.float32)
+        return pixels
 
     def write(self, path: Path) -> None:
         """Writes the splits as one safetensors file."""
@@ -72,7 +74,8 @@ class Splits:
         tensors, metadata = read_tensors(path)
         wrong = [name for name in SPLITS if name not in tensors or tensors[name].ndim != 4]
         if wrong or not {"divisor", "low", "high"} <= metadata.keys():
-            raise ReplicateError(f"{path} is not a prepared data set (see {', '.join(wrong) or 'its metadata'}); run `prepare` again.")
+            seen = ", ".join(wrong) or "its metadata"
+            raise ReplicateError(f"{path} is not a prepared data set (see {seen}); run `prepare` again.")
         return cls(
             images={name: tensors[name] for name in SPLITS},
             labels={name: tensors[f"{name}_labels"] for name in SPLITS if f"{name}_labels" in tensors},

@@ -112,7 +112,9 @@ def _open_http(address: str, offset: int, size: int, timeout: float) -> tuple[An
     if offset:
         headers["Range"] = f"bytes={offset}-"
     try:
-        answer = urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=timeout)
+        # An opener of our own: the one behind urlopen keeps the proxies of its first use.
+        opener = urllib.request.build_opener()
+        answer = opener.open(urllib.request.Request(address, headers=headers), timeout=timeout)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and offset:

@@ -39,8 +39,9 @@ def learning(training: Mapping[str, Any], title: str, name: str) -> bytes:
         for k, seed in enumerate(seeds):
             look = seed_look(k)
             axes[0].plot(epochs, likelihoods[:, k], color=look["color"])
-            chosen = training["chosen_epoch"][k]
-            label = f"seed {seed}" + (" (failed)" if chosen is None else "")
+            failed = str(seed) in training["failed"]
+            chosen = None if failed else training["chosen_epoch"][k]
+            label = f"seed {seed}" + (" (failed)" if failed else "")
             at = [] if chosen is None else [chosen]
             height = [] if chosen is None else [training["chosen_log_likelihood"][k]]
             axes[0].plot(at, height, linestyle="-", markersize=6, label=label, **look)

@@ -14,6 +14,7 @@ from pydantic import PositiveFloat
 from torch import Tensor
 
 from replicate.models.base import GenerativeModel, ModelConfig
+from replicate.models.maxout import maxout
 from replicate.params import OURS, RELEASED, setting
 from replicate.training.momentum import decayed, momentum_step, ramped
 from replicate.training.objectives import Objective, discriminator_loss, generator_loss
@@ -137,18 +138,17 @@ class AdversarialNets(GenerativeModel):
         for layer, width in enumerate(self._discriminator_sizes):
             keep = self.config.keep_hidden if layer else self.config.keep_input
             drawn = self.streams.uniform("dropout", step, rows, width, part=100 * part + layer)
-            masks.append((drawn < keep).to(drawn.dtype).div_(keep))
+            masks.append(drawn.lt_(keep).div_(keep))
         return masks
 
     def discriminate(self, images: Tensor, masks: list[Tensor] | None = None) -> Tensor:
         """Logits of D, (seeds, n), for images (seeds, n, dimension); without masks nothing is dropped."""
         hidden = images
-        for layer, width in enumerate(self.config.discriminator_hidden):
+        top = len(self.config.discriminator_hidden)
+        for layer in range(top):
             if masks is not None:
                 hidden = hidden * masks[layer]
-            linear = self._affine("discriminator", layer, hidden)
-            hidden = linear.unflatten(-1, (self.config.pieces, width)).amax(-2)
-        top = len(self.config.discriminator_hidden)
+            hidden = maxout(self._affine("discriminator", layer, hidden), self.config.pieces)
         if masks is not None:
             hidden = hidden * masks[top]
         return self._affine("discriminator", top, hidden).squeeze(-1)
@@ -158,12 +158,17 @@ class AdversarialNets(GenerativeModel):
 
     def _move(self, names: list[str], gradients: tuple[Tensor, ...], epoch: int, step: int) -> None:
         c = self.config
+        rate, before = (
+            decayed(c.learning_rate, c.learning_rate_decay, c.learning_rate_floor, update)
+            for update in (step, max(step - 1, 0))
+        )
         momentum_step(
             [self.parameters[name] for name in names],
             [self.slots[name] for name in names],
             gradients,
-            decayed(c.learning_rate, c.learning_rate_decay, c.learning_rate_floor, step),
+            rate,
             ramped(c.momentum_initial, c.momentum_final, c.momentum_epochs, epoch),
+            before,
         )
 
     def gradients(

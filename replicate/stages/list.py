@@ -1,7 +1,7 @@
 """Names the registered data sets, models and experiments.
 
-  python -m replicate list
-  python -m replicate list --json
+python -m replicate list
+python -m replicate list --json
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """Checks a parameter file, or writes the JSON schema that Snakemake and editors check it with.
 
-  python -m replicate params                      check params.yaml
-  python -m replicate params presets/mnist.yaml   check another file
-  python -m replicate params --write-schema       write workflow/schema/params.schema.json from the types
-  python -m replicate params --check-schema       fail if the committed schema has drifted from the types
+python -m replicate params                      check params.yaml
+python -m replicate params presets/mnist.yaml   check another file
+python -m replicate params --write-schema       write workflow/schema/params.schema.json from the types
+python -m replicate params --check-schema       fail if the committed schema has drifted from the types
 """
 
 import argparse

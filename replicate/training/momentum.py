@@ -2,21 +2,31 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
+from torch.optim.sgd import sgd
 
 
 def momentum_step(
     parameters: Sequence[Tensor],
-    velocities: Sequence[Tensor],
+    averages: Sequence[Tensor],
     gradients: Sequence[Tensor],
     learning_rate: float,
     momentum: float,
+    previous_rate: float,
 ) -> None:
-    """In place: v <- momentum * v - learning_rate * g, then theta <- theta + v (pylearn2's `Momentum`)."""
-    torch._foreach_mul_(list(velocities), momentum)
-    torch._foreach_add_(list(velocities), list(gradients), alpha=-learning_rate)
-    torch._foreach_add_(list(parameters), list(velocities))
+    """In place, classical momentum with a changing rate: v <- momentum * v - rate * g, theta <- theta + v.
+
+    pylearn2's `Momentum`. What is kept is a = -v / rate, the form of torch's fused update, which reads and
+    writes memory once: a <- momentum * (previous_rate / rate) * a + g, then theta <- theta - rate * a.
+
+    Args:
+        averages: a, zero at the start; same shapes as the parameters.
+        learning_rate, previous_rate: of this update and of the one before it (any value at the first).
+    """
+    sgd(
+        list(parameters), list(gradients), list(averages), fused=True, foreach=False, weight_decay=0.0,
+        momentum=momentum * previous_rate / learning_rate, lr=learning_rate, dampening=0.0, nesterov=False, maximize=False,
+    )  # fmt: skip
 
 
 def decayed(initial: float, decay: float, floor: float, updates: int) -> float:
