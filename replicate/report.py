@@ -15,10 +15,9 @@ from PIL import Image
 from replicate.codedigest import package_root
 from replicate.errors import ReplicateError
 from replicate.figures import curves, theme
-from replicate.files import canonical_json, sha256_file
 from replicate.params import Params
-from replicate.runrecord import record_path
-from replicate.traced import Traced, as_json, number, plain, seed_list, traced, where
+from replicate.provenance import environments, records, steps
+from replicate.traced import ResultFolder, Traced, as_json, number, plain, seed_list, text, traced, where
 
 #: A preset whose numbers are for trying the pipeline out, not for comparing.
 TRIALS = frozenset({"demo", "smoke"})
@@ -34,17 +33,6 @@ class Missing(StrictUndefined):
         if isinstance(self._undefined_obj, Traced):
             return f"{where(self._undefined_obj)} has no {self._undefined_name!r}"
         return super()._undefined_message
-
-
-@dataclass(frozen=True)
-class Step:
-    """A command and the file that it made."""
-
-    stage: str
-    command: str
-    file: str
-    sha256: str
-    result: Traced
 
 
 @dataclass(frozen=True)
@@ -66,33 +54,23 @@ class Run:
         return f"run-{self.dataset}-{self.model}-{self.block}"
 
 
-class Results:
-    """The result files below one folder, each shown as `results/...` wherever the folder lies."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def shown(self, relative: str) -> str:
-        """The name that the page shows for a result file."""
-        return f"results/{relative}"
-
-    def read(self, relative: str) -> Traced:
-        """A result file."""
-        return traced(self.shown(relative), self.folder / relative)
-
-    def run(self, dataset: str, model: str, block: str) -> Run:
-        """All results of one training job."""
-        stem, panels = f"{dataset}/{model}/{block}", f"panels/{dataset}/{model}/{block}"
-        pictures = {}
-        for name in ("samples", "interpolation"):
-            path = self.folder / panels / f"{name}.png"
-            if path.exists():
-                pictures[name] = embedded_png(path)
-        for name in ("learning", "bandwidth"):
-            pictures[name] = embedded_svg(self.folder / panels / f"{name}.svg")
-        kinds = {name: self.read(f"{kind}/{stem}.json") for name, kind in
-                 (("training", "train"), ("evaluation", "evaluation"), ("bandwidth", "bandwidth"))}
-        return Run(dataset, model, block, panels=self.read(f"{panels}/panels.json"), pictures=pictures, **kinds)
+def run_of(results: ResultFolder, dataset: str, model: str, block: str) -> Run:
+    """All results of one training job."""
+    stem, panels = f"{dataset}/{model}/{block}", f"panels/{dataset}/{model}/{block}"
+    folder = results.folder / panels
+    grids = [name for name in ("samples", "interpolation") if (folder / f"{name}.png").exists()]
+    pictures = {name: embedded_png(folder / f"{name}.png") for name in grids}
+    pictures |= {name: embedded_svg(folder / f"{name}.svg") for name in ("learning", "bandwidth")}
+    return Run(
+        dataset,
+        model,
+        block,
+        training=results.read(f"train/{stem}.json"),
+        evaluation=results.read(f"evaluation/{stem}.json"),
+        bandwidth=results.read(f"bandwidth/{stem}.json"),
+        panels=results.read(f"{panels}/panels.json"),
+        pictures=pictures,
+    )
 
 
 def embedded_png(path: Path) -> Markup:
@@ -136,9 +114,20 @@ def outcome(table: Traced) -> list[tuple[str, list[str]]]:
             by_state.setdefault(states.pop(), []).append(f"every row on {dataset['title']}")
         else:
             for claim in of_set:
-                by_state.setdefault(claim["verdict"]["state"], []).append(f"{claim['row']['title']} on {dataset['title']}")
-    order = ("replicated", "exceeds", "not inferior", "not replicated", "inconclusive", "withheld", "not applicable",
-             "no published value", "not attempted")
+                by_state.setdefault(claim["verdict"]["state"], []).append(
+                    f"{claim['row']['title']} on {dataset['title']}"
+                )
+    order = (
+        "replicated",
+        "exceeds",
+        "not inferior",
+        "not replicated",
+        "inconclusive",
+        "withheld",
+        "not applicable",
+        "no published value",
+        "not attempted",
+    )
     return [(state, by_state[state]) for state in order if state in by_state]
 
 
@@ -150,58 +139,17 @@ def dot_plot(table: Traced, dataset: Traced) -> Markup | None:
         if cell is None or (cell["measured"] is None and cell["published"] is None):
             continue
         per_seed = (cell["measured"] or {}).get("per_seed", [])
-        rows.append({"title": row["title"], "published": cell["published"],
-                     "seeds": [(entry["seed"], entry["log_likelihood"]) for entry in per_seed]})
+        rows.append(
+            {
+                "title": row["title"],
+                "published": cell["published"],
+                "seeds": [(entry["seed"], entry["log_likelihood"]) for entry in per_seed],
+            }
+        )
     if not any(row["seeds"] for row in rows):
         return None
     title = f"Test log-likelihood of every seed on {dataset['title']}"
     return Markup(theme.checked_svg(curves.dots(rows, title, f"dots/{dataset['name']}")))
-
-
-def steps(params: Params, results: Results, table: Path) -> Iterator[Step]:
-    """The command behind every result file, in the order of the pipeline."""
-    run = "python -m replicate"
-
-    def step(stage: str, arguments: str, relative: str, path: Path | None = None) -> Step:
-        path = path or results.folder / relative
-        shown = results.shown(relative)
-        return Step(stage, f"{run} {stage} {arguments}", shown, sha256_file(path), traced(shown, path))
-
-    for dataset in params.datasets:
-        data = f"results/data/{dataset}"
-        yield step("prepare", f"--params params.yaml --dataset {dataset} --manifest {data}.sources.json "
-                   f"--out {data}.safetensors", f"data/{dataset}.json")
-    for dataset, model, block in params.runs:
-        stem = f"{dataset}/{model}/{block}"
-        data, weights = f"--data results/data/{dataset}.safetensors", f"results/train/{stem}.safetensors"
-        samples, width = f"--samples results/samples/{stem}.safetensors", f"--bandwidth results/bandwidth/{stem}.json"
-        yield step("train", f"--params params.yaml --dataset {dataset} --model {model} --block {block} {data} "
-                   f"--out {weights}", f"train/{stem}.json")
-        yield step("bandwidth", f"--params params.yaml {samples} {data} --out results/bandwidth/{stem}.json",
-                   f"bandwidth/{stem}.json")
-        yield step("evaluate", f"--params params.yaml {samples} {width} {data} --out results/evaluation/{stem}.json",
-                   f"evaluation/{stem}.json")
-        yield step("panels", f"--weights {weights} --training results/train/{stem}.json {width} {data} "
-                   f"--out results/panels/{stem}", f"panels/{stem}/panels.json")
-    evaluations = " ".join(f"results/evaluation/{'/'.join(one)}.json" for one in params.runs)
-    yield step("table", "--params params.yaml --protocol protocol.yaml --published results/published/table1.csv "
-               f"--out results/table1.json {evaluations}", "table1.json", table)
-
-
-def environments(records: list[Traced]) -> list[dict[str, Any]]:
-    """Run records grouped by what they ran on and with, so that a mixed run shows as mixed."""
-    groups: dict[str, dict[str, Any]] = {}
-    for record in records:
-        shared = {key: plain(record)[key] for key in ("versions", "processor", "cores", "system", "source", "lock_sha256")}
-        group = groups.setdefault(canonical_json(shared), {"record": record, "files": []})
-        group["files"].append(where(record).removesuffix("#"))
-    return list(groups.values())
-
-
-def records(made: list[Step], results: Results) -> list[Traced]:
-    """The run records that lie beside the results; a result that came from a cache has none."""
-    found = [record_path(Path(step.file.removeprefix("results/"))).as_posix() for step in made]
-    return [results.read(name) for name in found if (results.folder / name).exists()]
 
 
 def asset(folder: Path, name: str) -> dict[str, Markup]:
@@ -213,9 +161,20 @@ def asset(folder: Path, name: str) -> dict[str, Markup]:
 
 def environment(folder: Path) -> Environment:
     """Jinja as the page needs it: everything escaped, nothing undefined, numbers only with their source."""
-    jinja = Environment(loader=FileSystemLoader(folder / "templates"), autoescape=True, undefined=Missing,
-                        trim_blocks=True, lstrip_blocks=True)
-    jinja.filters |= {"number": number, "json": as_json, "seeds": seed_list, "file": lambda place: where(place).removesuffix("#")}
+    jinja = Environment(
+        loader=FileSystemLoader(folder / "templates"),
+        autoescape=True,
+        undefined=Missing,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    jinja.filters |= {
+        "text": text,
+        "number": number,
+        "json": as_json,
+        "seeds": seed_list,
+        "file": lambda place: where(place).removesuffix("#"),
+    }
     jinja.globals |= {"style": asset(folder, "style.css"), "script": asset(folder, "script.js"), "trials": TRIALS}
     return jinja
 
@@ -229,7 +188,7 @@ def page(params: Params, table_path: Path, results_folder: Path, folder: Path | 
         results_folder: the folder that holds all other results.
         folder: templates and assets; by default the project's `report/`.
     """
-    results, folder = Results(results_folder), folder or package_root() / "report"
+    results, folder = ResultFolder(results_folder), folder or package_root() / "report"
     table = traced(results.shown("table1.json"), table_path)
     made = list(steps(params, results, table_path))
     kept = records(made, results)
@@ -240,7 +199,7 @@ def page(params: Params, table_path: Path, results_folder: Path, folder: Path | 
         "claims": list(claims(table)),
         "data": {name: results.read(f"data/{name}.json") for name in params.datasets},
         "dots": {dataset["name"]: dot_plot(table, dataset) for dataset in table["datasets"]},
-        "runs": [results.run(*one) for one in params.runs],
+        "runs": [run_of(results, *one) for one in params.runs],
         "titles": {row["model"]: row["title"] for row in table["rows"]},
         "references": [results.read(path.relative_to(results_folder).as_posix()) for path in references],
         "steps": made,
@@ -250,6 +209,8 @@ def page(params: Params, table_path: Path, results_folder: Path, folder: Path | 
     try:
         return environment(folder).get_template("page.html.j2").render(context)
     except UndefinedError as error:
-        raise ReplicateError(f"the report cannot be built: {error.message}; run the stage that makes it again.") from None
+        raise ReplicateError(
+            f"the report cannot be built: {error.message}; run the stage that makes it again."
+        ) from None
     except TemplateError as error:
         raise ReplicateError(f"the report's template is broken: {error}.") from None

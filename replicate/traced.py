@@ -90,9 +90,24 @@ def traced(file: str, path: Path) -> Traced:
     return Traced(file, "", content)
 
 
+class ResultFolder:
+    """The result files below one folder, each shown as `results/...` wherever the folder lies."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def shown(self, relative: str) -> str:
+        """The name that the page shows for a result file."""
+        return f"results/{relative}"
+
+    def read(self, relative: str) -> Traced:
+        """A result file."""
+        return traced(self.shown(relative), self.folder / relative)
+
+
 def _formatted(value: int | float, decimals: int | None) -> str:
     if decimals is None:
-        text = f"{value:,}" if isinstance(value, int) else repr(value)
+        text = f"{int(value):,}" if float(value).is_integer() else repr(value)
     else:
         text = f"{value:,.{decimals}f}"
     return text.replace("-", MINUS).replace(",", THIN_SPACE)
@@ -109,13 +124,24 @@ def number(place: Any, decimals: int | None = None) -> Markup:
         ReplicateError: the value is not a finite number.
     """
     if not isinstance(place, Traced):
-        raise TypeError(f"{type(place).__name__} {place!r} does not come from a result file")
+        # Turning what a template leaves undefined into text raises Jinja's own error, which names the place.
+        raise TypeError(f"{place} does not come from a result file")
     value = plain(place)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ReplicateError(
             f"{where(place)} is {value!r}, not a finite number; run the stage that makes that file again."
         )
-    return Markup('<data value="{}" title="{}">{}</data>').format(repr(value), where(place), _formatted(value, decimals))
+    return Markup('<data value="{}" title="{}">{}</data>').format(
+        repr(value), where(place), _formatted(value, decimals)
+    )
+
+
+def text(place: Traced, key: str) -> Markup:
+    """Words of a result file, which may hold numbers: escaped, and kept from turning the text around them."""
+    value = place[key]
+    if not isinstance(value, str):
+        raise TypeError(f"{where(place)}/{key} is not text")
+    return Markup('<bdi class="text" title="{}/{}">{}</bdi>').format(where(place), key, value)
 
 
 def as_json(place: Traced) -> Markup:

@@ -92,6 +92,9 @@ class Dataset(ABC):
     #: Parameters of the cut, with sources; `datasets.<name>` in the parameter file.
     Config: ClassVar[type[Section]]
     sources: ClassVar[tuple[Source, ...]]
+    #: (channels, height, width) of an image and the number of training images, for forecasts before any download.
+    image_shape: ClassVar[tuple[int, int, int]]
+    train_count: ClassVar[int]
 
     @abstractmethod
     def locate(self, source: Source, folder: Path) -> Path:

@@ -67,6 +67,8 @@ class Digits(Dataset):
     name = "digits"
     title = "Digits"
     Config = DigitsConfig
+    image_shape = (1, 8, 8)
+    train_count = 1283
     sources = (
         Source(
             name="digits.csv.gz",

@@ -84,6 +84,8 @@ class Mnist(Dataset):
     name = "mnist"
     title = "MNIST"
     Config = MnistConfig
+    image_shape = (1, 28, 28)
+    train_count = 50_000
     sources = (
         Source(
             name="train-images-idx3-ubyte.gz",

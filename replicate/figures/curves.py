@@ -105,7 +105,7 @@ def bandwidth(result: Mapping[str, Any], title: str, name: str) -> bytes:
             axes.plot([], [], markersize=6, label=f"seed {seed}" + ("" if draws else " (failed)"), **look)
         axes.set_xscale("log")
         _label_ticks(axes, sigmas)
-        axes.set_xlabel(f"bandwidth σ (pixel units; n = {len(seeds)} seeds)")
+        axes.set_xlabel(f"bandwidth sigma (pixel units; n = {len(seeds)} seeds)")
         axes.set_ylabel("mean validation log-likelihood\n(nats per image)")
         legend(axes, len(seeds))
         described = (
@@ -145,14 +145,18 @@ def dots(rows: Sequence[Mapping[str, Any]], title: str, name: str) -> bytes:
         axes.set_xlabel("test log-likelihood (nats per image)")
         seeds = sorted({seed for row in rows for seed, _ in row["seeds"]})
         axes.plot([], [], marker=MARKERS[0], color=SERIES[0], linestyle="none", alpha=0.8, label="one seed")
-        axes.plot([], [], marker="|", color=INK, linestyle="none", markersize=12, markeredgewidth=1.6, label="mean of seeds")
+        axes.plot(
+            [], [], marker="|", color=INK, linestyle="none", markersize=12, markeredgewidth=1.6, label="mean of seeds"
+        )
         published = [row["published"] for row in rows if row["published"]]
         over = sorted({entry["uncertainty_over"] for entry in published})
         if published:
             axes.errorbar([], [], xerr=[], fmt="d", color=PUBLISHED, capsize=3, capthick=1.2, label="published ± SE")
-        legend(axes, 3)
+        figure.legend(loc="outside upper left", ncols=3, handlelength=1.2, columnspacing=1.2)
         shown = seeds_text(seeds) if seeds else "no seed"
-        described = f"Test log-likelihood in nats per image of {shown}, one dot a seed, one row a model; n is beside each row."
+        described = (
+            f"Test log-likelihood in nats per image of {shown}, one dot a seed, one row a model; n is beside each row."
+        )
         if published:
             described += f" Diamonds are published values with one standard error over {' or '.join(over)}."
         return svg(figure, name, title, described)
@@ -162,11 +166,36 @@ def _dot_row(axes: Axes, k: int, row: Mapping[str, Any]) -> None:
     values = [value for _, value in row["seeds"]]
     published = row["published"]
     if published:
-        axes.errorbar(published["log_likelihood"], k + 0.2, xerr=published["standard_error"], fmt="d", color=PUBLISHED,
-                      capsize=3, capthick=1.2, markersize=5, linewidth=1.2)
+        axes.errorbar(
+            published["log_likelihood"],
+            k + 0.2,
+            xerr=published["standard_error"],
+            fmt="d",
+            color=PUBLISHED,
+            capsize=3,
+            capthick=1.2,
+            markersize=5,
+            linewidth=1.2,
+        )
     if values:
         height = k - 0.15 if published else k
-        axes.plot(values, [height] * len(values), marker=MARKERS[0], color=SERIES[0], linestyle="none", alpha=0.8, markersize=6)
-        axes.plot(float(np.mean(values)), height, marker="|", color=INK, linestyle="none", markersize=14, markeredgewidth=1.6)
-        axes.annotate(f"n = {len(values)}", (1.01, height), xycoords=("axes fraction", "data"), va="center", fontsize="small",
-                      annotation_clip=False)
+        axes.plot(
+            values,
+            [height] * len(values),
+            marker=MARKERS[0],
+            color=SERIES[0],
+            linestyle="none",
+            alpha=0.8,
+            markersize=6,
+        )
+        axes.plot(
+            float(np.mean(values)), height, marker="|", color=INK, linestyle="none", markersize=14, markeredgewidth=1.6
+        )
+        axes.annotate(
+            f"n = {len(values)}",
+            (1.01, height),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize="small",
+            annotation_clip=False,
+        )

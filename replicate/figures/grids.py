@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 #: Transparent pixels between images, so that a grid sits on light and on dark paper.
-GAP = 2
+GAP = 1
 #: Red, green, blue, alpha of the border that marks an image (the paper's yellow box).
 BORDER = (230, 159, 0, 255)
 

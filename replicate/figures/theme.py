@@ -11,6 +11,7 @@ import hashlib
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import seaborn as sns
@@ -31,14 +32,18 @@ SERIES = ("#0173b2", "#b35900", "#02805e", "#b0568f", "#7a5c00", "#1f8fb5", "#9c
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 _CLASSES = {FAINT: "faint", PUBLISHED: "published"} | {colour: f"series-{k}" for k, colour in enumerate(SERIES)}
 _SVG = "http://www.w3.org/2000/svg"
-_ALLOWED = frozenset(f"{{{_SVG}}}{tag}" for tag in ("svg", "title", "desc", "defs", "clipPath", "g", "path", "rect", "use",
-                                                   "text", "tspan"))
+_ALLOWED = frozenset(
+    f"{{{_SVG}}}{tag}"
+    for tag in ("svg", "title", "desc", "defs", "clipPath", "g", "path", "rect", "use", "text", "tspan")
+)
 _XLINK = "{http://www.w3.org/1999/xlink}href"
 _FONT = "system-ui, 'DejaVu Sans', sans-serif"
 
 
 @contextlib.contextmanager
-def canvas(width: float = 4.8, height: float = 3.0, rows: Sequence[float] = (1.0,)) -> Iterator[tuple[Figure, list[Axes]]]:
+def canvas(
+    width: float = 4.8, height: float = 3.0, rows: Sequence[float] = (1.0,)
+) -> Iterator[tuple[Figure, list[Axes]]]:
     """A figure in the project's theme with one column of axes that share x.
 
     Args:
@@ -97,10 +102,16 @@ def svg(figure: Figure, name: str, title: str, description: str) -> bytes:
 def _framed(root: etree._Element, slug: str, title: str, description: str) -> bytes:
     for key in ("width", "height"):
         del root.attrib[key]
-    root.attrib.update({
-        "role": "img", "aria-labelledby": f"{slug}-title {slug}-desc", "class": "plot", "color": INK,
-        "stroke-linejoin": "round", "font-family": _FONT,
-    })
+    root.attrib.update(
+        {
+            "role": "img",
+            "aria-labelledby": f"{slug}-title {slug}-desc",
+            "class": "plot",
+            "color": INK,
+            "stroke-linejoin": "round",
+            "font-family": _FONT,
+        }
+    )
     for position, (tag, text) in enumerate((("title", title), ("desc", description))):
         element = etree.Element(f"{{{_SVG}}}{tag}", {"id": f"{slug}-{tag}"})
         element.text = text
@@ -183,15 +194,22 @@ def checked_svg(content: bytes) -> str:
             outside = key.endswith("href") and not value.startswith("#")
             if key == "style" or key.startswith("on") or outside or re.search(r"url\((?!#)", value):
                 raise ValueError(f"holds the attribute {key}={value!r}, which a plot of this project does not")
-    return etree.tostring(root, encoding="unicode")
+    return str(etree.tostring(root, encoding="unicode"))
 
 
-def legend(axes: Axes, entries: int, **options: object) -> None:
+def legend(axes: Axes, entries: int, **options: Any) -> None:
     """The legend above the plot, in as many columns as fit."""
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=min(max(entries, 1), 4), handlelength=1.8,
-                columnspacing=1.2, borderaxespad=0.2, **options)  # type: ignore[arg-type]
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1.0),
+        ncols=min(max(entries, 1), 4),
+        handlelength=1.8,
+        columnspacing=1.2,
+        borderaxespad=0.2,
+        **options,
+    )
 
 
-def seed_look(index: int) -> Mapping[str, str]:
+def seed_look(index: int) -> Mapping[str, Any]:
     """Colour and marker of the index-th seed of a plot."""
     return {"color": SERIES[index % len(SERIES)], "marker": MARKERS[index % len(MARKERS)]}

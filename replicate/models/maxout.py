@@ -5,10 +5,9 @@ from torch import Tensor
 
 
 class _Maxout(torch.autograd.Function):
-    """The maximum over the pieces; its gradient goes to the piece that won (to each of those that tie).
+    """The maximum over the pieces; its gradient goes to the piece that won, shared where several tie.
 
-    torch's own `amax` shares the gradient among ties and so counts them, which takes as long as a layer's
-    small product; after dropout of real-valued weights a tie has probability zero.
+    What `amax` does, but counted in floating point; its own backward pass counts ties in integers, which is slower.
     """
 
     @staticmethod
@@ -20,8 +19,8 @@ class _Maxout(torch.autograd.Function):
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:  # type: ignore[override]
         linear, largest = ctx.saved_tensors  # type: ignore[attr-defined]
-        won = linear == largest.unsqueeze(-2)
-        return won * gradient.unsqueeze(-2)
+        won = (linear == largest.unsqueeze(-2)).to(linear.dtype)
+        return won * (gradient / won.sum(-2)).unsqueeze(-2)
 
 
 def maxout(linear: Tensor, pieces: int) -> Tensor:

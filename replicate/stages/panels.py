@@ -54,7 +54,9 @@ def first_sound_seed(about: Mapping[str, Any]) -> int | None:
     return places[0] if places else None
 
 
-def draw_samples(model: GenerativeModel, place: int, train: Images) -> tuple[Images, NDArray[np.int64], NDArray[np.float64]]:
+def draw_samples(
+    model: GenerativeModel, place: int, train: Images
+) -> tuple[Images, NDArray[np.int64], NDArray[np.float64]]:
     """Figure 2: random draws, and the training image nearest to the last draw of every row.
 
     Returns:
@@ -124,12 +126,14 @@ def _belong_together(
 ) -> None:
     if tuple(about["shape"]) != splits.shape:
         raise ReplicateError(
-            f"the images of {arguments.weights} have shape {tuple(about['shape'])}, those of {arguments.data} {splits.shape}; "
-            "they are of different data sets."
+            f"the images of {arguments.weights} have shape {tuple(about['shape'])}, those of {arguments.data} "
+            f"{splits.shape}; they are of different data sets."
         )
     for path, content in zip((arguments.training, arguments.bandwidth), results, strict=True):
         if any(content[key] != about[key] for key in ("dataset", "model", "block")):
-            raise ReplicateError(f"{path} belongs to another training job than {arguments.weights}; give those of one job.")
+            raise ReplicateError(
+                f"{path} belongs to another training job than {arguments.weights}; give those of one job."
+            )
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -21,7 +21,7 @@ from replicate.datasets.transfer import Limits
 from replicate.params import Section
 
 #: Faults show within fractions of a second in tests.
-QUICK = Limits(timeout=0.4, window=0.2, min_speed=100_000, last_resort=1_000)
+QUICK = Limits(timeout=0.8, window=0.2, min_speed=100_000, last_resort=1_000)
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 

@@ -1,0 +1,94 @@
+"""How the results were made: the command behind every result file, and the run records that lie beside them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from replicate.files import canonical_json, sha256_file
+from replicate.params import Params
+from replicate.runrecord import record_path
+from replicate.traced import ResultFolder, Traced, plain, traced, where
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command and the file that it made.
+
+    `result` is the file's content where it is a result file, and None for tensors and manifests; `sha256` is then
+    what the next stage recorded of it.
+    """
+
+    stage: str
+    arguments: str
+    file: str
+    sha256: str
+    result: Traced | None
+
+    @property
+    def command(self) -> str:
+        """The command line."""
+        return f"python -m replicate {self.stage} {self.arguments}"
+
+
+def _made(results: ResultFolder, stage: str, arguments: str, relative: str, path: Path | None = None) -> Step:
+    path = path or results.folder / relative
+    shown = results.shown(relative)
+    result = traced(shown, path)
+    return Step(stage, arguments, shown, sha256_file(path), result)
+
+
+def _data_steps(results: ResultFolder, dataset: str) -> Iterator[Step]:
+    stem = f"results/data/{dataset}"
+    prepare = f"--params params.yaml --dataset {dataset} --manifest {stem}.sources.json --out {stem}.safetensors"
+    prepared = _made(results, "prepare", prepare, f"data/{dataset}.json")
+    manifest = plain(prepared.result)["inputs"].get("manifest", "not recorded")
+    yield Step("fetch", f"--dataset {dataset} --out {stem}.sources.json", f"{stem}.sources.json", manifest, None)
+    yield prepared
+
+
+def _run_steps(results: ResultFolder, dataset: str, model: str, block: str) -> Iterator[Step]:
+    stem, params = f"{dataset}/{model}/{block}", "--params params.yaml"
+    data, weights = f"--data results/data/{dataset}.safetensors", f"results/train/{stem}.safetensors"
+    drawn, width = f"results/samples/{stem}.safetensors", f"results/bandwidth/{stem}.json"
+    train = f"{params} --dataset {dataset} --model {model} --block {block} {data} --out {weights}"
+    yield _made(results, "train", train, f"train/{stem}.json")
+    bandwidth = _made(
+        results, "bandwidth", f"{params} --samples {drawn} {data} --out {width}", f"bandwidth/{stem}.json"
+    )
+    samples = plain(bandwidth.result)["inputs"].get("samples", "not recorded")
+    yield Step("sample", f"{params} --weights {weights} --out {drawn}", drawn, samples, None)
+    yield bandwidth
+    evaluate = f"{params} --samples {drawn} --bandwidth {width} {data} --out results/evaluation/{stem}.json"
+    yield _made(results, "evaluate", evaluate, f"evaluation/{stem}.json")
+    training = f"--weights {weights} --training results/train/{stem}.json --bandwidth {width}"
+    yield _made(results, "panels", f"{training} {data} --out results/panels/{stem}", f"panels/{stem}/panels.json")
+
+
+def steps(params: Params, results: ResultFolder, table: Path) -> Iterator[Step]:
+    """The command behind every result file, in the order of the pipeline."""
+    for dataset in params.datasets:
+        yield from _data_steps(results, dataset)
+    for dataset, model, block in params.runs:
+        yield from _run_steps(results, dataset, model, block)
+    published = "--protocol protocol.yaml --published results/published/table1.csv"
+    evaluations = " ".join(f"results/evaluation/{'/'.join(one)}.json" for one in params.runs)
+    arguments = f"--params params.yaml {published} --out results/table1.json {evaluations}"
+    yield _made(results, "table", arguments, "table1.json", table)
+
+
+def records(made: list[Step], results: ResultFolder) -> list[Traced]:
+    """The run records that lie beside the results; a result that came from a cache has none."""
+    found = [record_path(Path(step.file).relative_to("results")).as_posix() for step in made]
+    return [results.read(name) for name in dict.fromkeys(found) if (results.folder / name).exists()]
+
+
+def environments(records: list[Traced]) -> list[dict[str, Any]]:
+    """Run records grouped by what they ran on and with, so that a mixed run shows as mixed."""
+    groups: dict[str, dict[str, Any]] = {}
+    for record in records:
+        keys = ("versions", "processor", "cores", "system", "source", "lock_sha256")
+        shared = {key: plain(record).get(key) for key in keys}
+        group = groups.setdefault(canonical_json(shared), {"record": record, "files": []})
+        group["files"].append(where(record).removesuffix("#"))
+    return list(groups.values())

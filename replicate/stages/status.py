@@ -1,0 +1,58 @@
+"""Shows what is done, running and pending, and forecasts hours, memory and disk of what is left.
+
+The forecast comes from measured rates: the run records of jobs that are done; for a model and data set that never
+ran here, a few training steps are timed now (a few seconds each, nothing is written, no data are needed).
+
+  python -m replicate status                              # the run of params.yaml
+  python -m replicate status --params presets/mnist.yaml  # before a long run starts
+  python -m replicate status --json                       # the same for programs
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from replicate.forecast import Forecast, forecast, overall
+from replicate.params import load_params
+from replicate.training.progress import duration
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the tool's arguments."""
+    parser.add_argument("--params", default="params.yaml", help="parameter file (default: params.yaml)")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the results")
+    parser.add_argument("--state", type=Path, default=Path(".replicate"), help="folder of checkpoints and progress")
+    parser.add_argument("--cores", type=int, help="jobs side by side (default: the machine's cores)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _line(job: Forecast) -> str:
+    name = f"{job.dataset} {job.model} seeds {job.block}"
+    if job.state == "done":
+        return f"  done     {name}"
+    if job.state == "running":
+        left = f", {duration(job.seconds)} left" if job.seconds is not None else ""
+        return f"  running  {name}: epoch {job.epoch}/{job.epochs}{left}"
+    begun = f" (goes on from epoch {job.epoch})" if job.epoch else ""
+    return f"  pending  {name}: {job.epochs} epochs, about {duration(job.seconds or 0)}{begun}"
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Prints one line per training job, and the forecast for all that is left."""
+    params = load_params(arguments.params)
+    jobs = forecast(params, arguments.results, arguments.state)
+    total = overall(jobs, arguments.cores)
+    if arguments.json:
+        print(json.dumps({"jobs": [vars(job) for job in jobs], "total": total}, indent=1))
+        return
+    print(f"{arguments.params}: preset {params.preset}, {len(jobs)} training job(s)")
+    for job in jobs:
+        print(_line(job))
+    if all(job.state == "done" for job in jobs):
+        print("All training is done; `snakemake --cores 8` renders the report if it is not there yet.")
+        return
+    print(
+        f"Left: about {duration(total['seconds'])} of training with {total['side_by_side']} job(s) side by side, "
+        f"{total['memory_gib']:.1f} GiB of memory, {total['disk_gib']:.1f} GiB of disk. "
+        f"Rates: {'; '.join(sorted({job.rate_from for job in jobs if job.state != 'done'}))}."
+    )

@@ -1,0 +1,29 @@
+"""What all tests share."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # test workers run side by side
+
+
+@pytest.fixture(scope="session")
+def mnist_folder() -> Path:
+    """A folder with the four original MNIST files; tests that want it skip where there is none."""
+    folder = os.environ.get("REPLICATE_TEST_MNIST")
+    if not folder or not Path(folder, "train-images-idx3-ubyte.gz").is_file():
+        pytest.skip("needs the four MNIST files: set REPLICATE_TEST_MNIST to their folder")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def mnist_flat(mnist_folder: Path) -> dict[str, np.ndarray]:
+    """Real MNIST as rows of pixels in [0, 1]: train, valid and test."""
+    from replicate.datasets import load_dataset
+
+    dataset = load_dataset("mnist")
+    files = {source.name: mnist_folder / source.name for source in dataset.sources}
+    splits = dataset.prepare(files, dataset.Config())
+    return {name: splits.flat(name) for name in ("train", "valid", "test")}

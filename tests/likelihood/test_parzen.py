@@ -1,0 +1,155 @@
+"""The Parzen window against a closed form, a direct float64 sum, and properties that hold for any kernel density."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats
+
+from replicate.likelihood import parzen
+from replicate.likelihood.parzen import choose_bandwidth, log_densities, log_density, standard_error
+
+GRID = tuple(10 ** (-1 + k / 9) for k in range(10))
+
+
+def direct(samples: np.ndarray, x: np.ndarray, sigma: float) -> np.ndarray:
+    """The definition, summed in float64 without any matrix product."""
+    samples, x = samples.astype(np.float64), x.astype(np.float64)
+    result = np.empty(len(x))
+    for row, point in enumerate(x):
+        exponents = -((samples - point) ** 2).sum(1) / (2 * sigma**2)
+        result[row] = np.logaddexp.reduce(exponents)
+    return result - math.log(len(samples)) - samples.shape[1] * math.log(sigma * math.sqrt(2 * math.pi))
+
+
+def images(count: int, dimension: int, seed: int) -> torch.Tensor:
+    """Pixels in [0, 1], half of them zero, like handwriting."""
+    drawn = np.random.default_rng(seed).random((count, dimension), dtype=np.float32)
+    return torch.from_numpy(np.where(drawn < 0.5, 0, drawn).astype(np.float32))
+
+
+def test_one_sample_is_a_gaussian() -> None:
+    mean = torch.tensor([[0.3, -1.0, 2.0]], dtype=torch.float64)
+    x = torch.randn(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    expected = stats.multivariate_normal(mean[0].numpy(), 0.7**2 * np.eye(3)).logpdf(x.numpy())
+    np.testing.assert_allclose(log_density(mean, x, 0.7).numpy(), expected, atol=1e-12)
+
+
+def test_many_samples_of_a_gaussian_approach_the_convolution() -> None:
+    """Samples of N(0, 1) under a window of width s estimate N(0, 1 + s^2): the closed form for any dimension."""
+    samples = torch.from_numpy(np.random.default_rng(0).standard_normal((200_000, 2)))
+    x = torch.tensor([[0.0, 0.0], [1.0, -0.5], [0.2, 1.5]], dtype=torch.float64)
+    expected = stats.multivariate_normal([0, 0], (1 + 0.5**2) * np.eye(2)).logpdf(x.numpy())
+    np.testing.assert_allclose(log_density(samples, x, 0.5).numpy(), expected, atol=0.02)
+
+
+@pytest.mark.parametrize("sigma", GRID)
+def test_float32_against_float64_brute_force(sigma: float) -> None:
+    samples, x = images(700, 784, 2), images(60, 784, 3)
+    x[:20] = (x[:20] + 9 * samples[:20]) / 10  # near neighbours, where cancellation would show
+    error = log_density(samples, x, sigma).numpy() - direct(samples.numpy(), x.numpy(), sigma)
+    assert abs(error.mean()) < 1e-3
+    assert np.abs(error).max() < 1e-2
+
+
+def test_float64_is_really_float64() -> None:
+    samples, x = images(300, 50, 4).double(), images(40, 50, 5).double()
+    for sigma in (0.01, 0.1, 1.0):  # at .01 nearly every exponential is far below what a float can hold
+        np.testing.assert_allclose(
+            log_density(samples, x, sigma).numpy(), direct(samples.numpy(), x.numpy(), sigma), rtol=1e-12
+        )
+
+
+@pytest.mark.parametrize(("rows", "block"), [(1, 1), (3, 7), (64, 5), (1000, 1000)])
+def test_tiles_do_not_show(monkeypatch: pytest.MonkeyPatch, rows: int, block: int) -> None:
+    samples, x = images(101, 30, 6).double(), images(23, 30, 7).double()
+    whole = log_densities(samples, x, GRID)
+    monkeypatch.setattr(parzen, "ROWS", rows)
+    monkeypatch.setattr(parzen, "SAMPLES", block)
+    np.testing.assert_allclose(log_densities(samples, x, GRID).numpy(), whole.numpy(), rtol=1e-12)
+
+
+def test_all_bandwidths_together_equal_one_by_one() -> None:
+    samples, x = images(2500, 64, 8), images(30, 64, 9)
+    together = log_densities(samples, x, GRID)
+    for row, sigma in zip(together, GRID, strict=True):
+        assert torch.equal(row, log_density(samples, x, sigma))
+
+
+points = hnp.arrays(np.float64, (6, 3), elements=st.floats(-5, 5, width=32))
+
+
+@settings(max_examples=60, deadline=None)
+@given(samples=points, x=points, sigma=st.floats(0.05, 3), shift=st.floats(-100, 100), scale=st.floats(0.1, 10))
+def test_properties(samples: np.ndarray, x: np.ndarray, sigma: float, shift: float, scale: float) -> None:
+    s, rows = torch.from_numpy(samples), torch.from_numpy(x)
+    base = log_density(s, rows, sigma).numpy()
+    np.testing.assert_allclose(log_density(s.flip(0), rows, sigma).numpy(), base, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(log_density(s.repeat(3, 1), rows, sigma).numpy(), base, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(log_density(s + shift, rows + shift, sigma).numpy(), base, rtol=1e-6, atol=1e-6)
+    scaled = log_density(s * scale, rows * scale, sigma * scale).numpy()
+    np.testing.assert_allclose(scaled, base - 3 * math.log(scale), rtol=1e-6, atol=1e-6)
+    assert (base <= -3 * math.log(sigma * math.sqrt(2 * math.pi)) + 1e-9).all()  # the peak of one window
+
+
+def test_it_integrates_to_one() -> None:
+    samples = torch.tensor([[-1.0], [0.5], [0.6]], dtype=torch.float64)
+    grid = torch.linspace(-8, 8, 20_001, dtype=torch.float64)[:, None]
+    density = log_density(samples, grid, 0.3).exp()
+    assert float(torch.trapezoid(density, grid[:, 0])) == pytest.approx(1, abs=1e-9)
+
+
+def test_not_a_number_shows() -> None:
+    samples, x = images(10, 4, 1), images(5, 4, 2)
+    x[2, 1] = torch.nan
+    found = log_density(samples, x, 0.5)
+    assert found.isnan().tolist() == [False, False, True, False, False]
+
+
+@pytest.mark.parametrize("sigmas", [[-0.1], [0.0], [math.nan], [math.inf], []])
+def test_bad_bandwidths_are_refused(sigmas: list[float]) -> None:
+    with pytest.raises(ValueError, match="positive and finite"):
+        log_densities(images(3, 2, 0), images(3, 2, 0), sigmas)
+
+
+def test_misshaped_and_mixed_arguments_are_refused() -> None:
+    with pytest.raises(ValueError, match="are needed"):
+        log_density(images(3, 2, 0), images(3, 4, 0), 0.1)
+    with pytest.raises(ValueError, match="are needed"):
+        log_density(images(0, 2, 0), images(3, 2, 0), 0.1)
+    with pytest.raises(ValueError, match="one floating type"):
+        log_density(images(3, 2, 0), images(3, 2, 0).double(), 0.1)
+
+
+def test_bandwidth_is_the_best_of_the_grid() -> None:
+    samples, valid = images(400, 64, 10), images(100, 64, 11)
+    choice = choose_bandwidth(samples, valid, GRID)
+    means = [direct(samples.numpy(), valid.numpy(), sigma).mean() for sigma in GRID]
+    np.testing.assert_allclose(choice.curve, means, atol=1e-3)
+    assert choice.sigma == GRID[int(np.argmax(means))]
+    assert not choice.at_edge
+    assert choice.fine_log_likelihood >= max(choice.curve) - 1e-9
+    fine = direct(samples.numpy(), valid.numpy(), choice.fine_sigma).mean()
+    assert choice.fine_log_likelihood == pytest.approx(fine, abs=1e-3)
+
+
+def test_a_choice_at_the_edge_is_flagged() -> None:
+    samples, valid = images(400, 64, 12), images(50, 64, 13)
+    assert choose_bandwidth(samples, valid, (1.0, 2.0)).at_edge
+    assert choose_bandwidth(samples, valid, (0.01, 0.02)).at_edge
+    assert not choose_bandwidth(samples, valid, (0.2,)).at_edge
+
+
+def test_the_fine_grid_looks_beyond_an_edge() -> None:
+    samples, valid = images(400, 64, 12), images(50, 64, 13)
+    assert choose_bandwidth(samples, valid, (1.0, 2.0)).fine_sigma < 1.0
+    assert choose_bandwidth(samples, valid, (0.01, 0.02)).fine_sigma > 0.02
+
+
+def test_standard_error_is_over_test_images_with_ddof_0() -> None:
+    values = torch.tensor([1.0, 2.0, 4.0, 9.0], dtype=torch.float64)
+    assert standard_error(values) == pytest.approx(np.std([1, 2, 4, 9]) / 2, rel=1e-15)

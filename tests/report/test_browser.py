@@ -1,0 +1,114 @@
+"""The page in a browser, offline: no request, no error, readable without JavaScript, narrow, light and dark."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytest.importorskip("playwright", reason="playwright is not installed: `pip install playwright`")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")
+
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser: Any, html: str, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Opens the page offline with the context's options; at the end nothing may have been asked for or gone wrong."""
+    file, wrong, contexts = tmp_path / "index.html", [], []
+    file.write_text(html, encoding="utf-8")
+
+    def open_page(**options: Any) -> Any:
+        context = browser.new_context(offline=True, **options)
+        contexts.append(context)
+        page = context.new_page()
+        allowed = (file.resolve().as_uri(), "data:")
+        page.on("request", lambda r: None if r.url.startswith(allowed) else wrong.append(f"request {r.url}"))
+        page.on("requestfailed", lambda r: wrong.append(f"failed {r.url[:80]}"))
+        page.on("console", lambda m: wrong.append(f"console {m.text}"))
+        page.on("pageerror", lambda e: wrong.append(f"error {e}"))
+        page.goto(file.resolve().as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def test_the_tables_numbers_equal_the_jsons(opened: Callable[..., Any], results: Path) -> None:
+    page = opened()
+    shown = page.eval_on_selector_all("#table1 data", "all => all.map(e => [e.title, e.value, e.textContent])")
+    table = json.loads((results / "table1.json").read_text())
+    assert len(shown) > 20
+    for source, value, _ in shown:
+        place: Any = table
+        for step in source.split("#/")[1].split("/"):
+            place = place[int(step)] if isinstance(place, list) else place[step]
+        assert source.startswith("results/table1.json")
+        assert float(value) == place
+    row = page.locator("table.paper tbody tr").last
+    cell = table["rows"][-1]["cells"]["mnist"]
+    assert row.locator("th").inner_text() == "Adversarial nets"
+    assert row.locator("td").nth(1).locator(".ours").inner_text() == f"{cell['measured']['mean']:.1f}"
+    assert row.locator("td").nth(2).locator(".verdict").inner_text() == cell["verdict"]["state"]
+
+
+def test_readable_without_javascript(opened: Callable[..., Any]) -> None:
+    page = opened(java_script_enabled=False)
+    assert page.get_by_role("heading", level=2).count() >= 6
+    assert page.locator("table.paper").is_visible()
+    assert page.locator("img.pixels").first.is_visible()
+    assert not page.locator("#theme").is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_narrow_pages_scroll_only_inside_tables(opened: Callable[..., Any], scheme: str) -> None:
+    page = opened(viewport={"width": 320, "height": 800}, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
+def test_light_dark_and_the_switch(opened: Callable[..., Any]) -> None:
+    def brightness(page: Any, selector: str, name: str) -> float:
+        read = "([s, n]) => getComputedStyle(document.querySelector(s))[n].match(/\\d+/g).slice(0, 3).map(Number)"
+        return float(sum(page.evaluate(read, [selector, name])))
+
+    for scheme, dark in (("light", False), ("dark", True)):
+        page = opened(color_scheme=scheme)
+        for _ in range(2):
+            paper, ink = brightness(page, "body", "backgroundColor"), brightness(page, "body", "color")
+            axes = brightness(page, "svg.plot text", "fill")
+            assert (paper < 120 and ink > 600 and axes > 600) if dark else (paper > 700 and ink < 120 and axes < 120)
+            page.locator("#theme").click()
+            dark = not dark
+
+
+def test_keyboard_reaches_the_skip_link_first(opened: Callable[..., Any]) -> None:
+    page = opened()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to Table 1"
+
+
+def test_printing_opens_every_fold(opened: Callable[..., Any]) -> None:
+    page = opened()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details:not([open])").count() > 0
+    assert len(page.pdf(format="A4")) > 10_000

@@ -1,0 +1,248 @@
+"""The page: every number has a source and equals it, nothing hostile passes, the same results give the same bytes."""
+
+import base64
+import hashlib
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from replicate.__main__ import main
+from replicate.codedigest import package_root
+from replicate.errors import ReplicateError
+from replicate.files import canonical_json, read_json, write_json
+from replicate.params import Params
+from replicate.report import page
+from tests.report.page_helpers import parsed, resolve, without, words
+
+MODEL = "adversarial_nets"
+#: Numbers that may stand outside a result file: of the table and figures, years, the level of an interval, SHA-256.
+OUTSIDE = {"1", "2", "3", "2014", "2016", "90", "256"}
+
+
+def edit(path: Path, change: Any) -> None:
+    content = read_json(path)
+    change(content)
+    write_json(path, content)
+
+
+def test_every_number_resolves_to_the_value_shown(html: str, results: Path) -> None:
+    found = parsed(html).xpath("//data")
+    assert len(found) > 100
+    for element in found:
+        value = resolve(results, element.get("title"))
+        assert element.get("value") == repr(value)
+        shown = element.text.replace("\N{NARROW NO-BREAK SPACE}", "").replace("\N{MINUS SIGN}", "-")
+        decimals = len(shown.partition(".")[2])
+        assert float(shown) == pytest.approx(value, abs=0.5000001 * 10**-decimals)
+
+
+def test_words_and_quotes_of_result_files_resolve_too(html: str, results: Path) -> None:
+    page = parsed(html)
+    texts, quotes = page.xpath("//bdi[@class='text']"), page.xpath("//code[@class='json']")
+    assert texts
+    assert quotes
+    for element in texts:
+        assert element.text == resolve(results, element.get("title"))
+    for element in quotes:
+        assert element.text == canonical_json(resolve(results, element.get("title"))).strip()
+
+
+def test_no_other_number_stands_on_the_page(html: str) -> None:
+    rest = without(
+        parsed(html), "//data", "//bdi", "//*[local-name()='svg']", "//code", "//script", "//style",
+        "//section[@id='differences']", "//section[@id='costs']",
+    )  # fmt: skip
+    text = re.sub(r"\bL2\b", "", words(rest))
+    assert set(re.findall(r"\d[\d.,]*\d|\d", text)) <= OUTSIDE
+
+
+def test_table_1_shows_the_paper_beside_ours(html: str, results: Path) -> None:
+    rows = parsed(html).xpath("//table[@class='paper']/tbody/tr")
+    assert [words(row.find("th")) for row in rows] == ["DBN", "Stacked CAE", "Deep GSN", "Adversarial nets"]
+    gan = [words(cell) for cell in rows[3].findall("td")]
+    assert gan[0] == "225 ± 2"
+    cell = next(row for row in read_json(results / "table1.json")["rows"] if row["model"] == MODEL)["cells"]["mnist"]
+    assert gan[1].startswith(f"{cell['measured']['mean']:.1f} SD")
+    assert "over seeds" in gan[1]
+    assert "over test images" in gan[1]
+    assert gan[2].startswith(cell["verdict"]["state"])
+    assert cell["verdict"]["reason"] in gan[2]
+    assert gan[5].startswith("not attempted")
+
+
+def test_numbers_of_digits_stand_apart(html: str) -> None:
+    paper = words(parsed(html).xpath("//table[@class='paper']")[0])
+    assert "Digits" not in paper
+    assert parsed(html).xpath("//h3[@id='set-digits']")
+
+
+def test_a_failed_seed_is_shown_with_epoch_and_reason(html: str) -> None:
+    section = parsed(html).get_element_by_id(f"run-mnist-{MODEL}-0-2")
+    row = section.xpath(".//tr[@class='failed']")[0]
+    assert [words(cell) for cell in row] == ["2", "\N{EN DASH}", "failed at epoch 200: the loss is not a number"]
+
+
+def test_a_sigma_at_the_edge_of_the_grid_is_warned_of(html: str) -> None:
+    section = parsed(html).get_element_by_id(f"run-digits-{MODEL}-0-2")
+    assert words(section).count(" is at the edge of the grid") == 1
+
+
+def test_a_block_of_failed_seeds_has_no_pictures(params: Params, results: Path) -> None:
+    folder = results / f"panels/mnist/{MODEL}/0-2"
+    edit(folder / "panels.json", lambda c: c.update(seed=None, nearest=None, distance=None, interpolation=None))
+    (folder / "interpolation.png").unlink()
+    section = parsed(page(params, results / "table1.json", results)).get_element_by_id(f"run-mnist-{MODEL}-0-2")
+    assert "Every seed of this run failed" in words(section)
+    assert not section.xpath(".//img")
+
+
+def test_a_trial_says_so(params: Params, results: Path) -> None:
+    edit(results / "table1.json", lambda c: c.update(preset="demo"))
+    summary = words(parsed(page(params, results / "table1.json", results)).get_element_by_id("summary"))
+    assert "This is a demo run." in summary
+    assert "say nothing about" in summary
+
+
+def test_reference_runs_are_labelled(params: Params, results: Path) -> None:
+    (results / "reference/h100").mkdir(parents=True)
+    shutil.copy(results / "table1.json", results / "reference/h100/table1.json")
+    edit(results / "reference/h100/table1.json", lambda c: c.update(preset="paper"))
+    captions = [
+        words(c)
+        for c in parsed(page(params, results / "table1.json", results)).xpath("//table[@class='paper']/caption")
+    ]
+    assert captions[1].startswith("Reference run, preset paper")
+
+
+def test_the_same_results_give_the_same_bytes_outside_costs(
+    html: str, params: Params, results: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "another" / "place"
+    shutil.copytree(results, elsewhere)
+    for record in elsewhere.rglob("*.run.json"):
+        edit(record, lambda c: c.update(wall_seconds=c["wall_seconds"] + 1))
+    again = page(params, elsewhere / "table1.json", elsewhere)
+    assert again != html
+    cut = re.compile(r'<section id="costs".*?</section>', re.DOTALL)
+    assert cut.sub("", again) == cut.sub("", html)
+
+
+def test_results_without_records_of_costs(params: Params, results: Path) -> None:
+    for record in results.rglob("*.run.json"):
+        record.unlink()
+    costs = words(parsed(page(params, results / "table1.json", results)).get_element_by_id("costs"))
+    assert "No record of costs" in costs
+
+
+def test_no_inline_styles_unique_ids_one_style_one_script(html: str) -> None:
+    document = parsed(html)
+    assert not document.xpath("//@style")
+    ids = document.xpath("//@id")
+    assert len(ids) == len(set(ids))
+    assert len(document.xpath("//style")) == len(document.xpath("//script")) == 1
+    policy = document.xpath("//meta[@http-equiv]/@content")[0]
+    for element in (*document.xpath("//style"), *document.xpath("//script")):
+        digest = base64.b64encode(hashlib.sha256(element.text.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy
+    for reference in document.xpath("//@aria-labelledby"):
+        assert set(reference.split()) <= set(ids)
+    for target in document.xpath("//a/@href"):
+        assert target.removeprefix("#") in ids
+    assert not [a for a in (*document.xpath("//@src"), *document.xpath("//link/@href")) if not a.startswith("data:")]
+    assert "http://" not in html.replace("http://www.w3.org/2000/svg", "")
+    assert "https://" not in html
+
+
+def test_tables_have_scopes_and_captions(html: str) -> None:
+    document = parsed(html)
+    assert all(head.get("scope") for head in document.xpath("//th"))
+    assert all(table.find("caption") is not None for table in document.xpath("//table"))
+
+
+def test_no_path_of_this_machine(html: str, tmp_path: Path) -> None:
+    assert str(tmp_path) not in html
+    assert str(Path.home()) not in html
+    assert str(package_root()) not in html
+
+
+HOSTILE = [
+    "</script><script>alert(1)</script>",
+    "\"' onload=alert(1) x='",
+    "\u202eevil\u202c",
+    "{{ 7*7 }}",
+    "<svg onload=alert(1)>",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_are_harmless(name: str, html: str, params: Params, results: Path) -> None:
+    def change(content: Any) -> None:
+        content["preset"] = name
+        for row in content["rows"]:
+            row["title"] = name
+            for cell in row["cells"].values():
+                cell["verdict"]["reason"] = name
+        for dataset in content["datasets"]:
+            dataset["title"] = name
+
+    edit(results / "table1.json", change)
+    for dataset in ("digits", "mnist"):
+        edit(results / f"data/{dataset}.json", lambda c: c.update(title=name))
+    document = parsed(page(params, results / "table1.json", results))
+    before = parsed(html)
+    assert len(document.xpath("//script")) == 1
+    assert not document.xpath("//@*[starts-with(name(), 'on')]")
+    assert {element.tag for element in document.iter()} == {element.tag for element in before.iter()}
+    assert name in words(document.get_element_by_id("table1")) or "'" in name
+
+
+def test_nan_is_refused(params: Params, results: Path) -> None:
+    file = results / f"evaluation/digits/{MODEL}/0-2.json"
+    file.write_text(file.read_text().replace('"standard_error": 2.0137', '"standard_error": NaN'))
+    with pytest.raises(ReplicateError, match="not finite"):
+        page(params, results / "table1.json", results)
+
+
+def test_a_missing_value_is_named(params: Params, results: Path) -> None:
+    edit(results / "table1.json", lambda c: c["rows"][3]["cells"]["digits"]["measured"].pop("n_test"))
+    with pytest.raises(ReplicateError, match=r"results/table1\.json#/rows/3/cells/digits/measured has no 'n_test'"):
+        page(params, results / "table1.json", results)
+
+
+@pytest.mark.parametrize(
+    "name", ["table1.json", f"train/digits/{MODEL}/0-2.json", f"panels/mnist/{MODEL}/0-2/learning.svg"]
+)
+def test_a_missing_file_is_named(name: str, params: Params, results: Path) -> None:
+    (results / name).unlink()
+    with pytest.raises(ReplicateError, match=name.rsplit("/", 1)[-1]):
+        page(params, results / "table1.json", results)
+
+
+@pytest.mark.parametrize(
+    "change", ["<script>alert(1)</script></svg>", '<image href="http://x/y.png"/></svg>', '<g onload="x()"/></svg>', ""]
+)
+def test_a_hostile_or_broken_plot_is_refused(change: str, params: Params, results: Path) -> None:
+    plot = results / f"panels/digits/{MODEL}/0-2/learning.svg"
+    plot.write_text(plot.read_text().replace("</svg>", change))
+    with pytest.raises(ReplicateError, match=r"learning\.svg"):
+        page(params, results / "table1.json", results)
+
+
+def test_a_broken_picture_is_refused(params: Params, results: Path) -> None:
+    (results / f"panels/digits/{MODEL}/0-2/samples.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(ReplicateError, match=r"samples\.png"):
+        page(params, results / "table1.json", results)
+
+
+def test_the_stage_writes_the_page(html: str, params: Params, results: Path, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "report" / "index.html"
+    given = ["--params", params.model_dump_json(), "--table", str(results / "table1.json"), "--results", str(results)]
+    assert main(["report", *given, "--out", str(out)]) == 0
+    assert out.read_text(encoding="utf-8") == html
+    assert "index.html" in capsys.readouterr().out
+    (results / "table1.json").unlink()
+    assert main(["report", *given, "--out", str(out)]) == 1
+    assert out.read_text(encoding="utf-8") == html

@@ -1,3 +1,0 @@
-from pathlib import Path
-def test_write(html):
-    Path('/tmp/r.html').write_text(html)

@@ -1,0 +1,73 @@
+"""Streams: a pure function of (seed, purpose, step), the same alone and in company."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from replicate.training.streams import Streams
+
+CPU = torch.device("cpu")
+
+
+def test_a_seed_draws_the_same_alone_and_in_company() -> None:
+    alone, company = Streams((7,), CPU), Streams((3, 7, 11), CPU)
+    for draw in ("uniform", "normal"):
+        one = getattr(alone, draw)("noise", 5, 4, 9)
+        many = getattr(company, draw)("noise", 5, 4, 9)
+        assert torch.equal(one[0], many[1])
+        assert not torch.equal(many[0], many[1])
+    assert torch.equal(alone.order(2, 50)[0], company.order(2, 50)[1])
+
+
+def test_every_part_of_the_key_counts() -> None:
+    streams = Streams((0, 1), CPU)
+    keys = [("noise", 0, 0), ("dropout", 0, 0), ("noise", 1, 0), ("noise", 0, 1), ("evaluation", 0, 0), ("init", 0, 0)]
+    drawn = [streams.uniform(purpose, step, 1000, part=part) for purpose, step, part in keys]  # type: ignore[arg-type]
+    rows = torch.stack(drawn).reshape(-1, 1000).numpy()
+    correlation = np.corrcoef(rows) - np.eye(len(rows))
+    assert np.abs(correlation).max() < 0.15  # 66 pairs of 1,000 numbers: 4.7 standard deviations
+
+
+def test_order_of_calls_does_not_matter() -> None:
+    streams = Streams((0,), CPU)
+    first = streams.normal("noise", 9, 5)
+    streams.normal("noise", 3, 500)
+    assert torch.equal(streams.normal("noise", 9, 5), first)
+
+
+def test_distributions() -> None:
+    streams = Streams((42,), CPU)
+    assert stats.kstest(streams.uniform("noise", 0, 50_000)[0].numpy(), "uniform").pvalue > 1e-3
+    assert stats.kstest(streams.normal("noise", 0, 50_000)[0].numpy(), "norm").pvalue > 1e-3
+
+
+def test_order_is_a_permutation_that_changes_with_the_epoch() -> None:
+    streams = Streams((0, 1), CPU)
+    order = streams.order(0, 100)
+    assert all(sorted(row.tolist()) == list(range(100)) for row in order)
+    assert not torch.equal(order, streams.order(1, 100))
+
+
+def test_golden_numbers() -> None:
+    """NumPy promises Philox's bits across versions; a change here would silently change every run."""
+    found = Streams((0,), CPU).uniform("init", 0, 4)[0]
+    key = np.frombuffer(__import__("hashlib").blake2b(b"0/init", digest_size=16).digest(), dtype=np.uint64)
+    generator = np.random.Generator(np.random.Philox(key=key, counter=np.zeros(4, dtype=np.uint64)))
+    assert torch.equal(found, torch.from_numpy(generator.random(4, dtype=np.float32)))
+
+
+def test_float64_sees_the_float32_numbers() -> None:
+    single = Streams((0,), CPU).normal("noise", 0, 100)
+    double = Streams((0,), CPU, torch.float64).normal("noise", 0, 100)
+    assert double.dtype == torch.float64
+    assert torch.equal(double.float(), single)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_a_seed_draws_the_same_alone_and_in_company_on_a_gpu() -> None:
+    device = torch.device("cuda")
+    alone, company = Streams((7,), device), Streams((3, 7), device)
+    assert torch.equal(alone.normal("noise", 5, 100)[0], company.normal("noise", 5, 100)[1])
+    assert torch.equal(alone.order(2, 50).cpu(), Streams((7,), CPU).order(2, 50))

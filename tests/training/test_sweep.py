@@ -1,0 +1,203 @@
+"""The training loop: repeatable bits, seeds that do not touch each other, failures that stay visible."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from replicate.errors import ReplicateError
+from replicate.models.adversarial_nets import AdversarialNets, Config
+from replicate.params import Likelihood, Selection
+from replicate.training import sweep as sweep_module
+from replicate.training.checkpoint import CheckpointFolder
+from replicate.training.progress import Progress
+from replicate.training.streams import Streams
+from replicate.training.sweep import Sweep
+
+SMALL = {
+    "batch_size": 10, "noise_dimension": 4, "generator_hidden": (12,), "discriminator_hidden": (6,), "pieces": 3,
+    "epochs": 6, "discriminator_range": 0.1, "momentum_epochs": 4,
+}  # fmt: skip
+
+
+def images(count: int) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(0).random((count, 16), dtype=np.float32))
+
+
+def make(
+    folder: Path, seeds: tuple[int, ...] = (0, 1, 2), dtype: torch.dtype = torch.float32,
+    kind: type[AdversarialNets] = AdversarialNets, **changes: Any,
+) -> Sweep:  # fmt: skip
+    model = kind(Config(**{**SMALL, **changes}), (1, 4, 4), Streams(seeds, torch.device("cpu"), dtype))
+    selection, likelihood = Selection(every=2, samples=50), Likelihood(sigmas=(0.2, 0.4, 0.8))
+    train, valid = images(50).to(dtype), images(20).to(dtype)
+    return Sweep(model, train, valid, selection, likelihood, CheckpointFolder(folder / "checkpoints"))
+
+
+def progress(folder: Path) -> Progress:
+    return Progress(folder / "progress.json", "test", 6)
+
+
+def run(folder: Path, *arguments: Any, **changes: Any) -> Sweep:
+    sweep = make(folder, *arguments, **changes)
+    assert sweep.run(progress(folder))
+    return sweep
+
+
+def assert_equal(one: Sweep, other: Sweep) -> None:
+    assert vars(one.history) == vars(other.history)
+    for group in ("parameters", "slots"):
+        for name, value in getattr(one.model, group).items():
+            assert torch.equal(value, getattr(other.model, group)[name]), name
+    for name, value in one.best.items():
+        assert torch.equal(value, other.best[name]), name
+
+
+def test_the_same_run_twice_gives_the_same_bits(tmp_path: Path) -> None:
+    assert_equal(run(tmp_path / "a"), run(tmp_path / "b"))
+
+
+@pytest.mark.parametrize("schedule", ["simultaneous", "alternating"])
+def test_a_seed_alone_agrees_with_itself_in_company(tmp_path: Path, schedule: str) -> None:
+    """Contract 4: within 1e-10 in float64 over the first steps (30 here)."""
+    company = run(tmp_path / "a", (0, 1, 2), torch.float64, schedule=schedule)
+    for place, seed in enumerate((0, 1, 2)):
+        alone = run(tmp_path / str(seed), (seed,), torch.float64, schedule=schedule)
+        for name, value in alone.model.parameters.items():
+            torch.testing.assert_close(value[0], company.model.parameters[name][place], rtol=0, atol=1e-10)
+        assert alone.history.chosen_epoch[0] == company.history.chosen_epoch[place]
+
+
+def test_seeds_differ(tmp_path: Path) -> None:
+    sweep = run(tmp_path)
+    weights = sweep.model.parameters["generator.0.weight"]
+    assert not torch.equal(weights[0], weights[1])
+
+
+class Stopping(AdversarialNets):
+    """Sends this process a real SIGINT in the middle of the given step."""
+
+    at = 0
+
+    def train_step(self, batch: Tensor, epoch: int, step: int) -> dict[str, Tensor]:
+        if step == self.at:
+            import os
+            import signal
+
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().train_step(batch, epoch, step)
+
+
+@pytest.mark.parametrize("at", [0, 3, 4, 9, 14, 17, 28, 29])
+def test_interrupted_and_resumed_is_the_uninterrupted_run(tmp_path: Path, at: int, monkeypatch: Any) -> None:
+    """5 steps an epoch: in the middle of an epoch, at its end (a look is due), in the first and the last step."""
+    whole = run(tmp_path / "whole")
+    monkeypatch.setattr(Stopping, "at", at)
+    first = make(tmp_path / "parts", kind=Stopping)
+    assert not first.run(progress(tmp_path))
+    assert first.step == at + 1
+    assert_equal(run(tmp_path / "parts"), whole)
+
+
+def test_checkpoints_by_time_are_resumed_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a checkpoint before every step, a run that breaks anywhere goes on to the same bits."""
+    whole = run(tmp_path / "whole")
+    monkeypatch.setattr(sweep_module, "CHECKPOINT_EVERY", -1.0)
+
+    class Breaking(AdversarialNets):
+        def train_step(self, batch: Tensor, epoch: int, step: int) -> dict[str, Tensor]:
+            if step == 10:
+                raise RuntimeError("power cut")
+            return super().train_step(batch, epoch, step)
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        make(tmp_path / "parts", kind=Breaking).run(progress(tmp_path))
+    resumed = make(tmp_path / "parts")
+    resumed._restore()
+    assert resumed.step == 10
+    assert_equal(run(tmp_path / "parts"), whole)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "missing", "note"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = run(tmp_path / "whole")
+    for at in (7, 12):
+        monkeypatch.setattr(Stopping, "at", at)
+        assert not make(tmp_path / "parts", kind=Stopping).run(progress(tmp_path))
+    newest = max((tmp_path / "parts" / "checkpoints").glob("*.safetensors"))
+    content = newest.read_bytes()
+    if damage == "truncated":
+        newest.write_bytes(content[:-5])
+    elif damage == "flipped":
+        newest.write_bytes(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])
+    elif damage == "missing":
+        newest.unlink()
+    else:
+        newest.with_suffix(".json").write_text("{")
+    resumed = make(tmp_path / "parts")
+    resumed._restore()
+    assert resumed.step == 8
+    assert "is damaged" in capsys.readouterr().err
+    assert_equal(run(tmp_path / "parts"), whole)
+
+
+def test_only_the_last_two_checkpoints_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_module, "CHECKPOINT_EVERY", -1.0)
+    run(tmp_path)
+    assert len(list((tmp_path / "checkpoints").glob("*.safetensors"))) == 2
+    assert len(list((tmp_path / "checkpoints").glob("*.json"))) == 2
+
+
+class Diverging(AdversarialNets):
+    """Seed number 1 of the block gets a weight that is not a number in epoch 3."""
+
+    def train_step(self, batch: Tensor, epoch: int, step: int) -> dict[str, Tensor]:
+        if step == 12:
+            self.parameters["generator.0.weight"][1, 0, 0] = torch.nan
+        return super().train_step(batch, epoch, step)
+
+
+def test_a_diverged_seed_is_named_and_the_others_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    healthy, found = run(tmp_path / "a"), run(tmp_path / "b", kind=Diverging)
+    assert found.history.failed == {"1": {"epoch": 3, "reason": "the loss or a weight is not a finite number"}}
+    assert "seed 1 failed in epoch 3" in capsys.readouterr().out
+    for place in (0, 2):
+        assert found.history.chosen_log_likelihood[place] == healthy.history.chosen_log_likelihood[place]
+        for name, value in found.model.parameters.items():
+            assert torch.equal(value[place], healthy.model.parameters[name][place])
+    assert [row[1] for row in found.history.log_likelihood] == [healthy.history.log_likelihood[0][1], None, None]
+    json.dumps(vars(found.history), allow_nan=False)
+
+
+def test_a_run_whose_seeds_all_failed_ends_early(tmp_path: Path) -> None:
+    sweep = make(tmp_path)
+    sweep.train[3, 2] = torch.nan
+    assert sweep.run(progress(tmp_path))
+    assert sorted(sweep.history.failed) == ["0", "1", "2"]
+    assert sweep.step == 5  # one epoch
+
+
+def test_the_chosen_weights_are_those_of_the_best_look(tmp_path: Path) -> None:
+    sweep = run(tmp_path)
+    for place in range(3):
+        curve = [row[place] for row in sweep.history.log_likelihood]
+        assert sweep.history.chosen_log_likelihood[place] == max(v for v in curve if v is not None)
+        assert sweep.history.chosen_epoch[place] == sweep.history.epochs[int(np.argmax(curve))]  # type: ignore[arg-type]
+    again = make(tmp_path / "again", epochs=sweep.history.chosen_epoch[0])
+    assert again.run(progress(tmp_path))
+    for name, value in again.model.parameters.items():
+        assert torch.equal(value[0], sweep.best[name][0])
+
+
+def test_two_processes_cannot_train_the_same_run(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path / "run")
+    with folder.locked(), pytest.raises(ReplicateError, match="is training this very run"), CheckpointFolder(tmp_path / "run").locked():
+        pass
+    with folder.locked():
+        pass

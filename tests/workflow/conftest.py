@@ -1,0 +1,120 @@
+"""Copies of the project to run the engines in, as a user would; one whole run of the smoke preset is shared."""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+#: What a run, a tool or a person leaves in a checkout, and a new copy does not have.
+LEFT_OUT = {".git", ".venv", ".snakemake", ".replicate", ".dvc", "data", "logs", "dvc.lock", "index.html"}
+CACHES = shutil.ignore_patterns("__pycache__", ".*_cache", ".hypothesis", "*.egg-info", "*.bak-*")
+CHANGED = re.compile(r"^(\w+) +(\d+)$", re.MULTILINE)
+
+
+class Project:
+    """A copy of the project in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __truediv__(self, name: str) -> Path:
+        return self.folder / name
+
+    def run(self, *command: str, path: Path | None = None, **extra: str) -> subprocess.CompletedProcess[str]:
+        """Runs a command in the folder with the environment's programs, `path` before them, and no conda."""
+        bins = [Path(sys.executable).parent, "/usr/local/bin", "/usr/bin", "/bin"]
+        environment = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR", "TMP") if name in os.environ}
+        environment |= {"PATH": os.pathsep.join(map(str, [path, *bins] if path else bins)), "DVC_NO_ANALYTICS": "1"}
+        return subprocess.run(
+            command, cwd=self.folder, env=environment | extra, capture_output=True, text=True, timeout=600, check=False
+        )
+
+    def good(self, *command: str, path: Path | None = None, **extra: str) -> str:
+        """What a command prints; its failure fails the test and shows the output."""
+        done = self.run(*command, path=path, **extra)
+        assert done.returncode == 0, f"{' '.join(command)} exited with {done.returncode}:\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def planned(self, *options: str) -> dict[str, int]:
+        """Rule -> number of jobs that `snakemake -n` would run, targets left out."""
+        text = self.good("snakemake", "-n", "--cores", "2", *options)
+        if "Nothing to be done" in text:
+            return {}
+        counts = dict(CHANGED.findall(text.split("Job stats:")[1].split("Reasons:")[0]))
+        return {rule: int(count) for rule, count in counts.items() if rule not in ("all", "total")}
+
+    def records(self) -> dict[str, int]:
+        """The run records and the page with their times: what a job of ours has written last, and when."""
+        files = [*(self / "results").rglob("*.run.json"), self / "report/index.html"]
+        return {str(file.relative_to(self.folder)): file.stat().st_mtime_ns for file in files if file.exists()}
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        """Replaces the one occurrence of `old` in a file."""
+        text = (self / name).read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{name} holds {old!r} {text.count(old)} times"
+        (self / name).write_text(text.replace(old, new), encoding="utf-8")
+
+    def copy(self, folder: Path) -> "Project":
+        """The same project, with its results and what the engines know about them, in another folder."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Project(folder)
+
+    def with_git(self) -> "Project":
+        """The project as a git checkout with one commit and DVC."""
+        shutil.copytree(ROOT / ".dvc", self / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "config.local"))
+        self.good("git", "init", "--quiet")
+        self.commit()
+        return self
+
+    def commit(self) -> None:
+        """Commits everything that git does not ignore."""
+        self.good("git", "add", "--all")
+        self.good("git", "-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "--quiet", "-m", "test")
+
+
+def _pristine(folder: Path) -> Project:
+    def left_out(where: str, names: list[str]) -> set[str]:
+        skipped = set(CACHES(where, names)) | (
+            LEFT_OUT & set(names) if where in (str(ROOT), f"{ROOT}/report") else set()
+        )
+        if Path(where) == ROOT / "results":
+            skipped |= set(names) - {"published", "reference"}
+        return skipped
+
+    shutil.copytree(ROOT, folder, ignore=left_out)
+    return Project(folder)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Project:
+    """A copy as unpacked from an archive: nothing has run, params.yaml is the demo."""
+    return _pristine(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def _finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # one run for all workers
+    folder = shared / "finished"
+    with (shared / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            project = _pristine(Path(tempfile.mkdtemp(dir=shared)) / "project")
+            shutil.copy(project / "presets/smoke.yaml", project / "params.yaml")
+            project.good("snakemake", "--cores", "2")
+            project.folder.rename(folder)
+    return Project(folder)
+
+
+@pytest.fixture
+def finished(_finished: Project, tmp_path: Path) -> Iterator[Project]:
+    """A copy of a whole run of the smoke preset by Snakemake."""
+    return _finished.copy(tmp_path / "project")

@@ -1,0 +1,88 @@
+"""DVC beside Snakemake: one graph, the same jobs, the same bytes."""
+
+import shutil
+import time
+
+import pytest
+
+
+def test_after_snakemake_dvc_runs_no_job_and_then_nothing(finished):
+    project = finished.with_git()
+    before = project.records()
+    answer = project.good("dvc", "repro")
+    assert answer.count("Nothing to be done") == 6
+    assert project.records() == before
+    started = time.monotonic()
+    assert "Data and pipelines are up to date" in project.good("dvc", "repro")
+    assert time.monotonic() - started < 5
+    assert project.planned() == {}
+    shown = project.good("dvc", "metrics", "show", "--json")
+    assert "results/table1.json" in shown
+    assert "results/table1.csv" in project.good("dvc", "plots", "show", "--json")
+
+
+def test_a_fresh_clone_gets_its_results_back_and_notices_changes(finished, tmp_path):
+    project = finished.with_git()
+    project.good("dvc", "repro")
+    project.good("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
+    project.good("dvc", "push")
+    project.commit()
+    project.good("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
+    clone = type(project)(tmp_path / "clone")
+    clone.good("python", "tools/restore.py")
+    assert clone.planned() == {}
+    assert "Data and pipelines are up to date" in clone.good("dvc", "repro")
+    clone.good("python", "tools/same_results.py", str(project.folder), str(clone.folder))
+    clone.edit("params.yaml", "draws: 1", "draws: 2")
+    assert set(clone.planned()) == {"sample", "bandwidth", "evaluate", "panels", "table", "report"}
+    refused = clone.run("python", "tools/restore.py")
+    assert refused.returncode == 1
+    assert "params.yaml: likelihood" in refused.stderr
+
+
+def test_without_git_dvc_and_restore_say_so_in_one_sentence(finished):
+    shutil.copytree(finished.with_git() / ".dvc", finished / "kept")
+    shutil.rmtree(finished / ".git")
+    done = finished.run("dvc", "repro")
+    assert done.returncode != 0
+    assert "is not a git repository" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    restored = finished.run("python", "tools/restore.py")
+    assert restored.returncode == 1
+    assert restored.stderr.startswith("restore: DVC needs git")
+
+
+@pytest.mark.slow
+def test_dvc_from_nothing_gives_the_same_bytes(finished, fresh):
+    shutil.copy(fresh / "presets/smoke.yaml", fresh / "params.yaml")
+    fresh.with_git().good("dvc", "repro")
+    fresh.good("python", "tools/same_results.py", str(finished.folder), str(fresh.folder))
+    before = fresh.records()
+    assert "Nothing to be done" in fresh.good("snakemake", "--cores", "2")
+    assert fresh.records() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("params.yaml", "learning_rate: 0.1", "learning_rate: 0.05"),
+        ("params.yaml", "draws: 1", "draws: 2"),
+        ("report/templates/page.html.j2", "</html>", "<!-- changed --></html>"),
+    ],
+)
+def test_a_change_runs_the_same_jobs_in_either_engine(finished, tmp_path, file, old, new):
+    project = finished.with_git()
+    project.good("dvc", "repro")
+    project.edit(file, old, new)
+    expected = project.planned()
+    by_snakemake = project.copy(tmp_path / "by_snakemake")
+    answer = project.good("dvc", "repro")
+    ran = {rule: answer.count(f"(Rule: {rule})") for rule in expected}
+    assert ran == expected
+    assert project.planned() == {}
+    by_snakemake.good("snakemake", "--cores", "2")
+    before = by_snakemake.records()
+    by_snakemake.good("dvc", "repro")
+    assert by_snakemake.records() == before
+    project.good("python", "tools/same_results.py", str(project.folder), str(by_snakemake.folder))

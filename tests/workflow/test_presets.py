@@ -1,0 +1,74 @@
+"""Presets, the parameter file and the schema."""
+
+import re
+
+import pytest
+
+from replicate.schema import build_schema, schema_path
+
+PRESETS = ("demo", "mnist", "paper", "smoke")
+STAMP = re.compile(r"^\[.*\]$|^Using workflow specific profile.*$", re.MULTILINE)
+
+
+def test_params_yaml_is_the_demo(fresh):
+    assert (fresh / "params.yaml").read_bytes() == (fresh / "presets/demo.yaml").read_bytes()
+    assert sorted(path.stem for path in (fresh / "presets").iterdir()) == list(PRESETS)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_is_valid_and_its_dry_run_starts_nothing(fresh, preset):
+    file = f"presets/{preset}.yaml"
+    assert "is valid" in fresh.good("python", "-m", "replicate", "params", file)
+    assert fresh.planned("--configfile", file)["train"] >= 1
+    assert not (fresh / "results/data").exists()
+    assert not (fresh / "data").exists()
+
+
+def test_a_preset_replaces_params_yaml_either_way(fresh):
+    """Given to Snakemake or copied to params.yaml: the same jobs with the same commands."""
+    show = ("snakemake", "-n", "-p", "--cores", "2", "--quiet", "host")
+    given = fresh.good(*show, "--configfile", "presets/smoke.yaml")
+    assert "0-2" not in given
+    fresh.good("python", "-m", "replicate", "preset", "smoke")
+    assert STAMP.sub("", fresh.good(*show)) == STAMP.sub("", given)
+
+
+def test_preset_keeps_a_changed_file_aside(fresh):
+    fresh.edit("params.yaml", "preset: demo", "preset: mine")
+    mine = (fresh / "params.yaml").read_bytes()
+    fresh.good("python", "-m", "replicate", "preset", "smoke")
+    (kept,) = fresh.folder.glob("params.yaml.bak-*")
+    assert kept.read_bytes() == mine
+    fresh.good("python", "-m", "replicate", "preset", "demo")
+    assert len(list(fresh.folder.glob("params.yaml.bak-*"))) == 1
+    assert (fresh / "params.yaml").read_bytes() == (fresh / "presets/demo.yaml").read_bytes()
+
+
+def test_the_schema_agrees_with_the_types():
+    assert schema_path().read_text(encoding="utf-8") == build_schema()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("learning_rate: 0.1", "learning_rat: 0.1", "models.adversarial_nets.digits.learning_rat: unknown key"),
+        ("learning_rate: 0.1", "learning_rate: 1e-3", "'1e-3' is not of type 'number' (YAML reads it as text"),
+        ("epochs: 4", "epochs: four", "models.adversarial_nets.digits.epochs: 'four' is not of type 'integer'"),
+        ("  adversarial_nets:", "  nets:", "there is no model 'nets'; the registered ones are adversarial_nets"),
+        ("  digits: {}", "  digit: {}", "models.adversarial_nets.digits: the data set 'digits' is not among"),
+        ("  digits: {}", "  digits: {}\n  tfd: {}", "there is no data set 'tfd'; the registered ones are digits"),
+        ("draws: 1", "sigmas: [-0.1, 0.2]", "likelihood.sigmas[0]: input should be greater than 0, not -0.1"),
+        ('seeds: ["0-1"]', "seeds: [3-1]", "the block '3-1' runs backwards"),
+    ],
+)
+def test_a_wrong_parameter_is_one_sentence_with_its_path(fresh, old, new, sentence):
+    (fresh / "params.yaml").write_bytes((fresh / "presets/smoke.yaml").read_bytes())
+    fresh.edit("params.yaml", old, new)
+    for command in (("snakemake", "-n", "--cores", "1"), ("snakemake", "--cores", "1")):
+        done = fresh.run(*command)
+        lines = [line for line in done.stderr.splitlines() if line and "profile" not in line]
+        assert done.returncode == 1
+        assert len(lines) == 1
+        assert lines[0].startswith("params.yaml: ")
+        assert sentence in lines[0]
+    assert not (fresh / "results/data").exists()

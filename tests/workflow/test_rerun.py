@@ -1,0 +1,67 @@
+"""What re-runs: exactly the jobs that depend on a change."""
+
+import time
+
+import pytest
+
+EVALUATION = ("sample", "bandwidth", "evaluate")
+PAGES = ("table", "report")
+TRAINED = ("train", *EVALUATION, "panels", *PAGES)
+
+
+def test_a_second_run_does_nothing_and_is_quick(finished):
+    before = finished.records()
+    started = time.monotonic()
+    answer = finished.good("snakemake", "--cores", "2")
+    assert time.monotonic() - started < 5
+    assert "Nothing to be done" in answer
+    assert finished.records() == before
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "rules"),
+    [
+        ("params.yaml", "learning_rate: 0.1", "learning_rate: 0.05", TRAINED),
+        ("params.yaml", "digits: {}", "digits: {split_seed: 1}", ("prepare", *TRAINED)),
+        ("params.yaml", "draws: 1", "draws: 2", (*EVALUATION, "panels", *PAGES)),
+        ("params.yaml", "preset: smoke", "preset: other", PAGES),
+        ("params.yaml", "every: 2", "every: 1", TRAINED),
+        ("protocol.yaml", "version: 1", "version: 2", PAGES),
+        ("report/templates/page.html.j2", "</html>", "<!-- changed --></html>", ("report",)),
+    ],
+)
+def test_a_change_of_an_input_runs_what_depends_on_it(finished, file, old, new, rules):
+    finished.edit(file, old, new)
+    assert finished.planned() == dict.fromkeys(rules, 1)
+
+
+def test_another_block_of_seeds_leaves_the_first_alone(finished):
+    finished.edit("params.yaml", 'seeds: ["0-1"]', 'seeds: ["0-1", "2"]')
+    assert finished.planned() == dict.fromkeys(TRAINED, 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("MODEL = AdversarialNets", "# a comment\nMODEL   =   AdversarialNets"),
+        ('"""A block of seeds of G and D."""', '"""Another docstring,\n\n    over several lines.\n    """'),
+    ],
+)
+def test_comments_docstrings_and_layout_run_nothing(finished, old, new):
+    finished.edit("replicate/models/adversarial_nets.py", old, new)
+    assert finished.planned() == {}
+
+
+def test_a_change_of_a_models_logic_runs_that_model(finished):
+    finished.edit("replicate/models/adversarial_nets.py", "* math.sqrt(3)", "* math.sqrt(3.5)")
+    assert finished.planned() == dict.fromkeys(TRAINED, 1)
+
+
+def test_a_change_of_one_data_set_leaves_the_others_alone(finished):
+    finished.edit("replicate/datasets/mnist.py", "SIDE = 28", "SIDE = 29")
+    assert finished.planned() == {}
+
+
+def test_a_results_run_record_and_raw_files_are_not_inputs(finished):
+    (finished / "results/train/digits/adversarial_nets/0-1.run.json").touch()
+    assert finished.planned() == {}

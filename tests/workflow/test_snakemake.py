@@ -1,0 +1,142 @@
+"""The Snakemake side: lint, environments, the lock of a killed run, the GPU."""
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+NO_CONDA = "There is no conda on PATH: --use-conda is set aside, jobs run in the active environment."
+#: A stand-in for conda, with the subcommands that Snakemake calls; an environment is a venv that sees this one's packages.
+CONDA = """#!{python}
+import json, pathlib, subprocess, sys, venv
+words = sys.argv[1:]
+base = pathlib.Path(__file__).resolve().parent.parent
+if words[0] == "info":
+    print(json.dumps({{"conda_prefix": str(base), "conda_version": "25.1.0", "platform": "linux-64"}}))
+elif words[0] == "--version":
+    print("conda 25.1.0")
+elif words[0] == "config":
+    print(json.dumps({{"get": {{"channel_priority": "strict"}}}}))
+elif words[:2] == ["env", "create"]:
+    prefix = pathlib.Path(words[words.index("--prefix") + 1])
+    venv.create(prefix, with_pip=False, symlinks=True)
+    (site,) = prefix.glob("lib/python*/site-packages")
+    (site / "stand_in.pth").write_text({packages!r} + "\\n")
+"""
+ACTIVATE = 'export VIRTUAL_ENV="$1" PATH="$1/bin:$PATH"\n'
+
+
+def stand_in(folder: Path) -> Path:
+    """A folder to put on PATH, with a stand-in named conda."""
+    bins = folder / "bin"
+    bins.mkdir(parents=True)
+    packages = next(path for path in sys.path if path.endswith("site-packages"))
+    (bins / "conda").write_text(CONDA.format(python=sys.executable, packages=packages))
+    (bins / "conda").chmod(0o755)
+    (bins / "activate").write_text(ACTIVATE)
+    return bins
+
+
+def test_lint_and_format(fresh):
+    assert "in a good condition" in fresh.good("snakemake", "--lint")
+    fresh.good("snakefmt", "--check", "Snakefile", "workflow")
+
+
+def test_use_conda_without_conda_says_so_once_and_goes_on(finished):
+    (finished / "report/index.html").unlink()
+    answer = finished.good("snakemake", "--cores", "2", "--use-conda")
+    assert answer.count(NO_CONDA) == 1
+    assert (finished / "report/index.html").is_file()
+    assert "Nothing to be done" in finished.good("snakemake", "--cores", "2", "--use-conda")
+
+
+def test_use_conda_with_conda_runs_in_its_environment(finished, tmp_path):
+    (finished / "report/index.html").unlink()
+    finished.edit(
+        "workflow/rules/report.smk",
+        "        python -m replicate report",
+        "        which python; python -m replicate report",
+    )
+    answer = finished.good("snakemake", "--cores", "2", "--use-conda", "--", "report", path=stand_in(tmp_path))
+    assert "Creating conda environment workflow/envs/replicate.yaml" in answer
+    assert "/.snakemake/conda/" in answer
+    assert (finished / "report/index.html").is_file()
+
+
+def test_the_lock_of_a_killed_run_is_removed(finished):
+    locks = finished / ".snakemake/locks"
+    locks.mkdir(exist_ok=True)
+    (locks / "0.output.lock").write_text("report/index.html\n")
+    (finished / "report/index.html").unlink()
+    finished.good("snakemake", "--cores", "1", "report")
+
+
+def test_the_lock_of_a_living_run_holds(finished):
+    locks = finished / ".snakemake/locks"
+    locks.mkdir(exist_ok=True)
+    (locks / "0.output.lock").write_text("report/index.html\n")
+    (finished / "report/index.html").unlink()
+    with (finished / ".snakemake/replicate.lock").open("w") as alive:
+        fcntl.flock(alive, fcntl.LOCK_SH)
+        done = finished.run("snakemake", "--cores", "1", "report")
+    assert done.returncode == 1
+    assert "Directory cannot be locked" in done.stderr
+    assert not (finished / "report/index.html").exists()
+
+
+def test_a_failing_job_shows_its_sentence_and_fails_the_run(finished):
+    (finished / "results/table1.json").unlink()
+    (finished / "results/published/table1.csv").write_text("nonsense\n")
+    done = finished.run("snakemake", "--cores", "1")
+    assert done.returncode == 1
+    assert "replicate table: " in done.stdout + done.stderr
+    assert (finished / "report/index.html").is_file()
+
+
+@pytest.mark.slow
+def test_killed_in_training_the_same_command_ends_in_the_same_results(finished, fresh, tmp_path):
+    """SIGKILL to everything, again and again; then the same command once more."""
+    long = (finished / "presets/smoke.yaml").read_text().replace("epochs: 4", "epochs: 60")
+    (fresh / "params.yaml").write_text(long)
+    whole = fresh.copy(tmp_path / "whole")
+    whole.good("snakemake", "--cores", "2")
+    path = os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"])
+    for seconds in (6, 8, 9):
+        run = subprocess.Popen(
+            ["snakemake", "--cores", "2"], cwd=fresh.folder, env={"PATH": path}, start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        time.sleep(seconds)
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    fresh.good("snakemake", "--cores", "2")
+    fresh.good("python", "tools/same_results.py", str(whole.folder), str(fresh.folder))
+
+
+@pytest.mark.slow
+def test_no_two_jobs_share_a_gpu_unasked(fresh, tmp_path):
+    """A machine that seems to have a GPU, and cores for two: trainings still run one after another."""
+    smoke = (
+        (fresh / "presets/smoke.yaml")
+        .read_text()
+        .replace('["0-1"]', '["0", "1"]')
+        .replace("device: cpu", "device: auto")
+    )
+    (fresh / "params.yaml").write_text(smoke)
+    bins = tmp_path / "gpu"
+    bins.mkdir()
+    shutil.copy("/bin/true", bins / "nvidia-smi")
+    answer = fresh.good("snakemake", "--cores", "2", "training", path=bins, CUDA_VISIBLE_DEVICES="")
+    assert answer.count("(Rule: train)") == 2
+    assert "Execute 2 jobs" not in answer
+    (fresh / "results/train").rename(fresh / "results/first")
+    both = fresh.good(
+        "snakemake", "--cores", "2", "--resources", "gpu=2", "training", path=bins, CUDA_VISIBLE_DEVICES=""
+    )
+    assert "Execute 2 jobs" in both

@@ -1,0 +1,39 @@
+"""Compares the results of two folders of the project byte by byte.
+
+python tools/same_results.py ONE OTHER
+
+Left out is what is measured anew at every run: the records (*.run.json) and the report's section on costs.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+COSTS = re.compile(rb'<section id="costs".*?</section>', re.DOTALL)
+
+
+def scientific(root: Path) -> dict[str, bytes]:
+    """Every result below `root` that must not differ between runs, by its path."""
+    found = {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted((root / "results").rglob("*"))
+        if path.is_file() and not path.name.endswith(".run.json")
+    }
+    page = root / "report" / "index.html"
+    return found | {"report/index.html": COSTS.sub(b"", page.read_bytes())}
+
+
+def main() -> None:
+    """Prints how many files agree; exits with 1 and their names if any differ."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs=2, type=Path)
+    one, other = (scientific(folder) for folder in parser.parse_args().folders)
+    differing = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+    if differing:
+        sys.exit(f"{len(differing)} of {len(one.keys() | other.keys())} files differ: {', '.join(differing)}")
+    print(f"{len(one)} files are the same, byte by byte")
+
+
+if __name__ == "__main__":
+    main()
