@@ -104,31 +104,44 @@ def claims(table: Traced) -> Iterator[dict[str, Any]]:
                 yield {"dataset": dataset, "row": row, "verdict": row["cells"][dataset["name"]]["verdict"]}
 
 
-def outcome(table: Traced) -> list[tuple[str, list[str]]]:
-    """Verdict states with the claims that have them, most telling first; a data set of one state is one entry."""
+#: Verdict states in the order in which the summary tells them, with the words that lead to the claims.
+OPENINGS = {
+    "replicated": "replicated",
+    "exceeds": "exceeds the published value of",
+    "not inferior": "does not fall short of the published value of",
+    "not replicated": "did not replicate",
+    "inconclusive": "could not decide on",
+    "withheld": "withholds its verdict on",
+    "not applicable": "cannot be applied to",
+    "no published value": "has no published value for",
+    "not attempted": "did not attempt",
+}
+#: States whose words deny something: "did not attempt any row on X or on Y".
+DENIALS = frozenset({"not replicated", "inconclusive", "not applicable", "no published value", "not attempted"})
+
+
+def outcome(table: Traced) -> list[dict[str, Any]]:
+    """What the run found, one entry a verdict state: the words, and the claims with that state.
+
+    A data set whose rows all have the same state is told as one.
+    """
     by_state: dict[str, list[str]] = {}
     for dataset in table["datasets"]:
         of_set = [claim for claim in claims(table) if claim["dataset"]["name"] == dataset["name"]]
         states = {claim["verdict"]["state"] for claim in of_set}
         if len(of_set) > 1 and len(states) == 1:
-            by_state.setdefault(states.pop(), []).append(f"every row on {dataset['title']}")
+            state = states.pop()
+            extent = "any" if state in DENIALS else "every"
+            by_state.setdefault(state, []).append(f"{extent} row on {dataset['title']}")
         else:
             for claim in of_set:
-                by_state.setdefault(claim["verdict"]["state"], []).append(
-                    f"{claim['row']['title']} on {dataset['title']}"
-                )
-    order = (
-        "replicated",
-        "exceeds",
-        "not inferior",
-        "not replicated",
-        "inconclusive",
-        "withheld",
-        "not applicable",
-        "no published value",
-        "not attempted",
-    )
-    return [(state, by_state[state]) for state in order if state in by_state]
+                name = f"{claim['row']['title']} on {dataset['title']}"
+                by_state.setdefault(claim["verdict"]["state"], []).append(name)
+    return [
+        {"state": state, "opening": words, "names": by_state[state], "last": "or" if state in DENIALS else "and"}
+        for state, words in OPENINGS.items()
+        if state in by_state
+    ]
 
 
 def dot_plot(table: Traced, dataset: Traced) -> Markup | None:

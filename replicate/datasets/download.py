@@ -135,8 +135,6 @@ class _Fetcher:
     def _download(self, address: str, source: Source, path: Path, min_speed: float) -> None:
         part = path.with_name(f"{path.name}.part")
         for attempt in range(1, self.limits.tries + 1):
-            if part.exists() and part.stat().st_size > source.size:
-                part.unlink()
             before = part.stat().st_size if part.exists() else 0
             try:
                 if before < source.size:

@@ -39,6 +39,7 @@ def test_counts_shapes_and_values(splits: Splits) -> None:
         "valid": (257, 1, 8, 8),
         "test": (257, 1, 8, 8),
     }
+    assert (DATASET.image_shape, DATASET.train_count) == ((1, 8, 8), 1283)
     assert splits.divisor == 16
     assert {images.dtype for images in splits.images.values()} == {np.dtype(np.uint8)}
     pixels = np.concatenate([splits.flat(split) for split in SPLITS])

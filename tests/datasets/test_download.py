@@ -79,10 +79,11 @@ def test_resumes_by_range(tmp_path: Path, mirror: Mirror) -> None:
 
 def test_resumes_from_a_file_mirror(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(CONTENT)
-    folder = tmp_path / "toy"
-    folder.mkdir()
-    (folder / "a.part").write_bytes(CONTENT[:1234])
-    assert get(folder, tmp_path.as_uri()) == CONTENT
+    part, seen = tmp_path / "a.part", []
+    part.write_bytes(CONTENT[:200_000])
+    transfer.transfer((tmp_path / "a").as_uri(), part, len(CONTENT), QUICK, 0.0, seen.append)
+    assert part.read_bytes() == CONTENT
+    assert seen[0] > 200_000
 
 
 def test_starts_again_where_range_is_ignored(tmp_path: Path, mirror: Mirror) -> None:

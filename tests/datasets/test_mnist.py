@@ -151,21 +151,13 @@ def test_another_fault_of_torchvision_is_not_hidden(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def real() -> Path:
-    folder = os.environ.get("REPLICATE_TEST_MNIST")
-    if not folder:
-        pytest.skip("set REPLICATE_TEST_MNIST to a folder with the four .gz files of MNIST")
-    return Path(folder)
+def splits(mnist_folder: Path) -> Splits:
+    return DATASET.prepare(verified_files(DATASET, mnist_folder), MnistConfig())
 
 
-@pytest.fixture(scope="module")
-def splits(real: Path) -> Splits:
-    return DATASET.prepare(verified_files(DATASET, real), MnistConfig())
-
-
-def test_real_files_are_those_that_torchvision_expects(real: Path) -> None:
+def test_real_files_are_those_that_torchvision_expects(mnist_folder: Path) -> None:
     expected = dict(import_torchvision().datasets.MNIST.resources)
-    found = {s.name: hashlib.md5((real / s.name).read_bytes()).hexdigest() for s in DATASET.sources}
+    found = {s.name: hashlib.md5((mnist_folder / s.name).read_bytes()).hexdigest() for s in DATASET.sources}
     assert found == expected
 
 
@@ -176,6 +168,7 @@ def test_real_counts_and_first_labels(splits: Splits) -> None:
         "valid": (10_000, 1, 28, 28),
         "test": (10_000, 1, 28, 28),
     }
+    assert (DATASET.image_shape, DATASET.train_count) == ((1, 28, 28), 50_000)
     assert splits.labels["train"][:5].tolist() == [5, 0, 4, 1, 9]
     assert splits.labels["test"][:5].tolist() == [7, 2, 1, 0, 4]
 
@@ -192,10 +185,12 @@ def test_real_mean_and_deviation(splits: Splits) -> None:
     assert np.sqrt(histogram @ (values - mean) ** 2) == pytest.approx(0.3081, abs=5e-5)
 
 
-def test_real_images_agree_with_a_second_reader(splits: Splits, real: Path) -> None:
-    raw = gzip.decompress((real / "train-images-idx3-ubyte.gz").read_bytes())
+def test_real_images_agree_with_a_second_reader(splits: Splits, mnist_folder: Path) -> None:
+    raw = gzip.decompress((mnist_folder / "train-images-idx3-ubyte.gz").read_bytes())
     images = np.frombuffer(raw, np.uint8, offset=16).reshape(60_000, 1, 28, 28)
     assert np.array_equal(splits.images["train"], images[:50_000])
     assert np.array_equal(splits.images["valid"], images[50_000:])
-    labels = np.frombuffer(gzip.decompress((real / "train-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8)
+    labels = np.frombuffer(
+        gzip.decompress((mnist_folder / "train-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8
+    )
     assert np.array_equal(splits.labels["valid"], labels[50_000:])

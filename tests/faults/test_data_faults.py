@@ -157,7 +157,11 @@ def test_a_wrong_file_is_kept_aside_and_fetched_anew(
     aside = tmp_path / f"a.rejected-{hashlib.sha256(DAMAGED[name]).hexdigest()[:8]}"
     assert fetch(Toy(a=CONTENT), tmp_path, [mirror.address], limits=QUICK)["a"].read_bytes() == CONTENT
     assert aside.read_bytes() == DAMAGED[name]
-    assert f"it was kept as {aside.name}" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"it was kept as {aside.name}" in told
+    length = len(DAMAGED[name])
+    assert (f"has {length} bytes instead of 1000000" in told) is (length != 1_000_000)
+    assert ("is cut short" in told) is (length < 1_000_000)
 
 
 def test_a_wrong_file_is_kept_aside_even_if_there_is_no_other(tmp_path: Path) -> None:

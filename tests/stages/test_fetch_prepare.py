@@ -254,3 +254,6 @@ def test_the_documents_example_works(tmp_path: Path) -> None:
     described = json.loads((tmp_path / "flower.json").read_text())
     assert described["counts"] == {"train": 3028, "valid": 606, "test": 606}
     assert Splits.read(tmp_path / "flower.safetensors").images["train"].std() > 10
+    declared = "from replicate.datasets.flower import DATASET as d; print([*d.image_shape], d.train_count)"
+    told = subprocess.check_output([sys.executable, "-c", declared], cwd=tmp_path, env=environment, text=True)
+    assert told.strip() == f"{described['shape']} {described['counts']['train']}"

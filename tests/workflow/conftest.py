@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -43,6 +44,13 @@ class Project:
         assert done.returncode == 0, f"{' '.join(command)} exited with {done.returncode}:\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 
+    def cost(self, *command: str) -> tuple[str, float]:
+        """What a command prints, and the processor seconds it took: on a busy machine they say more than the clock."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        answer = self.good(*command)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return answer, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
     def planned(self, *options: str) -> dict[str, int]:
         """Rule -> number of jobs that `snakemake -n` would run, targets left out."""
         text = self.good("snakemake", "-n", "--cores", "2", *options)
@@ -51,16 +59,19 @@ class Project:
         counts = dict(CHANGED.findall(text.split("Job stats:")[1].split("Reasons:")[0]))
         return {rule: int(count) for rule, count in counts.items() if rule not in ("all", "total")}
 
-    def records(self) -> dict[str, int]:
-        """The run records and the page with their times: what a job of ours has written last, and when."""
+    def records(self) -> dict[str, bytes]:
+        """The run records, which say something new after every job, and the page.
+
+        Their times would not do: DVC replaces a file that it takes into its cache by an equal one.
+        """
         files = [*(self / "results").rglob("*.run.json"), self / "report/index.html"]
-        return {str(file.relative_to(self.folder)): file.stat().st_mtime_ns for file in files if file.exists()}
+        return {str(file.relative_to(self.folder)): file.read_bytes() for file in files if file.exists()}
 
     def edit(self, name: str, old: str, new: str) -> None:
-        """Replaces the one occurrence of `old` in a file."""
-        text = (self / name).read_text(encoding="utf-8")
-        assert text.count(old) == 1, f"{name} holds {old!r} {text.count(old)} times"
-        (self / name).write_text(text.replace(old, new), encoding="utf-8")
+        """Replaces the one match of the regular expression `old` in a file."""
+        text, count = re.subn(old, lambda _: new, (self / name).read_text(encoding="utf-8"))
+        assert count == 1, f"{name} matches {old!r} {count} times"
+        (self / name).write_text(text, encoding="utf-8")
 
     def copy(self, folder: Path) -> "Project":
         """The same project, with its results and what the engines know about them, in another folder."""

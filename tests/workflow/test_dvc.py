@@ -1,7 +1,6 @@
 """DVC beside Snakemake: one graph, the same jobs, the same bytes."""
 
 import shutil
-import time
 
 import pytest
 
@@ -12,15 +11,16 @@ def test_after_snakemake_dvc_runs_no_job_and_then_nothing(finished):
     answer = project.good("dvc", "repro")
     assert answer.count("Nothing to be done") == 6
     assert project.records() == before
-    started = time.monotonic()
-    assert "Data and pipelines are up to date" in project.good("dvc", "repro")
-    assert time.monotonic() - started < 5
+    answer, seconds = project.cost("dvc", "repro")
+    assert "Data and pipelines are up to date" in answer
+    assert seconds < 5
     assert project.planned() == {}
     shown = project.good("dvc", "metrics", "show", "--json")
     assert "results/table1.json" in shown
     assert "results/table1.csv" in project.good("dvc", "plots", "show", "--json")
 
 
+@pytest.mark.slow
 def test_a_fresh_clone_gets_its_results_back_and_notices_changes(finished, tmp_path):
     project = finished.with_git()
     project.good("dvc", "repro")
@@ -33,7 +33,7 @@ def test_a_fresh_clone_gets_its_results_back_and_notices_changes(finished, tmp_p
     assert clone.planned() == {}
     assert "Data and pipelines are up to date" in clone.good("dvc", "repro")
     clone.good("python", "tools/same_results.py", str(project.folder), str(clone.folder))
-    clone.edit("params.yaml", "draws: 1", "draws: 2")
+    clone.edit("params.yaml", "draws: .*", "draws: 2")
     assert set(clone.planned()) == {"sample", "bandwidth", "evaluate", "panels", "table", "report"}
     refused = clone.run("python", "tools/restore.py")
     assert refused.returncode == 1
@@ -66,8 +66,8 @@ def test_dvc_from_nothing_gives_the_same_bytes(finished, fresh):
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
-        ("params.yaml", "learning_rate: 0.1", "learning_rate: 0.05"),
-        ("params.yaml", "draws: 1", "draws: 2"),
+        ("params.yaml", "learning_rate: .*", "learning_rate: 0.05"),
+        ("params.yaml", "draws: .*", "draws: 2"),
         ("report/templates/page.html.j2", "</html>", "<!-- changed --></html>"),
     ],
 )

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from replicate.schema import build_schema, schema_path
+from replicate.stages.params import checked_file
 
 PRESETS = ("demo", "mnist", "paper", "smoke")
 STAMP = re.compile(r"^\[.*\]$|^Using workflow specific profile.*$", re.MULTILINE)
@@ -18,17 +19,18 @@ def test_params_yaml_is_the_demo(fresh):
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_is_valid_and_its_dry_run_starts_nothing(fresh, preset):
     file = f"presets/{preset}.yaml"
-    assert "is valid" in fresh.good("python", "-m", "replicate", "params", file)
-    assert fresh.planned("--configfile", file)["train"] >= 1
+    plan = checked_file(str(fresh / file))
+    assert plan.params.preset == preset
+    assert fresh.planned("--configfile", file)["train"] == len(plan.params.runs)
     assert not (fresh / "results/data").exists()
     assert not (fresh / "data").exists()
 
 
 def test_a_preset_replaces_params_yaml_either_way(fresh):
     """Given to Snakemake or copied to params.yaml: the same jobs with the same commands."""
-    show = ("snakemake", "-n", "-p", "--cores", "2", "--quiet", "host")
+    show = ("snakemake", "-n", "-p", "--cores", "2", "--quiet", "host", "reason")
     given = fresh.good(*show, "--configfile", "presets/smoke.yaml")
-    assert "0-2" not in given
+    assert "/0-2.json" not in given
     fresh.good("python", "-m", "replicate", "preset", "smoke")
     assert STAMP.sub("", fresh.good(*show)) == STAMP.sub("", given)
 
@@ -51,24 +53,25 @@ def test_the_schema_agrees_with_the_types():
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("learning_rate: 0.1", "learning_rat: 0.1", "models.adversarial_nets.digits.learning_rat: unknown key"),
-        ("learning_rate: 0.1", "learning_rate: 1e-3", "'1e-3' is not of type 'number' (YAML reads it as text"),
-        ("epochs: 4", "epochs: four", "models.adversarial_nets.digits.epochs: 'four' is not of type 'integer'"),
+        ("learning_rate:", "learning_rat:", "models.adversarial_nets.digits.learning_rat: unknown key"),
+        ("learning_rate: .*", "learning_rate: 1e-3", "'1e-3' is not of type 'number' (YAML reads it as text"),
+        (" epochs: .*", " epochs: four", "models.adversarial_nets.digits.epochs: 'four' is not of type 'integer'"),
         ("  adversarial_nets:", "  nets:", "there is no model 'nets'; the registered ones are adversarial_nets"),
         ("  digits: {}", "  digit: {}", "models.adversarial_nets.digits: the data set 'digits' is not among"),
         ("  digits: {}", "  digits: {}\n  tfd: {}", "there is no data set 'tfd'; the registered ones are digits"),
-        ("draws: 1", "sigmas: [-0.1, 0.2]", "likelihood.sigmas[0]: input should be greater than 0, not -0.1"),
-        ('seeds: ["0-1"]', "seeds: [3-1]", "the block '3-1' runs backwards"),
+        ("draws: .*", "sigmas: [-0.1, 0.2]", "likelihood.sigmas[0]: input should be greater than 0, not -0.1"),
+        ("seeds: .*", "seeds: [3-1]", "the block '3-1' runs backwards"),
     ],
 )
 def test_a_wrong_parameter_is_one_sentence_with_its_path(fresh, old, new, sentence):
     (fresh / "params.yaml").write_bytes((fresh / "presets/smoke.yaml").read_bytes())
     fresh.edit("params.yaml", old, new)
-    for command in (("snakemake", "-n", "--cores", "1"), ("snakemake", "--cores", "1")):
-        done = fresh.run(*command)
-        lines = [line for line in done.stderr.splitlines() if line and "profile" not in line]
-        assert done.returncode == 1
-        assert len(lines) == 1
-        assert lines[0].startswith("params.yaml: ")
-        assert sentence in lines[0]
+    done = fresh.run("snakemake", "--cores", "1")
+    lines = [
+        line for line in done.stderr.splitlines() if line and not line.startswith("Using workflow specific profile")
+    ]
+    assert done.returncode == 1
+    assert len(lines) == 1
+    assert lines[0].startswith("params.yaml: ")
+    assert sentence in lines[0]
     assert not (fresh / "results/data").exists()

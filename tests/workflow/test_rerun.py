@@ -1,7 +1,5 @@
 """What re-runs: exactly the jobs that depend on a change."""
 
-import time
-
 import pytest
 
 EVALUATION = ("sample", "bandwidth", "evaluate")
@@ -11,9 +9,8 @@ TRAINED = ("train", *EVALUATION, "panels", *PAGES)
 
 def test_a_second_run_does_nothing_and_is_quick(finished):
     before = finished.records()
-    started = time.monotonic()
-    answer = finished.good("snakemake", "--cores", "2")
-    assert time.monotonic() - started < 5
+    answer, seconds = finished.cost("snakemake", "--cores", "2")
+    assert seconds < 5
     assert "Nothing to be done" in answer
     assert finished.records() == before
 
@@ -21,11 +18,11 @@ def test_a_second_run_does_nothing_and_is_quick(finished):
 @pytest.mark.parametrize(
     ("file", "old", "new", "rules"),
     [
-        ("params.yaml", "learning_rate: 0.1", "learning_rate: 0.05", TRAINED),
+        ("params.yaml", "learning_rate: .*", "learning_rate: 0.05", TRAINED),
         ("params.yaml", "digits: {}", "digits: {split_seed: 1}", ("prepare", *TRAINED)),
-        ("params.yaml", "draws: 1", "draws: 2", (*EVALUATION, "panels", *PAGES)),
+        ("params.yaml", "draws: .*", "draws: 2", (*EVALUATION, "panels", *PAGES)),
         ("params.yaml", "preset: smoke", "preset: other", PAGES),
-        ("params.yaml", "every: 2", "every: 1", TRAINED),
+        ("params.yaml", "every: .*", "every: 1", TRAINED),
         ("protocol.yaml", "version: 1", "version: 2", PAGES),
         ("report/templates/page.html.j2", "</html>", "<!-- changed --></html>", ("report",)),
     ],
@@ -36,7 +33,7 @@ def test_a_change_of_an_input_runs_what_depends_on_it(finished, file, old, new, 
 
 
 def test_another_block_of_seeds_leaves_the_first_alone(finished):
-    finished.edit("params.yaml", 'seeds: ["0-1"]', 'seeds: ["0-1", "2"]')
+    finished.edit("params.yaml", r'seeds: \["0-1"\]', 'seeds: ["0-1", "2"]')
     assert finished.planned() == dict.fromkeys(TRAINED, 1)
 
 
@@ -53,7 +50,7 @@ def test_comments_docstrings_and_layout_run_nothing(finished, old, new):
 
 
 def test_a_change_of_a_models_logic_runs_that_model(finished):
-    finished.edit("replicate/models/adversarial_nets.py", "* math.sqrt(3)", "* math.sqrt(3.5)")
+    finished.edit("replicate/models/adversarial_nets.py", r"\* math.sqrt\(3\)", "* math.sqrt(3.5)")
     assert finished.planned() == dict.fromkeys(TRAINED, 1)
 
 

@@ -1,0 +1,189 @@
+"""The stages by hand, one after another, on the embedded digits: what each refuses, and what it must not see."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from replicate.__main__ import main
+from replicate.datasets.base import Splits
+from replicate.files import read_json, read_tensors
+from tests.stages.pipeline import Pipeline
+
+
+@pytest.fixture(scope="session")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    """Every stage from fetch to table, run once."""
+    pipeline = Pipeline(tmp_path_factory.mktemp("pipeline"))
+    pipeline.run()
+    return pipeline
+
+
+def test_the_pipeline_ends_in_a_table(done: Pipeline) -> None:
+    table = read_json(done.table)
+    cells = {row["model"]: row["cells"] for row in table["rows"]}
+    found = cells["adversarial_nets"]["digits"]
+    per_seed = read_json(done.evaluation)["per_seed"]
+    assert found["measured"]["mean"] == pytest.approx(np.mean([seed["log_likelihood"] for seed in per_seed]))
+    assert found["measured"]["seeds"] == [0, 1]
+    assert found["verdict"]["state"] == "no published value"
+    assert cells["adversarial_nets"]["mnist"]["verdict"]["state"] == "not attempted"
+    assert cells["dbn"]["tfd"]["published"]["log_likelihood"] == 1909
+
+
+def test_reported_means_are_those_of_the_kept_images(done: Pipeline) -> None:
+    values = read_tensors(done.evaluation.with_suffix(".safetensors"))[0]["log_likelihood"]
+    for place, seed in enumerate(read_json(done.evaluation)["per_seed"]):
+        for number, draw in enumerate(seed["draws"]):
+            assert draw["log_likelihood"] == pytest.approx(values[place, number].mean(), rel=1e-12)
+            error = values[place, number].std() / np.sqrt(values.shape[2])
+            assert draw["standard_error"] == pytest.approx(error, rel=1e-12)
+
+
+def test_every_stage_twice_gives_the_same_bytes(done: Pipeline, tmp_path: Path) -> None:
+    again = Pipeline(tmp_path)
+    again.run()
+    compared = 0
+    for one in sorted(done.folder.rglob("*")):
+        apart = ".state" in one.parts or one.name.endswith(".run.json") or one == done.table  # a table names its inputs
+        if one.is_file() and not apart:
+            assert one.read_bytes() == (tmp_path / one.relative_to(done.folder)).read_bytes(), one
+            compared += 1
+    assert compared == 10
+
+
+def _poisoned(done: Pipeline, folder: Path, split: str) -> Path:
+    """The prepared data with one split replaced by values that are not numbers."""
+    splits = Splits.read(done.data)
+    images = {name: splits.flat(name).reshape(splits.images[name].shape) for name in splits.images}
+    images[split] = np.full_like(images[split], np.nan)
+    path = folder / "poisoned.safetensors"
+    Splits(images, splits.labels, 1.0, splits.value_range).write(path)
+    return path
+
+
+def test_the_bandwidth_never_sees_test_images(done: Pipeline, tmp_path: Path) -> None:
+    """Contract 7: test rows that are not numbers do not move the choice."""
+    poisoned = _poisoned(done, tmp_path, "test")
+    done.call("bandwidth", "--samples", done.samples, "--data", poisoned, "--out", tmp_path / "b.json")
+    moved, chosen = read_json(tmp_path / "b.json"), read_json(done.bandwidth)
+    for name in ("chosen", "curve", "fine", "at_edge"):
+        assert moved[name] == chosen[name]
+
+
+def test_training_never_sees_test_images(done: Pipeline, tmp_path: Path) -> None:
+    poisoned = _poisoned(done, tmp_path, "test")
+    done.train(tmp_path / "w.safetensors", data=poisoned)
+    moved, chosen = read_json(tmp_path / "w.json"), read_json(done.weights.with_suffix(".json"))
+    assert moved["curve"] == chosen["curve"]
+    assert moved["chosen_epoch"] == chosen["chosen_epoch"]
+
+
+def test_data_that_are_not_numbers_fail_every_seed_and_say_so(
+    done: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    poisoned = _poisoned(done, tmp_path, "train")
+    broken = Pipeline(tmp_path, data=poisoned)
+    broken.run(first="train")
+    assert "seed 0 failed in epoch 1" in capsys.readouterr().out
+    cell = read_json(broken.table)["rows"][-1]["cells"]["digits"]
+    assert cell["measured"]["mean"] is None
+    assert [entry["seed"] for entry in cell["measured"]["failed"]] == [0, 1]
+
+
+def test_a_bandwidth_of_other_samples_is_refused(done: Pipeline, tmp_path: Path, capsys: Any) -> None:
+    done.call("sample", "--weights", done.weights, "--out", tmp_path / "s.safetensors", params='{"likelihood":{"samples":50}}')
+    words = ["evaluate", "--samples", tmp_path / "s.safetensors", "--bandwidth", done.bandwidth, "--data", done.data]
+    assert main([str(word) for word in [*words, "--out", tmp_path / "e.json"]]) == 1
+    assert "other samples; run `bandwidth` again" in capsys.readouterr().err
+    assert not (tmp_path / "e.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ('{"likelihood": {"sigmas": [-0.1, 0.2]}}', r"likelihood.sigmas[0]: input should be greater than 0"),
+        ('{"likelihood": {"sigmas": [0.2, 0.1]}}', "ascending order"),
+        ('{"likelihood": {"sigma": 0.2}}', "likelihood.sigma: unknown key"),
+        ('{"compute": {"threads": "two"}}', "compute.threads: input should be a valid integer"),
+        ('{"seeds": ["0-2", "2"]}', "seed 2 stands in more than one block"),
+        ('{"seeds": ["5-3"]}', "runs backwards"),
+    ],
+)
+def test_bad_parameters_are_named_with_their_path(done: Pipeline, params: str, message: str, capsys: Any) -> None:
+    words = ["bandwidth", "--params", params, "--samples", done.samples, "--data", done.data, "--out", "never.json"]
+    assert main([str(word) for word in words]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+    assert not Path("never.json").exists()
+
+
+def test_unknown_names_list_the_known_ones(done: Pipeline, capsys: Any) -> None:
+    assert main(["fetch", "--dataset", "mnits", "--out", "never.json"]) == 1
+    assert "there is no data set 'mnits'; the registered ones are digits, mnist" in capsys.readouterr().err
+    assert main(["nonsense"]) == 2
+    assert "there is no stage 'nonsense'" in capsys.readouterr().err
+
+
+def _start_training(pipeline: Pipeline, out: Path, state: Path, epochs: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "replicate", *pipeline.training_words(out, state, epochs=epochs)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def _wait_for(path: Path, field: str, least: int) -> dict[str, Any]:
+    for _ in range(600):
+        if path.is_file():
+            found: dict[str, Any] = json.loads(path.read_text())
+            if found[field] >= least:
+                return found
+        time.sleep(0.05)
+    raise AssertionError(f"{path} never reached {field} {least}")
+
+
+def test_ctrl_c_in_the_middle_of_training_resumes_to_the_same_bits(done: Pipeline, tmp_path: Path) -> None:
+    whole, parts, state = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors", tmp_path / "state"
+    done.train(whole, epochs=60)
+    process = _start_training(done, parts, state, 60)
+    _wait_for(state / "progress" / "digits-adversarial_nets-0-1.json", "epoch", 2)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "the same command goes on from here" in output
+    assert not parts.exists()
+    resumed = _start_training(done, parts, state, 60)
+    output, _ = resumed.communicate(timeout=120)
+    assert resumed.returncode == 0, output
+    assert "goes on from epoch" in output
+    assert parts.read_bytes() == whole.read_bytes()
+    assert parts.with_suffix(".json").read_bytes() == whole.with_suffix(".json").read_bytes()
+    assert not list((state / "checkpoints").iterdir())
+
+
+def test_two_trainings_of_one_run_do_not_mix(done: Pipeline, tmp_path: Path) -> None:
+    first = _start_training(done, tmp_path / "a.safetensors", tmp_path / "state", 100_000)
+    try:
+        _wait_for(tmp_path / "state" / "progress" / "digits-adversarial_nets-0-1.json", "epoch", 1)
+        second = _start_training(done, tmp_path / "a.safetensors", tmp_path / "state", 100_000)
+        output, _ = second.communicate(timeout=60)
+        assert second.returncode == 1
+        assert f"another process (pid {first.pid}) is training this very run" in output
+    finally:
+        os.kill(first.pid, signal.SIGKILL)
+        first.communicate()
+
+
+def test_help_is_quick_and_loads_no_torch() -> None:
+    code = "import sys; from replicate.__main__ import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    start = time.monotonic()
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert time.monotonic() - start < 2  # 0.05 s of work; the rest is a busy machine's

@@ -1,0 +1,100 @@
+"""The digest of logic: blind to comments, docstrings and formatting, awake to everything a job runs."""
+
+from pathlib import Path
+
+import pytest
+
+from replicate.codedigest import code_digest
+
+MODEL = '''"""A model."""
+
+from replicate.maths import square
+
+
+def step(x: int) -> int:
+    """Moves."""
+    return square(x) + 1
+'''
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    package = tmp_path / "replicate"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "models" / "__init__.py").write_text("REGISTRY = {'a': 'replicate.models.a'}\n")
+    (package / "models" / "a.py").write_text(MODEL)
+    (package / "models" / "b.py").write_text("from replicate.models import REGISTRY\n\nX = 1\n")
+    (package / "maths.py").write_text("def square(x):\n    return x * x\n")
+    return tmp_path
+
+
+def digest(tree: Path) -> str:
+    return code_digest(["replicate.models.a"], tree)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        MODEL.replace("Moves.", "Moves a lot, in other words."),
+        MODEL.replace('    """Moves."""\n', ""),
+        MODEL.replace("return square(x) + 1", "return (\n        square(x)\n        + 1  # why not\n    )"),
+        "# a comment\n" + MODEL,
+        MODEL.replace('"""A model."""\n', ""),
+    ],
+)
+def test_writing_does_not_count(tree: Path, text: str) -> None:
+    before = digest(tree)
+    (tree / "replicate/models/a.py").write_text(text)
+    assert digest(tree) == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        MODEL.replace("+ 1", "+ 2"),
+        MODEL.replace("x: int", "y: int").replace("square(x)", "square(y)"),
+        MODEL.replace("return square(x) + 1", 'return "Moves."'),
+    ],
+)
+def test_logic_counts(tree: Path, text: str) -> None:
+    before = digest(tree)
+    (tree / "replicate/models/a.py").write_text(text)
+    assert digest(tree) != before
+
+
+def test_what_a_module_imports_counts_and_what_it_does_not_is_nothing_to_it(tree: Path) -> None:
+    before = digest(tree)
+    (tree / "replicate/models/b.py").write_text("X = 2\n")
+    (tree / "replicate/models/__init__.py").write_text("REGISTRY = {'a': 'replicate.models.a', 'c': 'new'}\n")
+    assert digest(tree) == before
+    (tree / "replicate/maths.py").write_text("def square(x):\n    return x ** 2\n")
+    assert digest(tree) != before
+
+
+def test_imports_inside_functions_count(tree: Path) -> None:
+    (tree / "replicate/models/a.py").write_text("def f():\n    from replicate import maths\n    return maths\n")
+    before = digest(tree)
+    (tree / "replicate/maths.py").write_text("Y = 1\n")
+    assert digest(tree) != before
+
+
+def test_an_unknown_module_is_refused(tree: Path) -> None:
+    with pytest.raises(LookupError, match="no module replicate.nothing"):
+        code_digest(["replicate.nothing"], tree)
+
+
+def test_a_models_digest_covers_what_decides_its_numbers() -> None:
+    """The closure of a training job holds the sweep, the estimator that selects epochs, and the streams."""
+    from replicate import codedigest
+
+    root = codedigest.package_root()
+    seen, pending = set(), {"replicate.stages.train", "replicate.models.adversarial_nets"}
+    while pending:
+        name = pending.pop()
+        path = codedigest._source(name, root)
+        if path and name not in seen and name not in codedigest.REGISTRIES:
+            seen.add(name)
+            pending |= codedigest._module(path, (0, 0))[1]
+    assert {"replicate.training.sweep", "replicate.likelihood.parzen", "replicate.training.streams"} <= seen
+    assert not {"replicate.report", "replicate.table", "replicate.stages.evaluate"} & seen

@@ -1,0 +1,149 @@
+"""Files that appear whole or not at all; faults are real: a full file system, a kill, a folder in the way."""
+
+import math
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from replicate.errors import ReplicateError
+from replicate.files import canonical_json, read_json, read_tensors, replacing, write_json, write_tensors
+
+
+def test_all_outputs_appear_together_or_none(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "sub" / "two"
+    one.write_text("before")
+    with pytest.raises(RuntimeError, match="half way"), replacing(one, two) as (first, _):
+        first.write_text("after")
+        raise RuntimeError("half way")
+    assert one.read_text() == "before"
+    assert not two.exists()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["one", "sub"]
+    with replacing(one, two) as (first, second):
+        first.write_text("after")
+        second.write_text("after")
+    assert one.read_text() == two.read_text() == "after"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["one", "sub", "two"]
+
+
+def test_a_kill_in_the_middle_of_a_write_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "result.json"
+    write_json(target, {"old": 1})
+    code = (
+        "import os, signal, sys; from pathlib import Path; from replicate.files import replacing\n"
+        "with replacing(Path(sys.argv[1])) as (part,):\n"
+        "    part.write_text('{\"new\":'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    process = subprocess.run([sys.executable, "-c", code, str(target)], check=False)
+    assert process.returncode == -signal.SIGKILL
+    assert read_json(target) == {"old": 1}
+
+
+def _limit_file_size() -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+
+def test_a_file_over_the_size_limit_is_one_sentence_and_nothing_is_lost(tmp_path: Path) -> None:
+    target = tmp_path / "big.json"
+    target.write_text("{}")
+    code = "import sys; from pathlib import Path; from replicate.files import write_json\n" + (
+        "from replicate.errors import ReplicateError\n"
+        "try: write_json(Path(sys.argv[1]), list(range(10000)))\n"
+        "except ReplicateError as error: print(error)"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code, str(target)], preexec_fn=_limit_file_size, capture_output=True, text=True, check=True
+    )
+    assert "big.json: the file would exceed the size this process may write" in process.stdout
+    assert target.read_text() == "{}"
+    assert [path.name for path in tmp_path.iterdir()] == ["big.json"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> "os.PathLike[str]":
+    """A file system of 256 KiB, mounted for the test; skips where this user may not mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("this user may not mount a small file system")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_one_sentence_and_nothing_is_lost(small_disk: Path) -> None:
+    target = small_disk / "weights.safetensors"
+    write_tensors(target, {"w": np.arange(1000.0)})
+    before = target.read_bytes()
+    with pytest.raises(ReplicateError, match=r"weights\.safetensors: .*(disk is full|No space left)"):
+        write_tensors(target, {"w": np.arange(100_000.0)})
+    assert target.read_bytes() == before
+    with pytest.raises(ReplicateError, match="the disk is full; free some space"):
+        write_json(small_disk / "x.json", "x" * 1_000_000)
+    assert [path.name for path in small_disk.iterdir()] == ["weights.safetensors"]
+
+
+def test_a_read_only_folder_is_one_sentence(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(ReplicateError, match="the file system is read-only; choose another folder"):
+        write_json(small_disk / "x.json", {})
+
+
+def test_a_file_where_a_folder_should_be_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("")
+    with pytest.raises(ReplicateError, match="a file, not a folder; move that file away|already there|File exists"):
+        write_json(tmp_path / "results" / "x.json", {})
+
+
+def test_tensors_round_trip_and_equal_arrays_give_equal_bytes(tmp_path: Path) -> None:
+    arrays = {"b": np.arange(6, dtype=np.int64).reshape(2, 3), "a": np.array([1.5, math.nan], dtype=np.float32)}
+    about = {name: name * 3 for name in "zyxwvutsrq"}
+    write_tensors(tmp_path / "1", arrays, about)
+    write_tensors(tmp_path / "2", dict(reversed(arrays.items())), dict(reversed(about.items())))
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+    found, metadata = read_tensors(tmp_path / "1")
+    assert metadata == about
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == array.dtype
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "noise"])
+def test_damaged_tensor_files_are_named(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "x.safetensors"
+    write_tensors(path, {"w": np.arange(1000.0)})
+    content = {"empty": b"", "truncated": path.read_bytes()[:-100], "noise": os.urandom(500)}.get(damage)
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(ReplicateError, match=r"x\.safetensors (does not exist|is not a whole safetensors file)"):
+        read_tensors(path)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(json_values)
+def test_canonical_json_is_stable(value: object) -> None:
+    import json
+
+    text = canonical_json(value)
+    assert json.loads(text) == value
+    assert canonical_json(json.loads(text)) == text
+
+
+def test_not_a_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        canonical_json({"x": math.nan})
