@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from replicate.errors import ReplicateError
 
@@ -30,6 +40,13 @@ class Section(BaseModel):
     """A group of parameters: unknown keys, wrong types, NaN and infinities are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation in (int, float):
+            raise ValueError("a number is needed")  # pydantic would take true as 1
+        return value
 
 
 def seeds_of(block: str) -> tuple[int, ...]:
@@ -178,7 +195,10 @@ def checked(kind: type[T], raw: Mapping[str, Any], where: str, prefix: str = "")
 def read_document(text_or_path: str) -> tuple[Any, str]:
     """The parsed YAML of a file, or of an inline JSON object, with the name to use in messages."""
     if text_or_path.lstrip().startswith("{"):
-        return json.loads(text_or_path), "parameters"
+        try:
+            return json.loads(text_or_path), "parameters"
+        except ValueError as error:
+            raise ReplicateError(f"the inline parameters are not valid JSON: {error}.") from None
     path = Path(text_or_path)
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8")), str(path)

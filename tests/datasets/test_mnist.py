@@ -92,6 +92,7 @@ def test_damaged_gzip_is_refused(tmp_path: Path) -> None:
 
 
 def test_no_temporary_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import_torchvision()  # torch makes a folder of its own when it is imported
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "t"))
     (tmp_path / "t").mkdir()
     read_idx(written(tmp_path / "i.gz", idx(IMAGES)), IMAGES_MAGIC, (3, 4, 5))

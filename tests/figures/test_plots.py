@@ -1,5 +1,6 @@
 """Plots: the same bytes for the same results, no inline style, unique ids, themable ink, readable by screen readers."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from lxml import etree
 
+from replicate.codedigest import package_root
 from replicate.figures import curves
 from replicate.figures.theme import SERIES, checked_svg
 
@@ -82,7 +84,12 @@ def test_the_same_bytes_again_and_in_a_new_process() -> None:
     )
     runs = [
         subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": seed}
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            cwd=package_root(),
         ).stdout
         for seed in ("1", "2")
     ]

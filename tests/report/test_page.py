@@ -99,6 +99,19 @@ def test_a_block_of_failed_seeds_has_no_pictures(params: Params, results: Path) 
     assert not section.xpath(".//img")
 
 
+def test_a_model_whose_seeds_all_failed_has_no_mean(params: Params, results: Path) -> None:
+    def change(content: Any) -> None:
+        for name in ("digits", "mnist"):
+            found = content["rows"][3]["cells"][name]["measured"]
+            found |= {"failed": [{"seed": seed, "epoch": 3, "reason": "x"} for seed in found["seeds"]], "per_seed": []}
+            found |= dict.fromkeys(("mean", "sd_over_seeds", "standard_error_test", "sd_over_draws", "fine_mean"))
+
+    edit(results / "table1.json", change)
+    document = parsed(page(params, results / "table1.json", results))
+    assert words(document.xpath("//table[@class='paper']/tbody/tr[4]/td[2]//span[@class='ours']")[0]) == "\N{EN DASH}"
+    assert not document.xpath("//section[@id='table1']//figure")
+
+
 def test_a_trial_says_so(params: Params, results: Path) -> None:
     edit(results / "table1.json", lambda c: c.update(preset="demo"))
     summary = words(parsed(page(params, results / "table1.json", results)).get_element_by_id("summary"))

@@ -1,0 +1,1 @@
+"""Speed and error against the machine's own limits: `python -m benchmarks` prints one table."""

@@ -1,0 +1,69 @@
+"""The Parzen window: time against one float32 matrix product of the same size, memory, and error against float64."""
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.timing import interleaved
+from replicate.likelihood.parzen import log_densities, log_density
+
+COUNT, DIMENSION = 10_000, 784
+GRID = tuple(10 ** (-1 + k / 9) for k in range(10))
+
+
+def _images(count: int, seed: int) -> Tensor:
+    """Random pixels in [0, 1], half of them 0 as in handwriting; no data are needed."""
+    drawn = torch.rand(count, DIMENSION, generator=torch.Generator().manual_seed(seed))
+    return drawn.where(drawn > 0.5, torch.zeros(()))
+
+
+def _peak_memory_mib(call: object) -> float:
+    """Growth of this process's peak resident memory during a call; Linux only."""
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the present
+
+    def peak() -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+    before = peak()
+    assert callable(call)
+    call()
+    return (peak() - before) / 1024
+
+
+def direct(samples: Tensor, x: Tensor, sigma: float) -> Tensor:
+    """The definition, summed in float64 over broadcast differences."""
+    samples, norm = samples.double(), samples.shape[1] * math.log(sigma * math.sqrt(2 * math.pi))
+    rows = [torch.logsumexp(-((row - samples) ** 2).sum(1) / (2 * sigma**2), 0) for row in x.double()]
+    return torch.stack(rows) - math.log(len(samples)) - norm
+
+
+def benchmark(repeats: int) -> dict[str, str]:
+    """Rows of the table; the limits in brackets are those of docs/performance.md."""
+    samples, x = _images(COUNT, 0), _images(COUNT, 1)
+    x[: COUNT // 2] = 0.8 * samples[: COUNT // 2] + 0.2 * x[: COUNT // 2]
+    product = torch.empty(COUNT, COUNT)
+    memory = _peak_memory_mib(lambda: log_densities(samples, x, GRID))
+    times = interleaved(
+        {
+            "product": lambda: torch.mm(x, samples.T, out=product),
+            "one": lambda: log_density(samples, x, 0.2),
+            "ten": lambda: log_densities(samples, x, GRID),
+        },
+        repeats,
+    )
+    flops = 2 * COUNT * COUNT * DIMENSION
+    rows = {
+        "float32 product 10,000 x 784 x 10,000": f"{times['product']}, {flops / times['product'].median / 1e9:.0f} GFLOP/s",
+        "Parzen, one sigma": f"{times['one']}, {times['product'].median / times['one'].median:.0%} of the product's rate (at least 70 %)",
+        "Parzen, ten sigmas": f"{times['ten']}, {times['ten'].median / times['one'].median:.2f} times one (at most 2.5)",
+        "Parzen, peak extra memory": f"{memory:.0f} MiB (at most 1024)",
+    }
+    for sigma in (0.1, 0.2):
+        error = log_density(samples, x[: COUNT : COUNT // 100], sigma) - direct(samples, x[: COUNT : COUNT // 100], sigma)
+        rows[f"error against float64, sigma {sigma}"] = (
+            f"mean {error.mean():+.1e}, max {error.abs().max():.1e} nats (at most 1e-3 and 1e-2)"
+        )
+    return rows
