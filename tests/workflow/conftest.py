@@ -107,7 +107,7 @@ def _pristine(folder: Path) -> Project:
 @pytest.fixture
 def fresh(tmp_path: Path) -> Project:
     """A copy as unpacked from an archive: nothing has run, params.yaml is the demo."""
-    return _pristine(tmp_path / "project")
+    return _pristine(tmp_path / "fresh")
 
 
 @pytest.fixture(scope="session")
@@ -128,4 +128,4 @@ def _finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture
 def finished(_finished: Project, tmp_path: Path) -> Iterator[Project]:
     """A copy of a whole run of the smoke preset by Snakemake."""
-    return _finished.copy(tmp_path / "project")
+    return _finished.copy(tmp_path / "finished")

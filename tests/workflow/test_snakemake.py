@@ -67,7 +67,9 @@ def test_use_conda_with_conda_runs_in_its_environment(finished, tmp_path):
     answer = finished.good("snakemake", "--cores", "2", "--use-conda", "--", "report", path=stand_in(tmp_path))
     assert "Creating conda environment workflow/envs/replicate.yaml" in answer
     assert "/.snakemake/conda/" in answer
+    assert "(Rule: train)" not in answer
     assert (finished / "report/index.html").is_file()
+    assert finished.planned() == {}
 
 
 def test_the_lock_of_a_killed_run_is_removed(finished):
@@ -136,6 +138,6 @@ def test_no_two_jobs_share_a_gpu_unasked(fresh, tmp_path):
     assert "Execute 2 jobs" not in answer
     (fresh / "results/train").rename(fresh / "results/first")
     both = fresh.good(
-        "snakemake", "--cores", "2", "--resources", "gpu=2", "training", path=bins, CUDA_VISIBLE_DEVICES=""
+        "snakemake", "training", "--cores", "2", "--resources", "gpu=2", path=bins, CUDA_VISIBLE_DEVICES=""
     )
     assert "Execute 2 jobs" in both
