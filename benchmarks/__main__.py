@@ -14,7 +14,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7, help="timed calls of each contender (default 7)")
     arguments = parser.parse_args()
     configure(Compute(device="cpu", threads=arguments.threads))
-    rows = {"threads": str(arguments.threads)} | parzen.benchmark(arguments.repeats) | training.benchmark(arguments.repeats)
+    rows = (
+        {"threads": str(arguments.threads)}
+        | parzen.benchmark(arguments.repeats)
+        | training.benchmark(arguments.repeats)
+    )
     width = max(map(len, rows))
     for name, text in rows.items():
         print(f"{name:{width}}  {text}")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import interleaved
-from replicate.models.adversarial_nets import AdversarialNets, Config
+from replicate.models.adversarial_nets import AdversarialConfig, AdversarialNets
 from replicate.training.streams import Streams
 
 STEPS_PER_EPOCH, STEPS = 500, 25
@@ -15,7 +15,7 @@ DISCRIMINATOR = ((784, 1200), (240, 1200), (240, 1))
 
 
 def _step() -> Callable[[], object]:
-    model = AdversarialNets(Config(), (1, 28, 28), Streams((0,), torch.device("cpu")))
+    model = AdversarialNets(AdversarialConfig(), (1, 28, 28), Streams((0,), torch.device("cpu")))
     train = torch.rand(5000, 784, generator=torch.Generator().manual_seed(0))
     model.initialise(train)
     state = {"step": 0}

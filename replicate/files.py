@@ -23,6 +23,7 @@ _REASONS = {
     errno.EACCES: "permission denied; make the folder writable for this user",
     errno.EPERM: "permission denied; make the folder writable for this user",
     errno.EFBIG: "the file would exceed the size this process may write (see `ulimit -f`)",
+    errno.EEXIST: "part of the path is a file, not a folder; move that file away",
     errno.ENOTDIR: "part of the path is a file, not a folder; move that file away",
     errno.EISDIR: "a folder stands where the file should be; move it away",
 }
@@ -65,9 +66,9 @@ def replacing(*paths: Path) -> Iterator[tuple[Path, ...]]:
     try:
         try:
             for target in paths:
-                temporary.append(_temporary_beside(target))
+                temporary.append(_temporary_beside(target))  # noqa: PERF401 (one by one: those made are removed)
             yield tuple(temporary)
-            for target, part in zip(paths, temporary, strict=True):
+            for part in temporary:
                 with part.open("rb+") as stream:
                     os.fsync(stream.fileno())
             for target, part in zip(paths, temporary, strict=True):
@@ -126,17 +127,13 @@ def _sort_metadata(path: Path) -> None:
         stream.write(text)
 
 
-def write_tensors(
-    path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
-) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
     """Writes named arrays as safetensors, atomically; equal arrays give equal bytes."""
     with replacing(path) as (part,):
         dump_tensors(part, tensors, metadata)
 
 
-def dump_tensors(
-    path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
-) -> None:
+def dump_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
     """Writes named arrays as safetensors to a temporary path that `replacing` gave."""
     ordered = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
     save_file(ordered, path, metadata=dict(metadata) if metadata else None)
@@ -157,8 +154,7 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         raise ReplicateError(f"{path} does not exist; run the stage that makes it first.") from None
     except (SafetensorError, OSError) as error:
         raise ReplicateError(
-            f"{path} is not a whole safetensors file ({error}); delete it and run the stage that "
-            "makes it again."
+            f"{path} is not a whole safetensors file ({error}); delete it and run the stage that makes it again."
         ) from None
 
 

@@ -157,4 +157,3 @@ def overall(jobs: list[Forecast], cores: int | None) -> dict[str, Any]:
         "seconds": max(lanes), "side_by_side": side_by_side, "memory_gib": sum(memory),
         "disk_gib": sum(job.disk_gib for job in left),
     }  # fmt: skip
-

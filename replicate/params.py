@@ -96,7 +96,11 @@ class Compute(Section):
         "auto", "auto takes a CUDA GPU where there is one, else the CPU", OURS
     )
     threads: int = setting(
-        1, "CPU threads of one job; part of what decides the last bits, so never taken from --cores", OURS, ge=1, le=1024
+        1,
+        "CPU threads of one job; part of what decides the last bits, so never taken from --cores",
+        OURS,
+        ge=1,
+        le=1024,
     )
 
 
@@ -114,7 +118,10 @@ class Likelihood(Section):
         min_length=1,
     )
     validation_limit: int = setting(
-        1000, "the first images of the validation set that choose the bandwidth", f"{RELEASED} parzen_ll.py --limit", ge=2
+        1000,
+        "the first images of the validation set that choose the bandwidth",
+        f"{RELEASED} parzen_ll.py --limit",
+        ge=2,
     )
 
 
@@ -134,7 +141,8 @@ class Params(Section):
     preset: str = setting("custom", "the name that the report shows for this run", OURS, pattern=r"^[\w.-]{1,40}$")
     seeds: Annotated[tuple[Block, ...], AfterValidator(_distinct_seeds)] = setting(
         ("0-2",),
-        'blocks of seeds; a block is trained together in one job and never changes members: add seeds as new blocks ("3" or "3-9")',
+        "blocks of seeds; a block is trained together in one job and never changes members: "
+        'add seeds as new blocks ("3" or "3-9")',
         "the paper reports one run; 10 seeds are the protocol's (docs/protocol.md)",
         min_length=1,
     )
@@ -188,7 +196,7 @@ def checked(kind: type[T], raw: Mapping[str, Any], where: str, prefix: str = "")
     try:
         return kind.model_validate(dict(raw))
     except ValidationError as error:
-        faults = "; ".join(_sentence(fault, prefix) for fault in error.errors())  # type: ignore[arg-type]
+        faults = "; ".join(_sentence(fault, prefix) for fault in error.errors())
         raise ReplicateError(f"{where}: {faults}.") from None
 
 
@@ -203,7 +211,9 @@ def read_document(text_or_path: str) -> tuple[Any, str]:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8")), str(path)
     except FileNotFoundError:
-        raise ReplicateError(f"{path} does not exist; presets are in presets/, the run's own file is params.yaml.") from None
+        raise ReplicateError(
+            f"{path} does not exist; presets are in presets/, the run's own file is params.yaml."
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = " ".join(str(error).split())
         raise ReplicateError(f"{path} is not valid YAML: {where}.") from None

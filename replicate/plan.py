@@ -56,7 +56,9 @@ class Plan:
         ):
             for name in named:
                 if name not in known:
-                    raise ReplicateError(f"{where}: there is no {kind} {name!r}; the registered ones are {', '.join(known)}.")
+                    raise ReplicateError(
+                        f"{where}: there is no {kind} {name!r}; the registered ones are {', '.join(known)}."
+                    )
         if not self.params.runs:
             raise ReplicateError(f"{where}: no model is to be trained; name at least one under `models`.")
 
@@ -81,6 +83,5 @@ class Plan:
     def results(self, kind: str, suffix: str = ".json") -> list[str]:
         """The result files of one kind, one per training job, such as `results/evaluation/digits/vae/0-2.json`."""
         return [
-            str(Path("results", kind, dataset, model, f"{block}{suffix}"))
-            for dataset, model, block in self.params.runs
+            str(Path("results", kind, dataset, model, f"{block}{suffix}")) for dataset, model, block in self.params.runs
         ]

@@ -28,9 +28,9 @@ from replicate.statistics import (
 
 PublishedRows = dict[tuple[str, str], dict[str, Any]]
 NEEDS = {"tfd": "needs TFD_48x48.mat, which its owners give on request; this version does not read it"}
+MEASURED = ("mean", "sd_over_seeds", "standard_error_test", "sd_over_draws")
 COLUMNS = (
-    "claim", "model", "dataset", "published", "published_standard_error", "mean", "sd_over_seeds",
-    "standard_error_test", "sd_over_draws", "seeds", "failed", "state", "reason",
+    "claim", "model", "dataset", "published", "published_standard_error", *MEASURED, "seeds", "failed", "state", "reason",
 )  # fmt: skip
 
 
@@ -43,7 +43,8 @@ def read_published(path: Path) -> PublishedRows:
                 rows[row["model"], row["dataset"]] = {
                     "claim": row["claim"], "title": row["title"],
                     "log_likelihood": float(row["log_likelihood"]), "standard_error": float(row["standard_error"]),
-                    "uncertainty_over": row["uncertainty_over"], "samples": int(row["samples"]), "source": row["source"],
+                    "uncertainty_over": row["uncertainty_over"], "samples": int(row["samples"]),
+                    "source": row["source"],
                 }  # fmt: skip
     except (OSError, KeyError, ValueError) as error:
         raise ReplicateError(f"{path} is not a readable table of published values ({error}).") from None
@@ -117,7 +118,7 @@ def equivalence_verdict(found: Mapping[str, Any], row: Mapping[str, Any], entry:
     if failed:
         return verdict | {
             "state": "inconclusive",
-            "reason": f"{failed} of {failed + count} seeds failed; a mean over the others would be a choice among seeds",
+            "reason": f"{failed} of {failed + count} seeds failed; the others' mean would be a choice among seeds",
         }
     if count < entry.minimum_seeds or spread is None:
         return verdict | {
@@ -180,9 +181,7 @@ def build_table(
     rows = []
     for model, title in titles.items():
         cells = {
-            dataset: _cell(
-                model, dataset, published, measured(evaluations.get((model, dataset), ())), protocol, preset
-            )
+            dataset: _cell(model, dataset, published, measured(evaluations.get((model, dataset), ())), protocol, preset)
             for dataset in columns
             if (model, dataset) in wanted
         }
@@ -207,7 +206,7 @@ def table_csv(table: Mapping[str, Any]) -> str:
                 {
                     "claim": cell["claim"], "model": row["model"], "dataset": dataset,
                     "published": shown.get("log_likelihood"), "published_standard_error": shown.get("standard_error"),
-                    **{name: found.get(name) for name in ("mean", "sd_over_seeds", "standard_error_test", "sd_over_draws")},
+                    **{name: found.get(name) for name in MEASURED},
                     "seeds": len(found["seeds"]) if found else 0, "failed": len(found["failed"]) if found else 0,
                     "state": verdict["state"], "reason": verdict["reason"],
                 }

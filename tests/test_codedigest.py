@@ -80,7 +80,7 @@ def test_imports_inside_functions_count(tree: Path) -> None:
 
 
 def test_an_unknown_module_is_refused(tree: Path) -> None:
-    with pytest.raises(LookupError, match="no module replicate.nothing"):
+    with pytest.raises(LookupError, match=r"no module replicate\.nothing"):
         code_digest(["replicate.nothing"], tree)
 
 

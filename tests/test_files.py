@@ -20,9 +20,14 @@ from replicate.files import canonical_json, read_json, read_tensors, replacing, 
 def test_all_outputs_appear_together_or_none(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "sub" / "two"
     one.write_text("before")
-    with pytest.raises(RuntimeError, match="half way"), replacing(one, two) as (first, _):
-        first.write_text("after")
-        raise RuntimeError("half way")
+
+    def break_off() -> None:
+        with replacing(one, two) as (first, _):
+            first.write_text("after")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        break_off()
     assert one.read_text() == "before"
     assert not two.exists()
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["one", "sub"]
@@ -60,7 +65,11 @@ def test_a_file_over_the_size_limit_is_one_sentence_and_nothing_is_lost(tmp_path
         "except ReplicateError as error: print(error)"
     )
     process = subprocess.run(
-        [sys.executable, "-c", code, str(target)], preexec_fn=_limit_file_size, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, str(target)],
+        preexec_fn=_limit_file_size,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "big.json: the file would exceed the size this process may write" in process.stdout
     assert target.read_text() == "{}"
@@ -101,7 +110,7 @@ def test_a_read_only_folder_is_one_sentence(small_disk: Path) -> None:
 
 def test_a_file_where_a_folder_should_be_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("")
-    with pytest.raises(ReplicateError, match="a file, not a folder; move that file away|already there|File exists"):
+    with pytest.raises(ReplicateError, match="move that file away"):
         write_json(tmp_path / "results" / "x.json", {})
 
 
@@ -129,7 +138,11 @@ def test_damaged_tensor_files_are_named(tmp_path: Path, damage: str) -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
     max_leaves=12,
 )

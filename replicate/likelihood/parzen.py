@@ -40,7 +40,7 @@ def log_densities(samples: Tensor, x: Tensor, sigmas: Tensor | list[float] | tup
     widths = _checked(samples, x, sigmas)
     dimension = samples.shape[1]
     centre = samples.mean(0)
-    blocks = [block - centre for block in samples.split(SAMPLES)]
+    blocks = [block - centre for block in torch.split(samples, SAMPLES)]
     norms = [(block * block).sum(1) for block in blocks]
     result = torch.empty(len(widths), len(x), dtype=torch.float64, device=x.device)
     buffers = _Buffers(x)

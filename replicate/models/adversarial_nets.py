@@ -7,7 +7,9 @@ as printed. Recipe: goodfeli/adversarial@1720041, mnist.yaml and __init__.py (`A
 """
 
 import math
-from typing import Any, Literal
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import PositiveFloat
@@ -23,7 +25,7 @@ _YAML = f"{RELEASED} mnist.yaml"
 _CODE = f"{RELEASED} __init__.py"
 
 
-class Config(ModelConfig):
+class AdversarialConfig(ModelConfig):
     """The recipe; defaults are the released MNIST recipe's where it has them."""
 
     epochs: int = setting(500, "passes over the training images", "the released recipe has no end; ours", ge=1)
@@ -60,9 +62,9 @@ class Config(ModelConfig):
 class AdversarialNets(GenerativeModel):
     """A block of seeds of G and D."""
 
-    Config = Config
+    Config = AdversarialConfig
     has_latent = True
-    recipes = {
+    recipes: ClassVar[Mapping[str, tuple[Mapping[str, Any], str]]] = {
         "mnist": ({}, _YAML),
         "digits": (
             {
@@ -81,7 +83,7 @@ class AdversarialNets(GenerativeModel):
         ),
     }
 
-    def __init__(self, config: Config, shape: tuple[int, int, int], streams: Any) -> None:
+    def __init__(self, config: AdversarialConfig, shape: tuple[int, int, int], streams: Any) -> None:
         super().__init__(config, shape, streams)
         c = config
         self._generator_sizes = (c.noise_dimension, *c.generator_hidden, self.dimension)
@@ -105,13 +107,13 @@ class AdversarialNets(GenerativeModel):
         def zeros(width: int) -> Tensor:
             return torch.zeros(len(self.streams.seeds), 1, width, dtype=train.dtype, device=train.device)
 
-        for layer, (rows, columns) in enumerate(zip(self._generator_sizes, self._generator_sizes[1:], strict=False)):
+        for layer, (rows, columns) in enumerate(pairwise(self._generator_sizes)):
             parameters[f"generator.{layer}.weight"] = uniform(rows, columns, c.generator_range)
             parameters[f"generator.{layer}.bias"] = zeros(columns)
         marginals = train.mean(0).clamp(1e-7, 1 - 1e-7)  # clipped as the released `init_bias_target_marginals`
         parameters[f"generator.{len(c.generator_hidden)}.bias"] += torch.logit(marginals)
         sizes = self._discriminator_sizes
-        for layer, (rows, units) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for layer, (rows, units) in enumerate(pairwise(sizes)):
             parameters[f"discriminator.{layer}.weight"] = uniform(rows, units * c.pieces, c.discriminator_range)
             parameters[f"discriminator.{layer}.bias"] = zeros(units * c.pieces)
         top = len(c.discriminator_hidden)
@@ -227,7 +229,7 @@ class AdversarialNets(GenerativeModel):
         if self.config.schedule == "simultaneous":
             update(batch, 0, "discriminator", "generator")
         else:
-            for k, minibatch in enumerate(batch.split(size, dim=1)):
+            for k, minibatch in enumerate(torch.split(batch, size, dim=1)):
                 update(minibatch, k, "discriminator")
             update(batch[:, :0], self.config.discriminator_steps, "generator")
         return losses

@@ -17,10 +17,11 @@ class _Maxout(torch.autograd.Function):
         return largest
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
         linear, largest = ctx.saved_tensors  # type: ignore[attr-defined]
         won = (linear == largest.unsqueeze(-2)).to(linear.dtype)
-        return won * (gradient / won.sum(-2)).unsqueeze(-2)
+        shared: Tensor = won * (gradient / won.sum(-2)).unsqueeze(-2)
+        return shared
 
 
 def maxout(linear: Tensor, pieces: int) -> Tensor:

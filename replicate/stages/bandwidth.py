@@ -46,7 +46,9 @@ def run(arguments: argparse.Namespace) -> None:
         choices = None
         if images is not None:
             choices = [choose_bandwidth(draw.to(backend.device), valid, sigmas) for draw in images]
-        for name, attribute in zip(names, ("curve", "sigma", "at_edge", "fine_sigma", "fine_log_likelihood"), strict=True):
+        for name, attribute in zip(
+            names, ("curve", "sigma", "at_edge", "fine_sigma", "fine_log_likelihood"), strict=True
+        ):
             found[name].append(None if choices is None else [getattr(choice, attribute) for choice in choices])
     about = samples.about
     content = result(

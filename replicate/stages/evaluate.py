@@ -33,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=Path, required=True)
     parser.add_argument("--bandwidth", type=Path, required=True, help="result of the stage `bandwidth`")
     parser.add_argument("--data", type=Path, required=True, help="prepared data set (safetensors)")
-    parser.add_argument("--out", type=Path, required=True, help="result (JSON); log-likelihoods of all images beside it")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="result (JSON); log-likelihoods of all images beside it"
+    )
 
 
 def _draw(images: Tensor, test: Tensor, choice: dict[str, Any]) -> tuple[dict[str, Any], Tensor]:

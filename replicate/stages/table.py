@@ -44,7 +44,11 @@ def run(arguments: argparse.Namespace) -> None:
     inputs = {"protocol": arguments.protocol, "published": arguments.published}
     inputs |= {file: Path(file) for blocks in found.values() for file, _ in blocks}
     content = result(
-        "table", code_digest(["replicate.stages.table"]), {"preset": params.preset, "seeds": list(params.seeds)}, inputs, **table
+        "table",
+        code_digest(["replicate.stages.table"]),
+        {"preset": params.preset, "seeds": list(params.seeds)},
+        inputs,
+        **table,
     )
     with replacing(arguments.out, arguments.out.with_suffix(".csv")) as (values, rows):
         values.write_text(canonical_json(content), encoding="utf-8")

@@ -38,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--block", required=True, help='seeds trained together, such as "0-2" or "7"')
     parser.add_argument("--data", type=Path, required=True, help="prepared data set (safetensors)")
-    parser.add_argument("--out", type=Path, required=True, help="weights (safetensors); the result is the .json beside it")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="weights (safetensors); the result is the .json beside it"
+    )
     parser.add_argument("--state", type=Path, default=Path(".replicate"), help="folder for checkpoints and progress")
 
 
@@ -64,7 +66,7 @@ def _sweep(
     model = kind(config, splits.shape, Streams(seeds, backend.device))
     if config.batch_size * model.batches_per_step > len(train):
         raise ReplicateError(
-            f"batch_size: {config.batch_size} is more than the {len(train)} training images allow; choose a smaller one."
+            f"batch_size: {config.batch_size} is more than the {len(train)} training images allow; choose less."
         )
     return Sweep(model, train, valid, params.selection, params.likelihood, checkpoints)
 
@@ -97,7 +99,9 @@ def run(arguments: argparse.Namespace) -> None:
         if not sweep.run(progress):
             epoch = sweep.step // sweep.steps_per_epoch
             progress.update(epoch, "stopped", "stopped")
-            print(f"stopped in epoch {epoch + 1} of {config.epochs}; the same command goes on from here.", file=sys.stderr)
+            print(
+                f"stopped in epoch {epoch + 1} of {config.epochs}; the same command goes on from here.", file=sys.stderr
+            )
             raise KeyboardInterrupt
         _write(arguments, sweep, given, code)
         record.write(arguments.out, **backend.facts, epochs=config.epochs, seeds=len(seeds), steps=sweep.step)

@@ -57,7 +57,7 @@ def configure(compute: Compute) -> Backend:
     torch.set_num_threads(compute.threads)
     _keep_freed_memory()
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # every buffer here is written before it is read
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 (a property unknown to mypy); every buffer here is written before it is read
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False

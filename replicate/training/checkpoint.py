@@ -78,7 +78,9 @@ class CheckpointFolder:
                     raise ReplicateError(f"{tensors} does not match its SHA-256.")
                 return read_tensors(tensors)[0], note
             except (ReplicateError, KeyError, TypeError) as error:
-                print(f"warning: checkpoint {path.stem} is damaged ({error}); trying the one before it.", file=sys.stderr)
+                print(
+                    f"warning: checkpoint {path.stem} is damaged ({error}); trying the one before it.", file=sys.stderr
+                )
                 path.replace(path.with_suffix(".damaged"))
         return None
 

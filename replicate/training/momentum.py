@@ -24,8 +24,8 @@ def momentum_step(
         learning_rate, previous_rate: of this update and of the one before it (any value at the first).
     """
     sgd(
-        list(parameters), list(gradients), list(averages), fused=True, foreach=False, weight_decay=0.0,
-        momentum=momentum * previous_rate / learning_rate, lr=learning_rate, dampening=0.0, nesterov=False, maximize=False,
+        list(parameters), list(gradients), list(averages), fused=True, foreach=False, weight_decay=0.0, dampening=0.0,
+        momentum=momentum * previous_rate / learning_rate, lr=learning_rate, nesterov=False, maximize=False,
     )  # fmt: skip
 
 

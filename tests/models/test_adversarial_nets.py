@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from replicate.errors import ReplicateError
-from replicate.models.adversarial_nets import AdversarialNets, Config
+from replicate.models.adversarial_nets import AdversarialConfig, AdversarialNets
 from replicate.models.maxout import maxout
 from replicate.training.streams import Streams
 
@@ -19,7 +19,9 @@ SMALL = {
 
 
 def build(seeds: tuple[int, ...] = (0,), dtype: torch.dtype = torch.float64, **changes: Any) -> AdversarialNets:
-    model = AdversarialNets(Config(**{**SMALL, **changes}), (1, 2, 4), Streams(seeds, torch.device("cpu"), dtype))
+    model = AdversarialNets(
+        AdversarialConfig(**{**SMALL, **changes}), (1, 2, 4), Streams(seeds, torch.device("cpu"), dtype)
+    )
     model.initialise(data(40).to(dtype))
     return model
 
@@ -143,7 +145,7 @@ def test_algorithm_1_updates_d_k_times_on_fresh_minibatches_then_g() -> None:
 
 def test_the_released_networks_have_their_published_size() -> None:
     """G 2,503,984 and D 1,231,441 parameters: 784-input recipe of goodfeli/adversarial mnist.yaml."""
-    model = AdversarialNets(Config(), (1, 28, 28), Streams((0,), torch.device("cpu")))
+    model = AdversarialNets(AdversarialConfig(), (1, 28, 28), Streams((0,), torch.device("cpu")))
     model.initialise(torch.rand(10, 784, generator=torch.Generator().manual_seed(0)))
     assert model.parameter_count() == {"generator": 2_503_984, "discriminator": 1_231_441}
 
@@ -200,7 +202,7 @@ def test_a_wrong_option_is_named_with_its_path() -> None:
 
 
 def test_every_default_names_its_source() -> None:
-    for name, field in Config.model_fields.items():
+    for name, field in AdversarialConfig.model_fields.items():
         extra = field.json_schema_extra
         assert isinstance(extra, dict), name
         assert extra["source"], name

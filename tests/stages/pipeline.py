@@ -31,7 +31,15 @@ class Pipeline:
 
     def training_words(self, out: Path, state: Path, data: Path | None = None, epochs: int = 4) -> list[str]:
         """The words of a training command."""
-        words = ["train", "--params", PARAMS.format(epochs=epochs), "--dataset", "digits", "--model", "adversarial_nets"]
+        words = [
+            "train",
+            "--params",
+            PARAMS.format(epochs=epochs),
+            "--dataset",
+            "digits",
+            "--model",
+            "adversarial_nets",
+        ]
         words += ["--block", "0-1", "--data", str(data or self.data), "--out", str(out), "--state", str(state)]
         return words
 

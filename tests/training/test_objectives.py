@@ -25,7 +25,9 @@ def test_values_at_known_logits() -> None:
     assert discriminator_loss(logits(high), logits(-high)).item() == pytest.approx(-2 * math.log(0.9), abs=1e-15)
 
 
-@pytest.mark.parametrize(("d", "saturating", "non_saturating"), [(0.01, -0.01, -0.99), (0.5, -0.5, -0.5), (0.99, -0.99, -0.01)])
+@pytest.mark.parametrize(
+    ("d", "saturating", "non_saturating"), [(0.01, -0.01, -0.99), (0.5, -0.5, -0.5), (0.99, -0.99, -0.01)]
+)
 def test_gradients_by_the_logit(d: float, saturating: float, non_saturating: float) -> None:
     """Section 3: where D rejects G's images (D small), log(1 - D) saturates and -log D does not."""
     for objective, expected in (("saturating", saturating), ("non_saturating", non_saturating)):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from replicate.errors import ReplicateError
-from replicate.models.adversarial_nets import AdversarialNets, Config
+from replicate.models.adversarial_nets import AdversarialConfig, AdversarialNets
 from replicate.params import Likelihood, Selection
 from replicate.training import sweep as sweep_module
 from replicate.training.checkpoint import CheckpointFolder
@@ -32,7 +32,7 @@ def make(
     folder: Path, seeds: tuple[int, ...] = (0, 1, 2), dtype: torch.dtype = torch.float32,
     kind: type[AdversarialNets] = AdversarialNets, **changes: Any,
 ) -> Sweep:  # fmt: skip
-    model = kind(Config(**{**SMALL, **changes}), (1, 4, 4), Streams(seeds, torch.device("cpu"), dtype))
+    model = kind(AdversarialConfig(**{**SMALL, **changes}), (1, 4, 4), Streams(seeds, torch.device("cpu"), dtype))
     selection, likelihood = Selection(every=2, samples=50), Likelihood(sigmas=(0.2, 0.4, 0.8))
     train, valid = images(50).to(dtype), images(20).to(dtype)
     return Sweep(model, train, valid, selection, likelihood, CheckpointFolder(folder / "checkpoints"))
@@ -197,7 +197,11 @@ def test_the_chosen_weights_are_those_of_the_best_look(tmp_path: Path) -> None:
 
 def test_two_processes_cannot_train_the_same_run(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path / "run")
-    with folder.locked(), pytest.raises(ReplicateError, match="is training this very run"), CheckpointFolder(tmp_path / "run").locked():
+    with (
+        folder.locked(),
+        pytest.raises(ReplicateError, match="is training this very run"),
+        CheckpointFolder(tmp_path / "run").locked(),
+    ):
         pass
     with folder.locked():
         pass

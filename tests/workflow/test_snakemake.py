@@ -56,7 +56,6 @@ def test_use_conda_without_conda_says_so_once_and_goes_on(finished):
     assert "Nothing to be done" in finished.good("snakemake", "--cores", "2", "--use-conda")
 
 
-@pytest.mark.slow
 def test_use_conda_with_conda_runs_in_its_environment(finished, tmp_path):
     (finished / "report/index.html").unlink()
     finished.edit(
