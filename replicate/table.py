@@ -30,7 +30,8 @@ PublishedRows = dict[tuple[str, str], dict[str, Any]]
 NEEDS = {"tfd": "needs TFD_48x48.mat, which its owners give on request; this version does not read it"}
 MEASURED = ("mean", "sd_over_seeds", "standard_error_test", "sd_over_draws")
 COLUMNS = (
-    "claim", "model", "dataset", "published", "published_standard_error", *MEASURED, "seeds", "failed", "state", "reason",
+    "claim", "model", "dataset", "published", "published_standard_error", *MEASURED,
+    "seeds", "failed", "state", "reason",
 )  # fmt: skip
 
 

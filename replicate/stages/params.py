@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
     elif arguments.check_schema:
         if not schema_path().is_file() or schema_path().read_text(encoding="utf-8") != build_schema():
             raise ReplicateError(
-                f"{schema_path()} differs from the types; run `python -m replicate params --write-schema` and commit it."
+                f"{schema_path()} differs from the types; run `params --write-schema` and commit it."
             )
         print("params: the committed schema agrees with the types")
     else:
