@@ -34,4 +34,5 @@ localrules:
 rule all:
     default_target: True
     input:
+        rules.metrics.output.metrics,
         rules.report.output.page,

@@ -48,9 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"params: wrote {schema_path()}")
     elif arguments.check_schema:
         if not schema_path().is_file() or schema_path().read_text(encoding="utf-8") != build_schema():
-            raise ReplicateError(
-                f"{schema_path()} differs from the types; run `params --write-schema` and commit it."
-            )
+            raise ReplicateError(f"{schema_path()} differs from the types; run `params --write-schema` and commit it.")
         print("params: the committed schema agrees with the types")
     else:
         runs = checked_file(arguments.file).params.runs

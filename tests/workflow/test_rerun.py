@@ -3,7 +3,7 @@
 import pytest
 
 EVALUATION = ("sample", "bandwidth", "evaluate")
-PAGES = ("table", "report")
+PAGES = ("table", "metrics", "report")
 TRAINED = ("train", *EVALUATION, "panels", *PAGES)
 
 

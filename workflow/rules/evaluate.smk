@@ -107,3 +107,18 @@ rule table:
         python -m replicate table --params {params.config:q} --protocol {input.protocol:q} \
             --published {input.published:q} --out {output.table:q} {input.evaluations:q} 2>&1 | tee -i {log:q}
         """
+
+
+# What `dvc metrics` compares: numbers without the table around them.
+rule metrics:
+    input:
+        table=rules.table.output.table,
+        tool="tools/metrics.py",
+    output:
+        metrics="results/metrics.json",
+    log:
+        "logs/metrics.log",
+    conda:
+        "../envs/replicate.yaml"
+    shell:
+        "python {input.tool:q} {input.table:q} {output.metrics:q} 2>&1 | tee -i {log:q}"
