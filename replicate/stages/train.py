@@ -41,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="weights (safetensors); the result is the .json beside it"
     )
+    parser.add_argument(
+        "--checkpoint-every", type=float, default=60.0, metavar="SECONDS", help="what a kill may cost (default 60)"
+    )
     parser.add_argument("--state", type=Path, default=Path(".replicate"), help="folder for checkpoints and progress")
 
 
@@ -59,7 +62,7 @@ def _run_key(given: dict[str, object], code: str, data_sha256: str, backend: Bac
 
 def _sweep(
     params: Params, config: ModelConfig, kind: type[GenerativeModel], seeds: tuple[int, ...], splits: Splits,
-    backend: Backend, checkpoints: CheckpointFolder,
+    backend: Backend, checkpoints: CheckpointFolder, checkpoint_every: float,
 ) -> Sweep:  # fmt: skip
     train = torch.from_numpy(splits.flat("train")).to(backend.device)
     valid = torch.from_numpy(splits.flat("valid")[: params.likelihood.validation_limit]).to(backend.device)
@@ -68,7 +71,7 @@ def _sweep(
         raise ReplicateError(
             f"batch_size: {config.batch_size} is more than the {len(train)} training images allow; choose less."
         )
-    return Sweep(model, train, valid, params.selection, params.likelihood, checkpoints)
+    return Sweep(model, train, valid, params.selection, params.likelihood, checkpoints, checkpoint_every)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -95,7 +98,7 @@ def run(arguments: argparse.Namespace) -> None:
     checkpoints = CheckpointFolder(arguments.state / "checkpoints" / f"{label}-{key}")
     progress = Progress(arguments.state / "progress" / f"{label}.json", label.replace("-", " ", 2), config.epochs)
     with checkpoints.locked():
-        sweep = _sweep(params, config, kind, seeds, splits, backend, checkpoints)
+        sweep = _sweep(params, config, kind, seeds, splits, backend, checkpoints, arguments.checkpoint_every)
         if not sweep.run(progress):
             epoch = sweep.step // sweep.steps_per_epoch
             progress.update(epoch, "stopped", "stopped")

@@ -19,8 +19,6 @@ from replicate.params import Likelihood, Selection
 from replicate.training.checkpoint import CheckpointFolder
 from replicate.training.progress import Progress, stop_requests
 
-#: Seconds between two checkpoints: what a kill may cost, against the time that writing takes.
-CHECKPOINT_EVERY = 60.0
 #: Draws of the evaluation stream at or above this number belong to looks during training, those below to the test.
 LOOK_DRAWS = 1 << 32
 
@@ -52,6 +50,7 @@ class Sweep:
         valid: (k, dimension) validation rows, already cut to the protocol's first ones.
         selection, likelihood: how an epoch is chosen, and the bandwidths to try.
         checkpoints: where to keep the state; held by this process.
+        checkpoint_every: seconds between two checkpoints: what a kill may cost, against the time that writing takes.
     """
 
     def __init__(
@@ -62,10 +61,11 @@ class Sweep:
         selection: Selection,
         likelihood: Likelihood,
         checkpoints: CheckpointFolder,
+        checkpoint_every: float = 60.0,
     ) -> None:
         self.model, self.train, self.valid = model, train, valid
         self.selection, self.sigmas = selection, likelihood.sigmas
-        self.checkpoints = checkpoints
+        self.checkpoints, self.checkpoint_every = checkpoints, checkpoint_every
         self.seeds = model.streams.seeds
         self.rows = model.config.batch_size * model.batches_per_step
         self.steps_per_epoch = len(train) // self.rows
@@ -88,7 +88,7 @@ class Sweep:
                 order = self.model.streams.order(epoch, len(self.train))
                 for batch in range(place, self.steps_per_epoch):
                     # Saved before a step, never between an epoch's last step and its look.
-                    if time.monotonic() - self._saved > CHECKPOINT_EVERY:
+                    if time.monotonic() - self._saved > self.checkpoint_every:
                         self._save()
                     self._train_step(order[:, batch * self.rows : (batch + 1) * self.rows], epoch)
                     if stop.is_set():

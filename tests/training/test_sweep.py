@@ -12,7 +12,6 @@ from torch import Tensor
 from replicate.errors import ReplicateError
 from replicate.models.adversarial_nets import AdversarialConfig, AdversarialNets
 from replicate.params import Likelihood, Selection
-from replicate.training import sweep as sweep_module
 from replicate.training.checkpoint import CheckpointFolder
 from replicate.training.progress import Progress
 from replicate.training.streams import Streams
@@ -30,12 +29,12 @@ def images(count: int) -> Tensor:
 
 def make(
     folder: Path, seeds: tuple[int, ...] = (0, 1, 2), dtype: torch.dtype = torch.float32,
-    kind: type[AdversarialNets] = AdversarialNets, **changes: Any,
+    kind: type[AdversarialNets] = AdversarialNets, every: float = 60.0, device: str = "cpu", **changes: Any,
 ) -> Sweep:  # fmt: skip
-    model = kind(AdversarialConfig(**{**SMALL, **changes}), (1, 4, 4), Streams(seeds, torch.device("cpu"), dtype))
+    model = kind(AdversarialConfig(**{**SMALL, **changes}), (1, 4, 4), Streams(seeds, torch.device(device), dtype))
     selection, likelihood = Selection(every=2, samples=50), Likelihood(sigmas=(0.2, 0.4, 0.8))
-    train, valid = images(50).to(dtype), images(20).to(dtype)
-    return Sweep(model, train, valid, selection, likelihood, CheckpointFolder(folder / "checkpoints"))
+    train, valid = (images(count).to(dtype).to(device) for count in (50, 20))
+    return Sweep(model, train, valid, selection, likelihood, CheckpointFolder(folder / "checkpoints"), every)
 
 
 def progress(folder: Path) -> Progress:
@@ -103,10 +102,9 @@ def test_interrupted_and_resumed_is_the_uninterrupted_run(tmp_path: Path, at: in
     assert_equal(run(tmp_path / "parts"), whole)
 
 
-def test_checkpoints_by_time_are_resumed_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_by_time_are_resumed_from(tmp_path: Path) -> None:
     """With a checkpoint before every step, a run that breaks anywhere goes on to the same bits."""
     whole = run(tmp_path / "whole")
-    monkeypatch.setattr(sweep_module, "CHECKPOINT_EVERY", -1.0)
 
     class Breaking(AdversarialNets):
         def train_step(self, batch: Tensor, epoch: int, step: int) -> dict[str, Tensor]:
@@ -115,7 +113,7 @@ def test_checkpoints_by_time_are_resumed_from(tmp_path: Path, monkeypatch: pytes
             return super().train_step(batch, epoch, step)
 
     with pytest.raises(RuntimeError, match="power cut"):
-        make(tmp_path / "parts", kind=Breaking).run(progress(tmp_path))
+        make(tmp_path / "parts", kind=Breaking, every=-1).run(progress(tmp_path))
     resumed = make(tmp_path / "parts")
     resumed._restore()
     assert resumed.step == 10
@@ -147,9 +145,8 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     assert_equal(run(tmp_path / "parts"), whole)
 
 
-def test_only_the_last_two_checkpoints_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep_module, "CHECKPOINT_EVERY", -1.0)
-    run(tmp_path)
+def test_only_the_last_two_checkpoints_stay(tmp_path: Path) -> None:
+    run(tmp_path, every=-1)
     assert len(list((tmp_path / "checkpoints").glob("*.safetensors"))) == 2
     assert len(list((tmp_path / "checkpoints").glob("*.json"))) == 2
 
@@ -205,3 +202,13 @@ def test_two_processes_cannot_train_the_same_run(tmp_path: Path) -> None:
         pass
     with folder.locked():
         pass
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_a_gpu_repeats_its_bits_and_agrees_with_the_cpu_at_first(tmp_path: Path) -> None:
+    one, two = (run(tmp_path / name, device="cuda") for name in "ab")
+    assert_equal(one, two)
+    noise = {name: Streams((0,), torch.device(name)).uniform("noise", 0, 5).shape for name in ("cpu", "cuda")}
+    assert noise["cpu"] == noise["cuda"]
+    assert one.history.chosen_epoch != [None] * 3
