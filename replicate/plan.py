@@ -10,7 +10,7 @@ from typing import Any
 from replicate import datasets, models
 from replicate.codedigest import code_digest
 from replicate.errors import ReplicateError
-from replicate.files import canonical_json
+from replicate.files import canonical_json, sha256_json
 from replicate.params import Params
 
 #: The parameter sections that each stage is given; `models` and `datasets` are cut down to the job's own entry.
@@ -78,7 +78,10 @@ class Plan:
             entries.append(datasets.REGISTRY[dataset][1])
         if model is not None and stage in ("train", "sample", "panels"):
             entries.append(models.REGISTRY[model][1])
-        return code_digest(entries)
+        digest = code_digest(entries)
+        if stage == "table":  # which models and data sets exist decides what a missing cell says
+            digest += f"-{sha256_json([sorted(datasets.REGISTRY), sorted(models.REGISTRY)])[:8]}"
+        return digest
 
     def results(self, kind: str, suffix: str = ".json") -> list[str]:
         """The result files of one kind, one per training job, such as `results/evaluation/digits/vae/0-2.json`."""

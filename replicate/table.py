@@ -49,6 +49,8 @@ def read_published(path: Path) -> PublishedRows:
                 }  # fmt: skip
     except (OSError, KeyError, ValueError) as error:
         raise ReplicateError(f"{path} is not a readable table of published values ({error}).") from None
+    if not rows:
+        raise ReplicateError(f"{path} holds no published values; restore it from the repository.")
     return rows
 
 

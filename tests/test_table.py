@@ -131,3 +131,11 @@ def test_a_bad_protocol_is_named(tmp_path: Path) -> None:
     path.write_text("version: 1\nclaims:\n  T1/x: {kind: equivalence, number_margin: -1}\n")
     with pytest.raises(ReplicateError, match=r"claims\.T1/x\.number_margin: input should be greater than 0"):
         read_protocol(path)
+
+
+@pytest.mark.parametrize("text", ["", "nonsense\n", "nonsense\n1\n", "claim,model\na,b\n"])
+def test_a_damaged_table_of_published_values_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "table1.csv"
+    path.write_text(text)
+    with pytest.raises(ReplicateError, match=r"table1\.csv (holds no published values|is not a readable table)"):
+        read_published(path)

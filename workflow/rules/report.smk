@@ -9,6 +9,7 @@ rule report:
         evaluations=rules.likelihood.input,
         bandwidths=of_every_run(rules.bandwidth.output.bandwidth),
         panels=rules.figures.input,
+        reference=files_below("results/reference"),
         templates=files_below("report/templates", "report/assets"),
     output:
         page="report/index.html",
