@@ -1,7 +1,8 @@
 """The Parzen window: time against one float32 matrix product of the same size, memory, and error against float64."""
 
 import math
-from pathlib import Path
+import subprocess
+import sys
 
 import torch
 from torch import Tensor
@@ -19,18 +20,24 @@ def _images(count: int, seed: int) -> Tensor:
     return drawn.where(drawn > 0.5, torch.zeros(()))
 
 
-def _peak_memory_mib(call: object) -> float:
-    """Growth of this process's peak resident memory during a call; Linux only."""
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the present
+def _peak_memory_mib() -> float:
+    """Growth of the peak resident memory over a call of ten sigmas, in a fresh process; Linux only.
 
-    def peak() -> int:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-
-    before = peak()
-    assert callable(call)
-    call()
-    return (peak() - before) / 1024
+    A fresh one, because this process may hold freed memory that the call would use without any growth.
+    """
+    code = f"""
+import pathlib, torch
+from replicate.likelihood.parzen import log_densities
+def status(name):
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+torch.mm(torch.ones(64, 64), torch.ones(64, 64))
+samples, x = torch.rand({COUNT}, {DIMENSION}), torch.rand({COUNT}, {DIMENSION})
+before = status("VmRSS")
+log_densities(samples, x, {GRID})
+print((status("VmHWM") - before) / 1024)
+"""
+    return float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
 
 
 def direct(samples: Tensor, x: Tensor, sigma: float) -> Tensor:
@@ -45,7 +52,7 @@ def benchmark(repeats: int) -> dict[str, str]:
     samples, x = _images(COUNT, 0), _images(COUNT, 1)
     x[: COUNT // 2] = 0.8 * samples[: COUNT // 2] + 0.2 * x[: COUNT // 2]
     product = torch.empty(COUNT, COUNT)
-    memory = _peak_memory_mib(lambda: log_densities(samples, x, GRID))
+    memory = _peak_memory_mib()
     times = interleaved(
         {
             "product": lambda: torch.mm(x, samples.T, out=product),

@@ -32,27 +32,25 @@ def _step() -> Callable[[], object]:
 def _products() -> Callable[[], object]:
     """The matrix products of one joint update, each on operands of its own, as in the real step.
 
-    Forward: G; D on data; D on images. Backward: weights of all three; towards the inputs of D's upper layers for
-    both; through all of D to the images; towards the inputs of G's upper layers.
+    Forward: G on 100 rows, D on 200. Backward: the weights of both; D's upper layers towards their inputs on all rows,
+    its first on the 100 generated images; G's upper layers towards their inputs.
     """
     wanted: list[tuple[Tensor, Tensor]] = []
 
-    def add(rows: int, inner: int, columns: int) -> None:
-        wanted.append((torch.rand(1, rows, inner), torch.rand(1, inner, columns)))
+    def add(*shapes: tuple[int, int]) -> None:
+        left, right = (torch.rand(1, *shape) for shape in shapes)
+        wanted.append((left, right))
 
-    for into, out in GENERATOR:
-        add(100, into, out)
-        wanted.append((torch.rand(1, 100, into).transpose(1, 2), torch.rand(1, 100, out)))
-    for into, out in GENERATOR[1:]:
-        wanted.append((torch.rand(1, 100, out), torch.rand(1, into, out).transpose(1, 2)))
-    for passes in range(2):
-        for layer, (into, out) in enumerate(DISCRIMINATOR):
-            add(100, into, out)
-            wanted.append((torch.rand(1, 100, into).transpose(1, 2), torch.rand(1, 100, out)))
-            if layer:
-                wanted.append((torch.rand(1, 100, out), torch.rand(1, into, out).transpose(1, 2)))
-            if passes:
-                wanted.append((torch.rand(1, 100, out), torch.rand(1, into, out).transpose(1, 2)))
+    def add_layer(rows: int, into: int, out: int, rows_towards_input: int) -> None:
+        add((rows, into), (into, out))
+        wanted.append((torch.rand(1, rows, into).mT, torch.rand(1, rows, out)))
+        if rows_towards_input:
+            wanted.append((torch.rand(1, rows_towards_input, out), torch.rand(1, into, out).mT))
+
+    for layer, (into, out) in enumerate(GENERATOR):
+        add_layer(100, into, out, 100 if layer else 0)
+    for layer, (into, out) in enumerate(DISCRIMINATOR):
+        add_layer(200, into, out, 200 if layer else 100)
 
     def products() -> None:
         for _ in range(STEPS):

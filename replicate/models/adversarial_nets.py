@@ -15,11 +15,17 @@ import torch
 from pydantic import PositiveFloat
 from torch import Tensor
 
+from replicate.models import maxout, rectified
 from replicate.models.base import GenerativeModel, ModelConfig
-from replicate.models.maxout import maxout
 from replicate.params import RELEASED, setting
 from replicate.training.momentum import decayed, momentum_step, ramped
-from replicate.training.objectives import Objective, discriminator_loss, generator_loss
+from replicate.training.objectives import (
+    Objective,
+    discriminator_loss,
+    discriminator_slopes,
+    generator_loss,
+    generator_slope,
+)
 
 _YAML = f"{RELEASED} mnist.yaml"
 _CODE = f"{RELEASED} __init__.py"
@@ -125,40 +131,26 @@ class AdversarialNets(GenerativeModel):
         drawn = self.streams.uniform(uniform_or_normal, step, count, self.config.noise_dimension, part=part)
         return (2 * drawn - 1) * math.sqrt(3)
 
+    def _layers(self, network: str) -> list[tuple[Tensor, Tensor]]:
+        count = len(getattr(self.config, f"{network}_hidden")) + 1
+        names = [f"{network}.{layer}" for layer in range(count)]
+        return [(self.parameters[f"{name}.weight"], self.parameters[f"{name}.bias"]) for name in names]
+
     def decode(self, code: Tensor) -> Tensor:
         """G: noise (seeds, n, noise dimension) to images (seeds, n, dimension) in (0, 1)."""
-        hidden = code
-        for layer in range(len(self.config.generator_hidden)):
-            hidden = self._affine("generator", layer, hidden).relu_()
-        return self._affine("generator", len(self.config.generator_hidden), hidden).sigmoid_()
-
-    def _affine(self, network: str, layer: int, inputs: Tensor) -> Tensor:
-        weight = self.parameters[f"{network}.{layer}.weight"]
-        return torch.baddbmm(self.parameters[f"{network}.{layer}.bias"], inputs, weight)
+        return rectified.outputs(code, self._layers("generator"))[-1]
 
     def _masks(self, rows: int, step: int, part: int) -> list[Tensor]:
         """Dropout masks for every layer of D, already divided by the probability to keep."""
         masks = []
         for layer, width in enumerate(self._discriminator_sizes):
             keep = self.config.keep_hidden if layer else self.config.keep_input
-            drawn = self.streams.uniform("dropout", step, rows, width, part=100 * part + layer)
-            masks.append(drawn.lt_(keep).div_(keep))
+            masks.append(self.streams.mask(keep, step, rows, width, part=100 * part + layer))
         return masks
 
-    def discriminate(self, images: Tensor, masks: list[Tensor] | None = None) -> Tensor:
-        """Logits of D, (seeds, n), for images (seeds, n, dimension); without masks nothing is dropped."""
-        hidden = images
-        top = len(self.config.discriminator_hidden)
-        for layer in range(top):
-            if masks is not None:
-                hidden = hidden * masks[layer]
-            hidden = maxout(self._affine("discriminator", layer, hidden), self.config.pieces)
-        if masks is not None:
-            hidden = hidden * masks[top]
-        return self._affine("discriminator", top, hidden).squeeze(-1)
-
-    def _names(self, network: str) -> list[str]:
-        return [name for name in self.parameters if name.startswith(network)]
+    def discriminate(self, images: Tensor) -> Tensor:
+        """Logits of D, (seeds, n), for images (seeds, n, dimension), without dropout."""
+        return maxout.logits(images, self._layers("discriminator"), self.config.pieces)[0]
 
     def _move(self, names: list[str], gradients: tuple[Tensor, ...], epoch: int, step: int) -> None:
         c = self.config
@@ -176,42 +168,45 @@ class AdversarialNets(GenerativeModel):
         )
 
     def gradients(
-        self, batch: Tensor, noise: Tensor, masks: tuple[list[Tensor], list[Tensor]], networks: tuple[str, ...]
+        self, batch: Tensor, noise: Tensor, masks: list[Tensor], networks: tuple[str, ...]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The losses, and the gradients of the named networks, at the present parameters.
 
-        Both objectives share G's images, D's logits on them and its dropout masks. G's gradient passes
-        through D's input only, D's through its weights only, so that no product is computed twice.
+        Both objectives share G's images, D's logits on them and its dropout masks.
 
         Args:
-            batch: (seeds, b, dimension) data. noise: (seeds, b, noise dimension).
-            masks: D's dropout masks for the data and for G's images.
+            batch: (seeds, b, dimension) data; none (b = 0) where only G is to move.
+            noise: (seeds, n, noise dimension).
+            masks: D's dropout masks for the data followed by G's images.
             networks: "generator", "discriminator" or both.
         """
-        for name, value in self.parameters.items():
-            value.requires_grad_(name.split(".")[0] in networks)
-        train_generator = "generator" in networks
-        with torch.enable_grad():
-            images = self.decode(noise)
-            seen = images.detach().requires_grad_(train_generator)
-            fake = self.discriminate(seen, masks[1])
-            losses = {"generator": generator_loss(fake, self.config.objective)}
-            found: dict[str, Tensor] = {}
-            if "discriminator" in networks:
-                losses["discriminator"] = discriminator_loss(self.discriminate(batch, masks[0]), fake)
-                names = self._names("discriminator")
-                cost = self.config.discriminator_weight * losses["discriminator"].sum()
-                inputs = [self.parameters[name] for name in names]
-                found |= zip(names, torch.autograd.grad(cost, inputs, retain_graph=train_generator), strict=True)
-            if train_generator:
-                (towards,) = torch.autograd.grad(losses["generator"].sum(), seen)
-                names = self._names("generator")
-                inputs = [self.parameters[name] for name in names]
-                found |= zip(names, torch.autograd.grad(images, inputs, towards), strict=True)
-        for value in self.parameters.values():
-            value.requires_grad_(False)
-        return {name: value.detach() for name, value in losses.items()}, found
+        c, real_rows = self.config, batch.shape[1]
+        learn_d, learn_g = "discriminator" in networks, "generator" in networks
+        generator, discriminator = self._layers("generator"), self._layers("discriminator")
+        generated = rectified.outputs(noise, generator)
+        found, tape = maxout.logits(torch.cat([batch, generated[-1]], 1), discriminator, c.pieces, masks)
+        real, fake = found[:, :real_rows], found[:, real_rows:]
+        losses, slopes = {"generator": generator_loss(fake, c.objective)}, None
+        if learn_d:
+            losses["discriminator"] = discriminator_loss(real, fake)
+            slopes = c.discriminator_weight * torch.cat(discriminator_slopes(real, fake), 1)
+        image_rows = slice(real_rows, None) if learn_g else None
+        gradients, by_image = maxout.backpropagate(tape, discriminator, slopes, image_rows)
+        named = self._named("discriminator", gradients)
+        if by_image is not None:
+            by_image *= generator_slope(fake, c.objective).unsqueeze(-1)
+            named |= self._named("generator", rectified.backpropagate(noise, generated, generator, by_image))
+        return losses, named
 
+    @staticmethod
+    def _named(network: str, gradients: list[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+        return {
+            f"{network}.{layer}.{part}": value
+            for layer, pair in enumerate(gradients)
+            for part, value in zip(("weight", "bias"), pair, strict=True)
+        }
+
+    @torch.no_grad()
     def train_step(self, batch: Tensor, epoch: int, step: int) -> dict[str, Tensor]:
         """One joint update of D and G, or Algorithm 1: k updates of D, each on its own minibatch, then one of G."""
         size = self.config.batch_size
@@ -219,7 +214,7 @@ class AdversarialNets(GenerativeModel):
 
         def update(data: Tensor, part: int, *networks: str) -> None:
             noise = self._noise("noise", step, size, part)
-            masks = (self._masks(size, step, 2 * part), self._masks(size, step, 2 * part + 1))
+            masks = self._masks(data.shape[1] + size, step, part)
             measured, gradients = self.gradients(data, noise, masks, networks)
             self._move(list(gradients), tuple(gradients.values()), epoch, step)
             losses.update(measured)

@@ -1,13 +1,15 @@
 """The two objectives of the adversarial game, as functions of the discriminator's logits.
 
-With a = logit D(x) and b = logit D(G(z)): log D = -softplus(-a) and log(1 - D) = -softplus(b), which is
-exact where D itself would round to 0 or 1. All means are over the minibatch, the last dimension.
+With a = logit D(x) and b = logit D(G(z)): log D(x) = logsigmoid(a) and log(1 - D(G(z))) = logsigmoid(-b), exact
+where D itself would round to 0 or 1 (torch's softplus is not: it is linear beyond 20). All means are over the
+minibatch, the last dimension.
 """
 
 from typing import Literal
 
+import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid
 
 Objective = Literal["non_saturating", "saturating"]
 
@@ -22,7 +24,7 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     Returns:
         Shape (...), in nats; 2 log 2 where D is 1/2 everywhere.
     """
-    return softplus(-real).mean(-1) + softplus(fake).mean(-1)
+    return -logsigmoid(real).mean(-1) - logsigmoid(-fake).mean(-1)
 
 
 def generator_loss(fake: Tensor, objective: Objective) -> Tensor:
@@ -32,5 +34,15 @@ def generator_loss(fake: Tensor, objective: Objective) -> Tensor:
     non_saturating: -E[log D(G(z))] (section 3: "stronger gradients early in learning"); -(1 - D).
     """
     if objective == "saturating":
-        return -softplus(fake).mean(-1)
-    return softplus(-fake).mean(-1)
+        return logsigmoid(-fake).mean(-1)
+    return -logsigmoid(fake).mean(-1)
+
+
+def discriminator_slopes(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """Derivatives of `discriminator_loss` by the logits: -(1 - D(x)) / n and D(G(z)) / n, shapes as given."""
+    return -torch.sigmoid(-real) / real.shape[-1], torch.sigmoid(fake) / fake.shape[-1]
+
+
+def generator_slope(fake: Tensor, objective: Objective) -> Tensor:
+    """Derivative of `generator_loss` by the logits: -D / n if saturating, -(1 - D) / n if not; shape as given."""
+    return -torch.sigmoid(fake if objective == "saturating" else -fake) / fake.shape[-1]

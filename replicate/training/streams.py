@@ -7,6 +7,7 @@ counter holds (step, part). On a GPU it is torch's own Philox, seeded by a hash 
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -71,6 +72,21 @@ class Streams:
     def normal(self, purpose: Purpose, step: int, *shape: int, part: int = 0) -> Tensor:
         """Standard normal numbers, shape (seeds, *shape)."""
         return self._draw("normal", purpose, step, shape, part)
+
+    def mask(self, keep: float, step: int, *shape: int, part: int = 0) -> Tensor:
+        """Dropout masks, (seeds, *shape): 1 / keep with probability `keep`, else 0; from the stream `dropout`.
+
+        A decision takes 16 random bits on the CPU, so that `keep` is met to within 1 / 65536.
+        """
+        if self.device.type != "cpu":
+            return self.uniform("dropout", step, *shape, part=part).lt_(keep).div_(keep)
+        size = math.prod(shape)
+        drawn = np.empty((len(self.seeds), *shape), dtype=np.float32)
+        for row, seed in zip(drawn, self.seeds, strict=True):
+            words = self._numpy(seed, "dropout", step, part).bit_generator.random_raw(-(-size // 4))
+            halves = words.view(np.uint16)[:size].reshape(shape)
+            np.multiply(halves < round(keep * 65536), np.float32(1 / keep), out=row)
+        return torch.from_numpy(drawn).to(self.dtype)
 
     def order(self, epoch: int, count: int) -> Tensor:
         """For each seed a permutation of 0 .. count-1 for this epoch, shape (seeds, count) int64.

@@ -9,7 +9,6 @@ import torch
 
 from replicate.errors import ReplicateError
 from replicate.models.adversarial_nets import AdversarialConfig, AdversarialNets
-from replicate.models.maxout import maxout
 from replicate.training.streams import Streams
 
 SMALL = {
@@ -92,9 +91,10 @@ def by_hand(model: AdversarialNets, x: np.ndarray, z: np.ndarray, masks: Any) ->
 def test_gradients_equal_those_worked_out_by_hand(objective: str) -> None:
     model = build(objective=objective)
     x, z = data(6)[None], torch.randn(1, 6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
-    masks = (model._masks(6, 0, 0), model._masks(6, 0, 1))
+    masks = model._masks(12, 0, 0)
     _, found = model.gradients(x, z, masks, ("discriminator", "generator"))
-    expected = by_hand(model, x[0].numpy(), z[0].numpy(), masks)
+    halves = ([mask[:, :6] for mask in masks], [mask[:, 6:] for mask in masks])
+    expected = by_hand(model, x[0].numpy(), z[0].numpy(), halves)
     assert found.keys() == expected.keys()
     for name, gradient in found.items():
         np.testing.assert_allclose(gradient[0].numpy(), expected[name], atol=1e-14, err_msg=name)
@@ -104,13 +104,16 @@ def test_gradients_equal_those_worked_out_by_hand(objective: str) -> None:
 def test_each_network_alone_has_the_gradients_of_both_together() -> None:
     model = build()
     x, z = data(6)[None], torch.ones(1, 6, 3, dtype=torch.float64)
-    masks = (model._masks(6, 0, 0), model._masks(6, 0, 1))
+    masks = model._masks(12, 0, 0)
     _, both = model.gradients(x, z, masks, ("discriminator", "generator"))
     for network in ("discriminator", "generator"):
         _, alone = model.gradients(x, z, masks, (network,))
         assert alone.keys() == {name for name in both if name.startswith(network)}
         for name, gradient in alone.items():
             assert torch.equal(gradient, both[name])
+    _, unseen = model.gradients(x[:, :0], z, [mask[:, 6:] for mask in masks], ("generator",))
+    for name, gradient in unseen.items():
+        torch.testing.assert_close(gradient, both[name], rtol=0, atol=1e-15)
 
 
 def test_the_simultaneous_step_moves_both_from_the_same_parameters() -> None:
@@ -118,7 +121,7 @@ def test_the_simultaneous_step_moves_both_from_the_same_parameters() -> None:
     batch = data(6)[None]
     before = {name: value.clone() for name, value in model.parameters.items()}
     noise = model._noise("noise", 0, 6, 0)
-    masks = (model._masks(6, 0, 0), model._masks(6, 0, 1))
+    masks = model._masks(12, 0, 0)
     _, gradients = model.gradients(batch, noise, masks, ("discriminator", "generator"))
     model.train_step(batch, 0, 0)
     for name, value in model.parameters.items():
@@ -132,10 +135,10 @@ def test_algorithm_1_updates_d_k_times_on_fresh_minibatches_then_g() -> None:
     assert model.batches_per_step == 2
     model.train_step(batch, 0, 0)
     for k, part in enumerate((batch[:, :6], batch[:, 6:])):
-        noise, masks = twin._noise("noise", 0, 6, k), (twin._masks(6, 0, 2 * k), twin._masks(6, 0, 2 * k + 1))
+        noise, masks = twin._noise("noise", 0, 6, k), twin._masks(12, 0, k)
         _, found = twin.gradients(part, noise, masks, ("discriminator",))
         twin._move(list(found), tuple(found.values()), 0, 0)
-    noise, masks = twin._noise("noise", 0, 6, 2), (twin._masks(6, 0, 4), twin._masks(6, 0, 5))
+    noise, masks = twin._noise("noise", 0, 6, 2), twin._masks(6, 0, 2)
     _, found = twin.gradients(batch[:, :0], noise, masks, ("generator",))
     assert found.keys() == {name for name in twin.parameters if name.startswith("generator")}
     twin._move(list(found), tuple(found.values()), 0, 0)
@@ -176,13 +179,6 @@ def test_dropout_keeps_the_mean_and_the_stated_share() -> None:
         assert set(mask.unique().tolist()) == {0.0, 1 / keep}
         assert float((mask > 0).double().mean()) == pytest.approx(keep, abs=0.01)
         assert float(mask.mean()) == pytest.approx(1, abs=0.02)
-
-
-def test_maxout_is_the_maximum_and_its_gradient_goes_to_the_winner() -> None:
-    linear = torch.randn(4, 3, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    expected = torch.stack([linear[..., unit::2].amax(-1) for unit in range(2)], dim=-1)
-    assert torch.equal(maxout(linear, 5), expected)
-    assert torch.autograd.gradcheck(lambda value: maxout(value, 5), (linear,))
 
 
 def test_samples_of_a_draw_repeat_and_draws_differ() -> None:

@@ -64,6 +64,18 @@ def test_float64_sees_the_float32_numbers() -> None:
     assert torch.equal(double.float(), single)
 
 
+def test_masks_keep_the_stated_share() -> None:
+    streams = Streams((0, 1), CPU)
+    for keep in (0.8, 0.5, 1.0):
+        mask = streams.mask(keep, 3, 501, 201)
+        assert mask.shape == (2, 501, 201)
+        assert set(mask.unique().tolist()) <= {0.0, float(np.float32(1 / keep))}
+        share = (mask > 0).double().mean((1, 2))
+        assert share.tolist() == pytest.approx([keep, keep], abs=4 * np.sqrt(keep * (1 - keep) / (501 * 201)) + 2**-16)
+        assert torch.equal(Streams((1,), CPU).mask(keep, 3, 501, 201)[0], mask[1])
+    assert not torch.equal(streams.mask(0.5, 3, 10, 10), streams.mask(0.5, 4, 10, 10))
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_a_seed_draws_the_same_alone_and_in_company_on_a_gpu() -> None:
