@@ -19,7 +19,7 @@ from torch import Tensor
 #: Rows and samples of a tile: 1024 x 2048 distances take 8 MiB in float32, small enough to stay in cache.
 ROWS, SAMPLES = 1024, 2048
 #: Exponents below this count as this. Beside a term of 1, 2048 terms of exp(-80) are less than 1e-30, far below
-#: what float64 resolves, while exponentials that underflow take the processor fifty times as long.
+#: what float64 resolves, while exponentials that underflow are many times slower.
 NEGLIGIBLE = -80.0
 
 

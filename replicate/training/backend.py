@@ -35,7 +35,7 @@ def _keep_freed_memory() -> None:
     """Tells glibc to keep freed blocks for the next step instead of giving them back to the system.
 
     Every step allocates the same gradients again. Handed back, their pages must be mapped and zeroed anew
-    each time, which cost a third of a training step of the MNIST recipe (benchmarks/). Elsewhere a no-op.
+    each time, which is a good part of a training step (`python -m benchmarks`). Elsewhere a no-op.
     """
     m_trim_threshold, m_mmap_threshold, m_mmap_max = -1, -3, -4
     if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
