@@ -31,7 +31,7 @@ class Forecast:
     state: str
     epoch: int
     epochs: int
-    seconds: float | None
+    seconds: float
     memory_gib: float
     disk_gib: float
     rate_from: str
@@ -57,47 +57,68 @@ def _progress(state: Path, label: str) -> dict[str, Any]:
     return found
 
 
-def _recorded(results: Path, dataset: str, model: str, config: ModelConfig) -> tuple[float, float] | None:
-    """(seconds per epoch and seed, peak GiB) of a finished job with the same parameters but for its epochs."""
+@dataclass(frozen=True)
+class Rate:
+    """What one seed of a model on a data set costs: seconds an epoch, peak GiB, numbers in its networks."""
+
+    seconds_per_epoch: float
+    memory_gib: float
+    numbers: int
+    source: str
+
+
+def _trained(results: Path, dataset: str, model: str, config: ModelConfig) -> list[tuple[Path, dict[str, Any]]]:
+    """The training results of this model and data set with the same parameters, whatever their number of epochs."""
+    ours = config.model_dump(mode="json") | {"epochs": None}
+    found = []
     for path in sorted((results / "train" / dataset / model).glob("*.json")):
-        if path.name.endswith(".run.json") or not record_path(path).is_file():
+        if not path.name.endswith(".run.json"):
+            content = read_json(path)
+            if content["parameters"]["config"] | {"epochs": None} == ours:
+                found.append((path, content))
+    return found
+
+
+def _recorded(results: Path, dataset: str, model: str, config: ModelConfig) -> Rate | None:
+    """The rate of a finished job; of one that was interrupted, that of its last part."""
+    for path, content in _trained(results, dataset, model, config):
+        if not record_path(path).is_file():
             continue
-        trained, record = read_json(path), read_json(record_path(path))
-        ours = config.model_dump(mode="json") | {"epochs": None}
-        if trained["parameters"]["config"] | {"epochs": None} != ours:
-            continue
-        passes = trained["epochs"] * len(trained["seeds"])
-        return record["wall_seconds"] / passes, record["peak_memory_mib"] / 1024
+        record = read_json(record_path(path))
+        share = record["steps_in_this_process"] / record["steps"]
+        if share > 0:
+            seconds = record["wall_seconds"] / (share * content["epochs"] * len(content["seeds"]))
+            memory = record["peak_memory_mib"] / 1024 / len(content["seeds"])
+            numbers = sum(content["parameter_count"].values())
+            return Rate(seconds, memory, numbers, f"{model} on {dataset} from an earlier job")
     return None
 
 
-class _Timed:
-    """A model on random images of a data set's shape, timed over a few steps; loads torch."""
+def _timed(params: Params, dataset: str, kind: type[GenerativeModel], config: ModelConfig, source: str) -> Rate:
+    """The rate of a model on random images of a data set's shape, over a few steps of one seed; loads torch."""
+    import resource
 
-    def __init__(self, params: Params, dataset: str, kind: type[GenerativeModel], config: ModelConfig) -> None:
-        import resource
+    import torch
 
-        import torch
+    from replicate.training.backend import configure
+    from replicate.training.streams import Streams
 
-        from replicate.training.backend import configure
-        from replicate.training.streams import Streams
-
-        backend = configure(params.compute)
-        shape, count = load_dataset(dataset).image_shape, load_dataset(dataset).train_count
-        model = kind(config, shape, Streams((0,), backend.device))
-        rows = config.batch_size * model.batches_per_step
-        pixels = torch.rand(rows, model.dimension, generator=torch.Generator().manual_seed(0)).to(backend.device)
-        model.initialise(pixels)
-        batch = pixels[None]
-        model.train_step(batch, 0, 0)
-        steps, start = 0, time.monotonic()
-        while time.monotonic() - start < CALIBRATION_SECONDS:
-            losses = model.train_step(batch, 0, steps)
-            float(next(iter(losses.values()))[0])  # waits for the device
-            steps += 1
-        self.seconds_per_epoch = (time.monotonic() - start) / steps * (count // rows)
-        self.memory_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        self.numbers = sum(model.parameter_count().values())
+    backend = configure(params.compute)
+    shape, count = load_dataset(dataset).image_shape, load_dataset(dataset).train_count
+    model = kind(config, shape, Streams((0,), backend.device))
+    rows = config.batch_size * model.batches_per_step
+    pixels = torch.rand(rows, model.dimension, generator=torch.Generator().manual_seed(0)).to(backend.device)
+    model.initialise(pixels)
+    model.train_step(pixels[None], 0, 0)
+    steps, start = 0, time.monotonic()
+    while time.monotonic() - start < CALIBRATION_SECONDS:
+        losses = model.train_step(pixels[None], 0, steps)
+        float(next(iter(losses.values()))[0])  # waits for the device
+        steps += 1
+    seconds = (time.monotonic() - start) / steps * (count // rows)
+    numbers = sum(model.parameter_count().values())
+    state = numbers * 4 * 5 / 2**30  # parameters, velocities, gradients, the best so far, and one copy to save
+    return Rate(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 + state, numbers, source)
 
 
 def _disk(params: Params, dataset: str, seeds: int, numbers: int) -> float:
@@ -109,40 +130,36 @@ def _disk(params: Params, dataset: str, seeds: int, numbers: int) -> float:
 
 def forecast(params: Params, results: Path, state: Path) -> list[Forecast]:
     """Every training job of the run: its state, and what is left of it."""
-    rates: dict[tuple[str, str], tuple[float, float, int, str]] = {}
+    rates: dict[tuple[str, str], Rate] = {}
     jobs = []
     for dataset, model, block in params.runs:
         kind = load_model(model)
         config = kind.config_for(dataset, params.models[model][dataset], prefix=f"models.{model}.{dataset}")
-        seeds = len(seeds_of(block))
-        done = (results / "train" / dataset / model / f"{block}.json").is_file()
-        progress = _progress(state, f"{dataset}-{model}-{block}")
-        epoch = 0 if done or progress.get("epochs") != config.epochs else int(progress["epoch"])
-        stage = "done" if done else ("running" if progress.get("state") == "running" else "pending")
-        seconds, memory, disk, source = 0.0, 0.0, 0.0, "done"
-        if not done:
-            if (dataset, model) not in rates:
-                rates[dataset, model] = _rate(params, results, dataset, model, kind, config)
-            rate, memory, numbers, source = rates[dataset, model]
-            seconds = rate * seeds * (config.epochs - epoch)
-            memory += seeds * numbers * 4 * 5 / 2**30  # parameters, velocities, gradients, best, one copy to save
-            disk = _disk(params, dataset, seeds, numbers)
-        if stage == "running" and progress["seconds_left"] is not None:
-            seconds = progress["seconds_left"]
-        jobs.append(Forecast(dataset, model, block, stage, epoch, config.epochs, seconds, memory, disk, source))
+        finished = {path.stem for path, content in _trained(results, dataset, model, config)
+                    if content["epochs"] == config.epochs}  # fmt: skip
+        if block in finished:
+            jobs.append(Forecast(dataset, model, block, "done", config.epochs, config.epochs, 0.0, 0.0, 0.0, "done"))
+            continue
+        if (dataset, model) not in rates:
+            rates[dataset, model] = _recorded(results, dataset, model, config) or _timed(
+                params, dataset, kind, config, f"{model} on {dataset} timed now"
+            )
+        jobs.append(_left(params, state, dataset, model, block, config.epochs, rates[dataset, model]))
     return jobs
 
 
-def _rate(
-    params: Params, results: Path, dataset: str, model: str, kind: type[GenerativeModel], config: ModelConfig
-) -> tuple[float, float, int, str]:
-    recorded = _recorded(results, dataset, model, config)
-    if recorded is not None:
-        weights = next((results / "train" / dataset / model).glob("*.safetensors"), None)
-        numbers = weights.stat().st_size // 4 if weights else 0
-        return *recorded, numbers, f"{model} on {dataset} from an earlier job"
-    timed = _Timed(params, dataset, kind, config)
-    return timed.seconds_per_epoch, timed.memory_gib, timed.numbers, f"{model} on {dataset} timed now"
+def _left(params: Params, state: Path, dataset: str, model: str, block: str, epochs: int, rate: Rate) -> Forecast:
+    progress, seeds = _progress(state, f"{dataset}-{model}-{block}"), len(seeds_of(block))
+    running = progress.get("state") == "running"
+    known = progress.get("epochs") == epochs and progress["state"] in ("running", "stopped")
+    epoch = int(progress["epoch"]) if known else 0
+    seconds = rate.seconds_per_epoch * seeds * (epochs - epoch)
+    if running and progress["seconds_left"] is not None:
+        seconds = progress["seconds_left"]
+    return Forecast(
+        dataset, model, block, "running" if running else "pending", epoch, epochs, seconds,
+        rate.memory_gib * seeds, _disk(params, dataset, seeds, rate.numbers), rate.source,
+    )  # fmt: skip
 
 
 def overall(jobs: list[Forecast], cores: int | None) -> dict[str, Any]:
@@ -150,8 +167,8 @@ def overall(jobs: list[Forecast], cores: int | None) -> dict[str, Any]:
     left = [job for job in jobs if job.state != "done"]
     side_by_side = max(1, min(len(left), cores or os.cpu_count() or 1))
     lanes = [0.0] * side_by_side
-    for job in sorted(left, key=lambda job: -(job.seconds or 0)):
-        lanes[lanes.index(min(lanes))] += job.seconds or 0
+    for job in sorted(left, key=lambda job: -job.seconds):
+        lanes[lanes.index(min(lanes))] += job.seconds
     memory = sorted((job.memory_gib for job in left), reverse=True)[:side_by_side]
     return {
         "seconds": max(lanes), "side_by_side": side_by_side, "memory_gib": sum(memory),

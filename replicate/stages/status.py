@@ -31,10 +31,9 @@ def _line(job: Forecast) -> str:
     if job.state == "done":
         return f"  done     {name}"
     if job.state == "running":
-        left = f", {duration(job.seconds)} left" if job.seconds is not None else ""
-        return f"  running  {name}: epoch {job.epoch}/{job.epochs}{left}"
+        return f"  running  {name}: epoch {job.epoch}/{job.epochs}, {duration(job.seconds)} left"
     begun = f" (goes on from epoch {job.epoch})" if job.epoch else ""
-    return f"  pending  {name}: {job.epochs} epochs, about {duration(job.seconds or 0)}{begun}"
+    return f"  pending  {name}: {job.epochs} epochs, about {duration(job.seconds)}{begun}"
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -107,7 +107,14 @@ def run(arguments: argparse.Namespace) -> None:
             )
             raise KeyboardInterrupt
         _write(arguments, sweep, given, code)
-        record.write(arguments.out, **backend.facts, epochs=config.epochs, seeds=len(seeds), steps=sweep.step)
+        record.write(
+            arguments.out,
+            **backend.facts,
+            epochs=config.epochs,
+            seeds=len(seeds),
+            steps=sweep.step,
+            steps_in_this_process=sweep.step - sweep.resumed_at,
+        )
         progress.update(config.epochs, "done", "done")
         checkpoints.remove()
 

@@ -74,7 +74,7 @@ class Sweep:
         nothing: list[Any] = [None] * len(self.seeds)
         self.history = History(chosen_epoch=list(nothing), chosen_log_likelihood=list(nothing))
         self.sums: dict[str, Tensor] = {}
-        self.step = 0
+        self.step = self.resumed_at = 0
         self._saved = time.monotonic()
 
     def run(self, progress: Progress) -> bool:
@@ -185,6 +185,6 @@ class Sweep:
             else:
                 groups[group][key].copy_(tensor)
         self.history = History(**note["history"])
-        self.step = int(note["step"])
+        self.step = self.resumed_at = int(note["step"])
         epoch = self.step // self.steps_per_epoch
         print(f"goes on from epoch {epoch}, step {self.step % self.steps_per_epoch}.", flush=True)

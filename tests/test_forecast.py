@@ -1,0 +1,85 @@
+"""The forecast: what is done, running and left, from recorded rates, rates timed now, and after an interruption."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from replicate.__main__ import main
+from replicate.files import read_json, write_json
+from replicate.forecast import Forecast, forecast, overall
+from replicate.params import Params, load_params
+from tests.stages.pipeline import PARAMS, Pipeline
+
+
+def params(epochs: int, seeds: str = '["0-1"]') -> Params:
+    return load_params(PARAMS.format(epochs=epochs).replace('["0-1"]', seeds))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project's folder in which the block 0-1 was trained for 4 epochs."""
+    folder = tmp_path_factory.mktemp("forecast")
+    pipeline = Pipeline(folder)
+    pipeline.call("fetch", "--dataset", "digits", "--out", pipeline.manifest)
+    pipeline.call("prepare", "--dataset", "digits", "--manifest", pipeline.manifest, "--out", pipeline.data)
+    pipeline.train(folder / "results/train/digits/adversarial_nets/0-1.safetensors")
+    return folder
+
+
+def test_a_finished_job_is_done_and_gives_the_rate_of_the_next(trained: Path) -> None:
+    done, pending = forecast(params(4, '["0-1", "2-4"]'), trained / "results", trained / "none")
+    record = read_json(trained / "results/train/digits/adversarial_nets/0-1.run.json")
+    assert (done.state, pending.state) == ("done", "pending")
+    assert pending.seconds == pytest.approx(record["wall_seconds"] / 2 * 3)
+    assert pending.rate_from == "adversarial_nets on digits from an earlier job"
+    weights = 3 * sum(read_json(trained / "results/train/digits/adversarial_nets/0-1.json")["parameter_count"].values())
+    assert pending.disk_gib == pytest.approx(4 * (3 * 2 * 300 * 64 + 7 * weights) / 2**30)
+
+
+def test_other_epochs_are_not_done_and_cost_in_proportion(trained: Path) -> None:
+    (job,) = forecast(params(40), trained / "results", trained / "none")
+    record = read_json(trained / "results/train/digits/adversarial_nets/0-1.run.json")
+    assert job.state == "pending"
+    assert job.seconds == pytest.approx(record["wall_seconds"] * 10)
+
+
+def test_a_model_that_never_ran_is_timed_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("replicate.forecast.CALIBRATION_SECONDS", 0.2)
+    (job,) = forecast(params(1000), tmp_path / "results", tmp_path / "state")
+    assert job.rate_from == "adversarial_nets on digits timed now"
+    assert 1 < job.seconds < 10_000
+    assert 0.01 < job.memory_gib < 10
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("alive", "state"), [(True, "running"), (False, "pending")])
+def test_a_running_job_shows_its_epoch_and_a_killed_one_where_it_goes_on(
+    trained: Path, tmp_path: Path, alive: bool, state: str
+) -> None:
+    pid = os.getpid() if alive else 2**22 + 1  # above the kernel's largest process number
+    progress = {"pid": pid, "state": "running", "epoch": 10, "epochs": 40, "seconds_left": 33.0, "text": ""}
+    write_json(tmp_path / "progress" / "digits-adversarial_nets-0-1.json", progress)
+    (job,) = forecast(params(40), trained / "results", tmp_path)
+    rate = read_json(trained / "results/train/digits/adversarial_nets/0-1.run.json")["wall_seconds"] / 4
+    assert (job.state, job.epoch) == (state, 10)
+    assert job.seconds == pytest.approx(33.0 if alive else rate * 30)
+
+
+def test_jobs_side_by_side_share_the_time_and_add_their_memory() -> None:
+    jobs = [Forecast("d", "m", str(n), "pending", 0, 1, seconds, 1.5, 2.0, "") for n, seconds in enumerate((5, 3, 2))]
+    assert overall(jobs, 2) == {"seconds": 5.0, "side_by_side": 2, "memory_gib": 3.0, "disk_gib": 6.0}
+    assert overall(jobs, 1)["seconds"] == 10.0
+    assert overall(jobs, 8)["side_by_side"] == 3
+
+
+def test_status_says_it_in_words_and_as_json(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["status", "--params", PARAMS.format(epochs=4), "--results", str(trained / "results")]
+    assert main([*words, "--state", str(trained / "none")]) == 0
+    assert "done     digits adversarial_nets seeds 0-1" in capsys.readouterr().out
+    assert main([*words, "--state", str(trained / "none"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["jobs"][0]["state"] == "done"
