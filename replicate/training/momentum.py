@@ -38,9 +38,10 @@ def decayed(initial: float, decay: float, floor: float, updates: int) -> float:
 
 
 def ramped(initial: float, final: float, saturate: int, epoch: int) -> float:
-    """The momentum in `epoch` (counted from 0): linear from epoch 1 to epoch `saturate`, then constant.
+    """The momentum in `epoch` (counted from 0): linear from the first epoch to number `saturate`, then constant.
 
-    pylearn2's `MomentumAdjustor` (goodfeli/adversarial mnist.yaml: .5 to .7, start 1, saturate 250).
+    pylearn2's `MomentumAdjustor` (goodfeli/adversarial mnist.yaml: .5 to .7, start 1, saturate 250), which counts
+    from 1: its monitor runs once before the first epoch.
     """
-    share = min(max((epoch - 1) / max(saturate - 1, 1), 0.0), 1.0)
+    share = min(epoch / max(saturate - 1, 1), 1.0)
     return initial + share * (final - initial)

@@ -79,8 +79,8 @@ def test_learning_rate_of_the_released_recipe(epoch: int, rate: float) -> None:
 
 
 def test_momentum_of_the_released_recipe() -> None:
-    """pylearn2's MomentumAdjustor: .5 in epochs 0 and 1, .7 from epoch 250 on, linear between."""
-    assert [ramped(0.5, 0.7, 250, epoch) for epoch in (0, 1)] == [0.5, 0.5]
-    assert ramped(0.5, 0.7, 250, 250) == pytest.approx(0.7)
+    """pylearn2's MomentumAdjustor, start 1, saturate 250: it counts 1 in the first epoch, where alpha = (count - 1) / 249."""
+    assert ramped(0.5, 0.7, 250, 0) == 0.5
+    assert ramped(0.5, 0.7, 250, 1) == pytest.approx(0.5 + 0.2 / 249)
+    assert ramped(0.5, 0.7, 250, 249) == pytest.approx(0.7)
     assert ramped(0.5, 0.7, 250, 900) == pytest.approx(0.7)
-    assert ramped(0.5, 0.7, 250, 126) == pytest.approx(0.5 + 0.2 * 125 / 249)
