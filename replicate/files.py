@@ -32,7 +32,7 @@ _REASONS = {
 def write_error(path: Path, error: OSError) -> ReplicateError:
     """Turns a failed write of `path` into a sentence that says what to do."""
     reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-    return ReplicateError(f"cannot write {path}: {reason}. Nothing was changed.")
+    return ReplicateError(f"cannot write {path}: {reason}.")
 
 
 def sync_folder(folder: Path) -> None:
@@ -54,11 +54,11 @@ def _temporary_beside(path: Path) -> Path:
 
 @contextlib.contextmanager
 def replacing(*paths: Path) -> Iterator[tuple[Path, ...]]:
-    """Yields one temporary path per target; all targets appear together when the block succeeds.
+    """Yields one temporary path per target; the targets appear when the block succeeds, one right after the other.
 
     Each temporary file lies in its target's folder, is flushed to disk (fsync) and then renamed, so
     that a reader sees the old file or the new one, never a part. If the block raises, or a rename
-    fails, the temporary files are removed; a full disk or a read-only folder becomes a
+    fails, the remaining temporary files are removed; a full disk or a read-only folder becomes a
     `ReplicateError`.
     """
     temporary: list[Path] = []
@@ -77,7 +77,7 @@ def replacing(*paths: Path) -> Iterator[tuple[Path, ...]]:
         except OSError as error:
             raise write_error(target, error) from error
         except SafetensorError as error:  # how safetensors reports a failed write
-            raise ReplicateError(f"cannot write {target}: {error}. Nothing was changed.") from error
+            raise ReplicateError(f"cannot write {target}: {error}.") from error
     finally:
         for part in temporary:
             part.unlink(missing_ok=True)
@@ -108,6 +108,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ReplicateError(f"{path} does not exist; run the stage that makes it first.") from None
+    except OSError as error:
+        raise ReplicateError(f"cannot read {path}: {error.strerror}.") from None
     except ValueError as error:
         raise ReplicateError(
             f"{path} is not valid JSON ({error}); delete it and run the stage that makes it again."

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from replicate.codedigest import code_digest
 from replicate.datasets import load_dataset
 from replicate.files import read_json
-from replicate.models import load_model
+from replicate.hardware import has_nvidia_gpu
+from replicate.models import REGISTRY, load_model
 from replicate.models.base import GenerativeModel, ModelConfig
-from replicate.params import Params, seeds_of
+from replicate.params import Params, seeds_of, training_parameters
 from replicate.runrecord import record_path
 
 #: Seconds of training steps that are timed for a model without a rate.
@@ -59,38 +61,36 @@ def _progress(state: Path, label: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Rate:
-    """What one seed of a model on a data set costs: seconds an epoch, peak GiB, numbers in its networks."""
+    """What a model on a data set costs: seconds an epoch and seed, a job's GiB without its seeds, numbers of a seed."""
 
     seconds_per_epoch: float
-    memory_gib: float
+    base_gib: float
     numbers: int
     source: str
 
+    def memory_gib(self, seeds: int) -> float:
+        """Peak memory of a job of so many seeds."""
+        return self.base_gib + seeds * _state_gib(self.numbers)
 
-def _trained(results: Path, dataset: str, model: str, config: ModelConfig) -> list[tuple[Path, dict[str, Any]]]:
-    """The training results of this model and data set with the same parameters, whatever their number of epochs."""
-    ours = config.model_dump(mode="json") | {"epochs": None}
-    found = []
-    for path in sorted((results / "train" / dataset / model).glob("*.json")):
-        if not path.name.endswith(".run.json"):
-            content = read_json(path)
-            if content["parameters"]["config"] | {"epochs": None} == ours:
-                found.append((path, content))
-    return found
+
+def _state_gib(numbers: int) -> float:
+    """Parameters, velocities, gradients, the best so far, and one copy to save, in float32."""
+    return numbers * 4 * 5 / 2**30
 
 
 def _recorded(results: Path, dataset: str, model: str, config: ModelConfig) -> Rate | None:
-    """The rate of a finished job; of one that was interrupted, that of its last part."""
-    for path, content in _trained(results, dataset, model, config):
-        if not record_path(path).is_file():
+    """The rate of a finished job with the same recipe, whatever its epochs; of an interrupted one, of its last part."""
+    ours = config.model_dump(mode="json") | {"epochs": None}
+    for path in sorted((results / "train" / dataset / model).glob("*.json")):
+        if path.name.endswith(".run.json") or not record_path(path).is_file():
             continue
-        record = read_json(record_path(path))
-        share = record["steps_in_this_process"] / record["steps"]
-        if share > 0:
-            seconds = record["wall_seconds"] / (share * content["epochs"] * len(content["seeds"]))
-            memory = record["peak_memory_mib"] / 1024 / len(content["seeds"])
-            numbers = sum(content["parameter_count"].values())
-            return Rate(seconds, memory, numbers, f"{model} on {dataset} from an earlier job")
+        content, record = read_json(path), read_json(record_path(path))
+        share = record["steps_in_this_process"] / max(record["steps"], 1)
+        if content["parameters"]["config"] | {"epochs": None} == ours and share > 0:
+            seeds, numbers = len(content["seeds"]), sum(content["parameter_count"].values())
+            seconds = record["wall_seconds"] / (share * content["epochs"] * seeds)
+            base = max(record["peak_memory_mib"] / 1024 - seeds * _state_gib(numbers), 0.0)
+            return Rate(seconds, base, numbers, f"{model} on {dataset} from an earlier job")
     return None
 
 
@@ -116,9 +116,9 @@ def _timed(params: Params, dataset: str, kind: type[GenerativeModel], config: Mo
         float(next(iter(losses.values()))[0])  # waits for the device
         steps += 1
     seconds = (time.monotonic() - start) / steps * (count // rows)
-    numbers = sum(model.parameter_count().values())
-    state = numbers * 4 * 5 / 2**30  # parameters, velocities, gradients, the best so far, and one copy to save
-    return Rate(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 + state, numbers, source)
+    data = 4 * count * model.dimension / 2**30
+    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 + data
+    return Rate(seconds, base, sum(model.parameter_count().values()), source)
 
 
 def _disk(params: Params, dataset: str, seeds: int, numbers: int) -> float:
@@ -128,6 +128,15 @@ def _disk(params: Params, dataset: str, seeds: int, numbers: int) -> float:
     return 4 * (samples + seeds * numbers * (1 + 2 * 3)) / 2**30
 
 
+def _is_done(results: Path, given: dict[str, Any], code: str) -> bool:
+    """Whether a job's result is there and was made with these parameters and this code."""
+    path = results / "train" / given["dataset"] / given["model"] / f"{given['block']}.json"
+    if not path.is_file():
+        return False
+    content = read_json(path)
+    return bool(content["parameters"] == given and content["code"] == code)
+
+
 def forecast(params: Params, results: Path, state: Path) -> list[Forecast]:
     """Every training job of the run: its state, and what is left of it."""
     rates: dict[tuple[str, str], Rate] = {}
@@ -135,9 +144,8 @@ def forecast(params: Params, results: Path, state: Path) -> list[Forecast]:
     for dataset, model, block in params.runs:
         kind = load_model(model)
         config = kind.config_for(dataset, params.models[model][dataset], prefix=f"models.{model}.{dataset}")
-        finished = {path.stem for path, content in _trained(results, dataset, model, config)
-                    if content["epochs"] == config.epochs}  # fmt: skip
-        if block in finished:
+        code = code_digest(["replicate.stages.train", REGISTRY[model][1]])
+        if _is_done(results, training_parameters(params, config, dataset, model, block), code):
             jobs.append(Forecast(dataset, model, block, "done", config.epochs, config.epochs, 0.0, 0.0, 0.0, "done"))
             continue
         if (dataset, model) not in rates:
@@ -158,19 +166,26 @@ def _left(params: Params, state: Path, dataset: str, model: str, block: str, epo
         seconds = progress["seconds_left"]
     return Forecast(
         dataset, model, block, "running" if running else "pending", epoch, epochs, seconds,
-        rate.memory_gib * seeds, _disk(params, dataset, seeds, rate.numbers), rate.source,
+        rate.memory_gib(seeds), _disk(params, dataset, seeds, rate.numbers), rate.source,
     )  # fmt: skip
 
 
-def overall(jobs: list[Forecast], cores: int | None) -> dict[str, Any]:
-    """What all that is left needs: the seconds of jobs side by side, the memory of as many, all the disk."""
+def side_by_side(params: Params, cores: int | None) -> int:
+    """Training jobs that run at once: one on a GPU, else as many as the cores hold at this number of threads."""
+    if params.compute.device == "cuda" or (params.compute.device == "auto" and has_nvidia_gpu()):
+        return 1
+    return max(1, (cores or os.cpu_count() or 1) // params.compute.threads)
+
+
+def overall(jobs: list[Forecast], at_once: int) -> dict[str, Any]:
+    """What all that is left needs: the seconds of `at_once` jobs side by side, their memory, all the disk."""
     left = [job for job in jobs if job.state != "done"]
-    side_by_side = max(1, min(len(left), cores or os.cpu_count() or 1))
-    lanes = [0.0] * side_by_side
+    at_once = max(1, min(len(left), at_once))
+    lanes = [0.0] * at_once
     for job in sorted(left, key=lambda job: -job.seconds):
         lanes[lanes.index(min(lanes))] += job.seconds
-    memory = sorted((job.memory_gib for job in left), reverse=True)[:side_by_side]
+    memory = sorted((job.memory_gib for job in left), reverse=True)[:at_once]
     return {
-        "seconds": max(lanes), "side_by_side": side_by_side, "memory_gib": sum(memory),
+        "seconds": max(lanes), "side_by_side": at_once, "memory_gib": sum(memory),
         "disk_gib": sum(job.disk_gib for job in left),
     }  # fmt: skip

@@ -214,6 +214,8 @@ def read_document(text_or_path: str) -> tuple[Any, str]:
         raise ReplicateError(
             f"{path} does not exist; presets are in presets/, the run's own file is params.yaml."
         ) from None
+    except OSError as error:
+        raise ReplicateError(f"cannot read {path}: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = " ".join(str(error).split())
         raise ReplicateError(f"{path} is not valid YAML: {where}.") from None
@@ -223,3 +225,12 @@ def load_params(text_or_path: str) -> Params:
     """Parameters from a YAML file, or from an inline JSON object as the workflow passes them."""
     raw, where = read_document(text_or_path)
     return Params.parse(raw, where)
+
+
+def training_parameters(params: Params, config: BaseModel, dataset: str, model: str, block: str) -> dict[str, Any]:
+    """Everything of the parameters that decides a training job: what its result records, defaults filled in."""
+    return {
+        "dataset": dataset, "model": model, "block": block, "config": config.model_dump(mode="json"),
+        "compute": params.compute.model_dump(mode="json"), "selection": params.selection.model_dump(mode="json"),
+        "sigmas": list(params.likelihood.sigmas), "validation_limit": params.likelihood.validation_limit,
+    }  # fmt: skip

@@ -10,6 +10,14 @@ from replicate.files import sha256_json
 from replicate.params import Section, checked, read_document
 
 
+class Estimate(Section):
+    """The estimate that published values are compared with (docs/protocol.md, section 1)."""
+
+    samples: PositiveInt
+    validation: PositiveInt
+    sigmas: tuple[PositiveFloat, ...]
+
+
 class Entry(Section):
     """The rule of one claim of the kind "equivalence" (docs/protocol.md, section 3). Margins in nats."""
 
@@ -20,17 +28,17 @@ class Entry(Section):
     minimum_seeds: PositiveInt
     original_df: PositiveFloat | None
 
-    @property
-    def sha256(self) -> str:
-        """The hash of this entry alone: a change of another entry leaves it as it is."""
-        return sha256_json(self.model_dump(mode="json"))
-
 
 class Protocol(Section):
     """The whole file."""
 
     version: Literal[1]
+    estimate: Estimate
     claims: dict[str, Entry]
+
+    def sha256(self, claim: str) -> str:
+        """The hash of a claim's own entry and the estimate: a change of another entry leaves it as it is."""
+        return sha256_json([self.claims[claim].model_dump(mode="json"), self.estimate.model_dump(mode="json")])
 
 
 def read_protocol(path: Path) -> Protocol:

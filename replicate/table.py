@@ -15,20 +15,15 @@ import numpy as np
 
 from replicate import datasets, models
 from replicate.errors import ReplicateError
-from replicate.protocol import Entry, Protocol
-from replicate.statistics import (
-    Published,
-    difference,
-    interquartile_mean,
-    mean_interval,
-    seeds_needed,
-    standard_deviation,
-    state_of,
-)
+from replicate.protocol import Protocol
+from replicate.statistics import interquartile_mean, mean_interval, standard_deviation
+from replicate.verdicts import equivalence_verdict, no_verdict
 
 PublishedRows = dict[tuple[str, str], dict[str, Any]]
 NEEDS = {"tfd": "needs TFD_48x48.mat, which its owners give on request; this version does not read it"}
 MEASURED = ("mean", "sd_over_seeds", "standard_error_test", "sd_over_draws")
+#: What all blocks of a model must have in common.
+SHARED = ("n_test", "n_samples", "n_validation", "dimension", "sigmas")
 COLUMNS = (
     "claim", "model", "dataset", "published", "published_standard_error", *MEASURED,
     "seeds", "failed", "state", "reason",
@@ -76,7 +71,18 @@ def measured(evaluations: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, 
     good = [seed for seed in every if not seed["failed"]]
     values = [seed["log_likelihood"] for seed in good]
     errors = [float(np.mean([draw["standard_error"] for draw in seed["draws"]])) for seed in good]
-    first = evaluations[0][1]
+    seeds = [seed["seed"] for seed in every]
+    if len(seeds) != len(set(seeds)):
+        again = next(seed for seed in seeds if seeds.count(seed) > 1)
+        raise ReplicateError(
+            f"seed {again} stands in more than one of {', '.join(file for file, _ in evaluations)}; a seed counts "
+            "once: leave out the results of blocks that are no longer in the parameters."
+        )
+    shared = {name: evaluations[0][1][name] for name in SHARED}
+    for file, content in evaluations:
+        other = next((name for name in SHARED if content[name] != shared[name]), None)
+        if other:
+            raise ReplicateError(f"{file} has another {other} than {evaluations[0][0]}; evaluate both alike.")
     return {
         "mean": float(np.mean(values)) if values else None,
         "sd_over_seeds": standard_deviation(values),
@@ -86,64 +92,23 @@ def measured(evaluations: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, 
         "interval": mean_interval(values),
         "at_edge": [s["seed"] for s in good if any(draw["at_edge"] for draw in s["draws"])],
         "fine_mean": float(np.mean([d["fine_log_likelihood"] for s in good for d in s["draws"]])) if good else None,
-        "seeds": [seed["seed"] for seed in every],
+        "seeds": seeds,
         "failed": [{"seed": seed["seed"], **seed["failed"]} for seed in every if seed["failed"]],
         "per_seed": [
             {"seed": seed["seed"], "log_likelihood": value, "standard_error": error}
             for seed, value, error in zip(good, values, errors, strict=True)
         ],
-        **{name: first[name] for name in ("n_test", "n_samples", "n_validation", "dimension")},
+        **shared,
         "files": [file for file, _ in evaluations],
     }
 
 
-def _plain(state: str, reason: str) -> dict[str, Any]:
-    return {
-        "state": state, "reason": reason, "seeds_needed": None, "difference": None, "ci90": None, "ci95": None,
-        "number_margin": None, "claim_margin": None, "number_state": None, "claim_state": None, "protocol_sha256": None,
-    }  # fmt: skip
-
-
-def equivalence_verdict(found: Mapping[str, Any], row: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
-    """The verdict on a published value by the rule `entry`; the claim margin decides, the number margin is shown."""
-    values = [seed["log_likelihood"] for seed in found["per_seed"]]
-    verdict = _plain("withheld", "") | {
-        "protocol_sha256": entry.sha256, "number_margin": entry.number_margin, "claim_margin": entry.claim_margin
-    }  # fmt: skip
-    failed, count = len(found["failed"]), len(values)
-    spread = standard_deviation(values)
-    if spread is not None:
-        published = Published(row["log_likelihood"], row["standard_error"], entry.original_df)
-        between = difference(float(np.mean(values)), spread, count, published)
-        verdict |= {
-            "difference": between.value, "ci90": list(between.ci90), "ci95": list(between.ci95)
-        }  # fmt: skip
-    if failed:
-        return verdict | {
-            "state": "inconclusive",
-            "reason": f"{failed} of {failed + count} seeds failed; the others' mean would be a choice among seeds",
-        }
-    if count < entry.minimum_seeds or spread is None:
-        return verdict | {
-            "reason": f"{count} seed{'s' if count != 1 else ''}; the protocol asks for {entry.seeds} and decides "
-            f"nothing with fewer than {entry.minimum_seeds}"
-        }
-    claim, number = (state_of(between, margin) for margin in (entry.claim_margin, entry.number_margin))
-    verdict |= {"state": claim, "claim_state": claim, "number_state": number}
-    verdict["reason"] = f"two one-sided tests over {count} seeds, margin {entry.claim_margin:g} nats"
-    if claim == "inconclusive":
-        needed = seeds_needed(float(np.mean(values)), spread, count, published, entry.claim_margin)
-        verdict["seeds_needed"] = needed
-        verdict["reason"] += f"; {needed} seeds would decide" if needed else "; no number of seeds suffices"
-    return verdict
-
-
 def _absent(model: str, dataset: str, preset: str) -> dict[str, Any]:
     if dataset in NEEDS and dataset not in datasets.REGISTRY:
-        return _plain("not attempted", NEEDS[dataset])
+        return no_verdict("not attempted", NEEDS[dataset])
     if model not in models.REGISTRY:
-        return _plain("not attempted", "this version has no such model")
-    return _plain("not attempted", f"the preset {preset} does not train it on this data set")
+        return no_verdict("not attempted", "this version has no such model")
+    return no_verdict("not attempted", f"the preset {preset} does not train it on this data set")
 
 
 def _cell(
@@ -154,11 +119,11 @@ def _cell(
     if found is None:
         verdict = _absent(model, dataset, preset)
     elif row is None:
-        verdict = _plain("no published value", "the paper gives no number for this model and data set")
+        verdict = no_verdict("no published value", "the paper gives no number for this model and data set")
     elif claim not in protocol.claims:
         raise ReplicateError(f"protocol.yaml has no entry {claim}; add its rule before the run.")
     else:
-        verdict = equivalence_verdict(found, row, protocol.claims[claim])
+        verdict = equivalence_verdict(found, row, protocol)
     shown = {key: value for key, value in row.items() if key not in ("claim", "title")} if row else None
     return {"claim": claim, "published": shown, "measured": found, "verdict": verdict}
 

@@ -8,7 +8,7 @@ import pytest
 
 from replicate.__main__ import main
 from replicate.files import read_json, write_json
-from replicate.forecast import Forecast, forecast, overall
+from replicate.forecast import Forecast, forecast, overall, side_by_side
 from replicate.params import Params, load_params
 from tests.stages.pipeline import PARAMS, Pipeline
 
@@ -83,3 +83,20 @@ def test_status_says_it_in_words_and_as_json(trained: Path, capsys: pytest.Captu
     assert "done     digits adversarial_nets seeds 0-1" in capsys.readouterr().out
     assert main([*words, "--state", str(trained / "none"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["jobs"][0]["state"] == "done"
+
+
+def test_threads_and_a_gpu_limit_the_jobs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("replicate.forecast.has_nvidia_gpu", lambda: False)
+    assert side_by_side(load_params('{"compute": {"threads": 4}}'), 8) == 2
+    assert side_by_side(load_params('{"compute": {"threads": 4}}'), 2) == 1
+    monkeypatch.setattr("replicate.forecast.has_nvidia_gpu", lambda: True)
+    assert side_by_side(load_params("{}"), 8) == 1
+    assert side_by_side(load_params('{"compute": {"device": "cpu"}}'), 8) == 8
+
+
+@pytest.mark.parametrize("change", ['"selection": {"every": 1', '"likelihood": {"validation_limit": 99'])
+def test_a_job_made_with_other_settings_is_not_done(trained: Path, change: str) -> None:
+    section = change.split(":")[0]
+    text = PARAMS.format(epochs=4).replace(section + ": {", change + ", ", 1).replace('"every": 2, ', "")
+    (job,) = forecast(load_params(text), trained / "results", trained / "none")
+    assert job.state == "pending"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from replicate.errors import ReplicateError
+from replicate.params import Likelihood
 from replicate.protocol import read_protocol
 from replicate.table import build_table, measured, read_published, table_csv
 
@@ -29,6 +30,7 @@ def evaluation(values: list[float | None], first_seed: int = 0) -> tuple[str, di
         failed = {"epoch": 3, "reason": "the loss is not a finite number"} if value is None else None
         per_seed.append({"seed": first_seed + place, "failed": failed, "log_likelihood": value, "draws": draws})
     content = {"per_seed": per_seed, "n_test": 10000, "n_samples": 10000, "n_validation": 1000, "dimension": 784}
+    content["sigmas"] = list(PROTOCOL.estimate.sigmas)
     return f"results/evaluation/mnist/adversarial_nets/{first_seed}.json", content
 
 
@@ -48,6 +50,12 @@ def test_rows_and_columns_are_the_papers() -> None:
     errors = [[row["cells"][d]["published"]["standard_error"] for d in ("mnist", "tfd")] for row in table["rows"]]
     assert errors == [[2, 66], [1.6, 50], [1.1, 29], [2, 26]]
     assert all(cell["verdict"]["state"] == "not attempted" for row in table["rows"] for cell in row["cells"].values())
+
+
+def test_the_default_parameters_are_the_protocols_estimate() -> None:
+    likelihood = Likelihood()
+    found = (likelihood.samples, likelihood.validation_limit, likelihood.sigmas)
+    assert found == (PROTOCOL.estimate.samples, PROTOCOL.estimate.validation, PROTOCOL.estimate.sigmas)
 
 
 def test_margins_follow_their_rule() -> None:
@@ -83,7 +91,7 @@ def test_enough_seeds_decide() -> None:
     assert cell(evaluation([150.0, 151, 149, 150, 152, 148]))["verdict"]["state"] == "not replicated"
     assert cell(evaluation([260.0, 261, 259, 262, 258, 260]))["verdict"]["state"] == "exceeds"
     verdict = cell(evaluation([225.0, 226, 224, 225, 225, 223]))["verdict"]
-    assert verdict["protocol_sha256"] == PROTOCOL.claims["T1/mnist/adversarial_nets"].sha256
+    assert verdict["protocol_sha256"] == PROTOCOL.sha256("T1/mnist/adversarial_nets")
 
 
 def test_an_undecided_claim_says_how_many_seeds_would_decide() -> None:
@@ -121,9 +129,11 @@ def test_an_entry_keeps_its_hash_when_another_changes(tmp_path: Path) -> None:
     text = (ROOT / "protocol.yaml").read_text()
     changed = tmp_path / "protocol.yaml"
     changed.write_text(text.replace("number_margin: 6.0, claim_margin: 17.0", "number_margin: 7.0, claim_margin: 17.0"))
-    before, after = PROTOCOL.claims, read_protocol(changed).claims
-    moved = [claim for claim in before if before[claim].sha256 != after[claim].sha256]
-    assert moved == ["T1/mnist/dbn"]
+    after = read_protocol(changed)
+    assert [claim for claim in PROTOCOL.claims if PROTOCOL.sha256(claim) != after.sha256(claim)] == ["T1/mnist/dbn"]
+    changed.write_text(text.replace("samples: 10000", "samples: 1000"))
+    after = read_protocol(changed)
+    assert all(PROTOCOL.sha256(claim) != after.sha256(claim) for claim in PROTOCOL.claims)
 
 
 def test_a_bad_protocol_is_named(tmp_path: Path) -> None:
@@ -139,3 +149,32 @@ def test_a_damaged_table_of_published_values_is_refused(tmp_path: Path, text: st
     path.write_text(text)
     with pytest.raises(ReplicateError, match=r"table1\.csv (holds no published values|is not a readable table)"):
         read_published(path)
+
+
+def test_a_seed_counts_once() -> None:
+    """The same block twice, or a block left over from other parameters, would feign more evidence."""
+    with pytest.raises(ReplicateError, match="seed 0 stands in more than one of"):
+        measured([evaluation([10.0, 14.0]), evaluation([10.0, 14.0, 12.0])])
+
+
+def test_blocks_of_different_estimates_are_not_put_together() -> None:
+    other = evaluation([12.0], first_seed=2)
+    other[1]["n_samples"] = 200
+    with pytest.raises(ReplicateError, match="has another n_samples"):
+        measured([evaluation([10.0, 14.0]), other])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("n_samples", 200, "200 samples instead of 10000"),
+        ("n_validation", 50, "50 validation images instead of 1000"),
+        ("sigmas", [0.2], "other bandwidths than the protocol's"),
+    ],
+)
+def test_another_estimate_than_the_protocols_withholds_the_verdict(name: str, value: object, reason: str) -> None:
+    block = evaluation([225.0, 226, 224, 225, 225, 223])
+    block[1][name] = value
+    verdict = cell(block)["verdict"]
+    assert verdict["state"] == "withheld"
+    assert reason in verdict["reason"]

@@ -5,9 +5,11 @@ A window of width sigma is put on every sample mu_j, j = 1..m, and the log-densi
     log p(x) = log (1/m) sum_j exp(-||x - mu_j||^2 / (2 sigma^2)) - d log(sigma sqrt(2 pi)).
 
 Distances come from one matrix product per tile, shared by all bandwidths. The product runs in the samples'
-own precision (float32 in the pipeline, TF32 off); sums over samples are carried in float64. To lose nothing
-to cancellation, all rows are first centred on the samples' mean. Memory is bounded by the tile, whatever
-the number of rows and samples. The oracle in tests/likelihood is a direct float64 sum.
+own precision (float32 in the pipeline, TF32 off), and so do the sums within a tile, whose terms are at most 1;
+sums over tiles are carried in float64. To lose little to cancellation, all rows are first centred on the
+samples' mean. In float32 the error grows as 1 / sigma^2: at most 1e-2 nats for pixels in [0, 1] and sigma >= .1.
+Memory is bounded by the tile, whatever the number of rows and samples. The oracle in
+tests/likelihood is a direct float64 sum.
 """
 
 import math

@@ -7,6 +7,7 @@ Test images are never read here: only `valid` of the prepared data set.
 """
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 
 from replicate.codedigest import code_digest
 from replicate.datasets.base import Splits
+from replicate.errors import ReplicateError
 from replicate.files import write_json
 from replicate.likelihood.parzen import choose_bandwidth
 from replicate.params import load_params
@@ -42,10 +44,14 @@ def run(arguments: argparse.Namespace) -> None:
     samples.fit(valid, arguments.data)
     names = ("curve", "chosen", "at_edge", "fine", "fine_log_likelihood")
     found: dict[str, list[Any]] = {name: [] for name in names}
-    for _, images, _ in samples.per_seed():
+    for seed, images, _ in samples.per_seed():
         choices = None
         if images is not None:
             choices = [choose_bandwidth(draw.to(backend.device), valid, sigmas) for draw in images]
+            if not all(math.isfinite(value) for choice in choices for value in choice.curve):
+                raise ReplicateError(
+                    f"the log-likelihood of seed {seed} is not finite: its samples lie too far from the images."
+                )
         for name, attribute in zip(
             names, ("curve", "sigma", "at_edge", "fine_sigma", "fine_log_likelihood"), strict=True
         ):

@@ -88,7 +88,7 @@ def _write(
         "evaluate", code_digest(["replicate.stages.evaluate"]), {"compute": compute},
         {"samples": arguments.samples, "bandwidth": arguments.bandwidth, "data": arguments.data},
         dataset=about["dataset"], model=about["model"], block=about["block"], seeds=about["seeds"], per_seed=per_seed,
-        n_test=int(every_image.shape[2]), n_samples=int(samples.images.shape[2]),
+        n_test=int(every_image.shape[2]), n_samples=int(samples.images.shape[2]), sigmas=choices["sigmas"],
         n_validation=choices["n_validation"], dimension=int(samples.images.shape[3]),
     )  # fmt: skip
     with replacing(arguments.out, arguments.out.with_suffix(".safetensors")) as (values, images):

@@ -12,7 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
-from replicate.forecast import Forecast, forecast, overall
+from replicate.forecast import Forecast, forecast, overall, side_by_side
 from replicate.params import load_params
 from replicate.training.progress import duration
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--params", default="params.yaml", help="parameter file (default: params.yaml)")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the results")
     parser.add_argument("--state", type=Path, default=Path(".replicate"), help="folder of checkpoints and progress")
-    parser.add_argument("--cores", type=int, help="jobs side by side (default: the machine's cores)")
+    parser.add_argument("--cores", type=int, help="as in `snakemake --cores` (default: all)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Prints one line per training job, and the forecast for all that is left."""
     params = load_params(arguments.params)
     jobs = forecast(params, arguments.results, arguments.state)
-    total = overall(jobs, arguments.cores)
+    total = overall(jobs, side_by_side(params, arguments.cores))
     if arguments.json:
         print(json.dumps({"jobs": [vars(job) for job in jobs], "total": total}, indent=1))
         return

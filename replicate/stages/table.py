@@ -1,7 +1,8 @@
 """Puts published and measured log-likelihoods side by side, with the verdict on each published value.
 
   python -m replicate table --params params.yaml --protocol protocol.yaml \\
-      --published results/published/table1.csv --out results/table1.json results/evaluation/*/*/*.json
+      --published results/published/table1.csv --out results/table1.json \\
+      results/evaluation/digits/adversarial_nets/0-2.json
 """
 
 import argparse
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from replicate.codedigest import code_digest
+from replicate.errors import ReplicateError
 from replicate.files import canonical_json, replacing
 from replicate.params import load_params
 from replicate.protocol import read_protocol
@@ -33,14 +35,14 @@ def run(arguments: argparse.Namespace) -> None:
     params = load_params(arguments.params)
     found: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = defaultdict(list)
     for path in arguments.evaluations:
-        if path.name.endswith(".run.json"):
-            continue  # the shell's *.json finds run records too
         content = read_result(path, "evaluate")
         found[content["model"], content["dataset"]].append((str(path), content))
     runs = list(dict.fromkeys((model, dataset) for dataset, model, _ in params.runs))
-    table = build_table(
-        params.preset, runs, found, read_published(arguments.published), read_protocol(arguments.protocol)
-    )
+    published, protocol = read_published(arguments.published), read_protocol(arguments.protocol)
+    try:
+        table = build_table(params.preset, runs, found, published, protocol)
+    except (KeyError, TypeError) as error:
+        raise ReplicateError(f"an evaluation lacks {error}; run `evaluate` again with this version.") from None
     inputs = {"protocol": arguments.protocol, "published": arguments.published}
     inputs |= {file: Path(file) for blocks in found.values() for file, _ in blocks}
     content = result(

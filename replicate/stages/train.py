@@ -21,7 +21,7 @@ from replicate.errors import ReplicateError
 from replicate.files import canonical_json, dump_tensors, replacing, sha256_file, sha256_json
 from replicate.models import REGISTRY, load_model
 from replicate.models.base import GenerativeModel, ModelConfig
-from replicate.params import Params, load_params, seeds_of
+from replicate.params import Params, load_params, seeds_of, training_parameters
 from replicate.result import result
 from replicate.runrecord import RunRecord
 from replicate.training.backend import Backend, configure
@@ -87,12 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
     backend = configure(params.compute)
     kind = load_model(arguments.model)
     code = code_digest(["replicate.stages.train", REGISTRY[arguments.model][1]])
-    given: dict[str, object] = {
-        "dataset": arguments.dataset, "model": arguments.model, "block": arguments.block,
-        "config": config.model_dump(mode="json"), "compute": params.compute.model_dump(mode="json"),
-        "selection": params.selection.model_dump(mode="json"), "sigmas": list(params.likelihood.sigmas),
-        "validation_limit": params.likelihood.validation_limit,
-    }  # fmt: skip
+    given = training_parameters(params, config, arguments.dataset, arguments.model, arguments.block)
     label = f"{arguments.dataset}-{arguments.model}-{arguments.block}"
     key = _run_key(given, code, sha256_file(arguments.data), backend)
     checkpoints = CheckpointFolder(arguments.state / "checkpoints" / f"{label}-{key}")
@@ -102,19 +97,12 @@ def run(arguments: argparse.Namespace) -> None:
         if not sweep.run(progress):
             epoch = sweep.step // sweep.steps_per_epoch
             progress.update(epoch, "stopped", "stopped")
-            print(
-                f"stopped in epoch {epoch + 1} of {config.epochs}; the same command goes on from here.", file=sys.stderr
-            )
+            where = f"epoch {epoch + 1} of {config.epochs}"
+            print(f"stopped in {where}; the same command goes on from here.", file=sys.stderr)
             raise KeyboardInterrupt
         _write(arguments, sweep, given, code)
-        record.write(
-            arguments.out,
-            **backend.facts,
-            epochs=config.epochs,
-            seeds=len(seeds),
-            steps=sweep.step,
-            steps_in_this_process=sweep.step - sweep.resumed_at,
-        )
+        parts = {"steps": sweep.step, "steps_in_this_process": sweep.step - sweep.resumed_at}
+        record.write(arguments.out, **backend.facts, **parts, epochs=config.epochs, seeds=len(seeds))
         progress.update(config.epochs, "done", "done")
         checkpoints.remove()
 

@@ -48,7 +48,7 @@ def _keep_freed_memory() -> None:
 def configure(compute: Compute) -> Backend:
     """Applies `compute` to this process: threads, deterministic algorithms, full float32 products.
 
-    TF32 would cost the Parzen estimate up to 1.8 nats (docs/faq.md), so it is off for everything.
+    TF32 keeps 10 bits of each factor, too few for differences of squared distances, so it is off for everything.
 
     Raises:
         ReplicateError: a GPU is asked for and this torch finds none.

@@ -13,16 +13,19 @@ import pytest
 from tests.stages.pipeline import Pipeline
 
 
-def _killed_after(words: list[str], seconds: float) -> int:
-    """Runs the command and kills it after `seconds` of its life; its exit status."""
+def _killed_in_training(words: list[str], progress: Path, seconds: float) -> bool:
+    """Starts the command and kills it `seconds` after it has reported an epoch; False if it ended before."""
+    progress.unlink(missing_ok=True)
     process = subprocess.Popen(
         [sys.executable, "-m", "replicate", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
+    while not progress.is_file() and process.poll() is None:
+        time.sleep(0.01)
     try:
-        return process.wait(seconds)
+        return process.wait(seconds) != 0
     except subprocess.TimeoutExpired:
         os.kill(process.pid, signal.SIGKILL)
-        return process.wait()
+        return process.wait() == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
@@ -30,19 +33,17 @@ def test_kill_9_at_random_moments_changes_nothing(tmp_path: Path, kills: int) ->
     pipeline = Pipeline(tmp_path)
     pipeline.call("fetch", "--dataset", "digits", "--out", pipeline.manifest)
     pipeline.call("prepare", "--dataset", "digits", "--manifest", pipeline.manifest, "--out", pipeline.data)
-    epochs = 40
+    epochs = 20 * kills
     whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
-    start = time.monotonic()
     command = pipeline.training_words(whole, tmp_path / "a", epochs=epochs)
     subprocess.run([sys.executable, "-m", "replicate", *command], check=True, capture_output=True)
-    life = time.monotonic() - start
     command = [*pipeline.training_words(parts, tmp_path / "b", epochs=epochs), "--checkpoint-every", "0.05"]
+    progress = tmp_path / "b" / "progress" / "digits-adversarial_nets-0-1.json"
     chance, killed = random.Random(kills), 0
     for _ in range(kills):
-        status = _killed_after(command, chance.uniform(0.3, 0.8) * life)
-        killed += status == -signal.SIGKILL
-        if status == 0:
+        if not _killed_in_training(command, progress, chance.uniform(0, 0.6)):
             break
+        killed += 1
     assert killed > 0
     subprocess.run([sys.executable, "-m", "replicate", *command], check=True, capture_output=True)
     for suffix in (".safetensors", ".json"):

@@ -123,6 +123,7 @@ def _evaluation(dataset: str, seeds: list[int], failed: dict[str, Any], level: f
         per_seed=[entry(seed) for seed in seeds],
         n_test=10000,
         n_samples=10000,
+        sigmas=SIGMAS,
         n_validation=1000,
         dimension=784,
     )

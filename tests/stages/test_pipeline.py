@@ -15,7 +15,7 @@ import pytest
 from replicate.__main__ import main
 from replicate.datasets.base import Splits
 from replicate.files import read_json, read_tensors
-from tests.stages.pipeline import Pipeline
+from tests.stages.pipeline import PARAMS, Pipeline
 
 
 @pytest.fixture(scope="session")
@@ -128,6 +128,15 @@ def test_bad_parameters_are_named_with_their_path(done: Pipeline, params: str, m
     assert message in error
     assert len(error.strip().splitlines()) == 1
     assert not Path("never.json").exists()
+
+
+def test_a_folder_where_a_file_should_be_is_one_sentence(done: Pipeline, tmp_path: Path, capsys: Any) -> None:
+    for words in (["params", str(tmp_path)], ["table", "--params", str(tmp_path), "--out", "never.json"]):
+        assert main(words) == 1
+        assert f"cannot read {tmp_path}: Is a directory" in capsys.readouterr().err
+    done_table = ["table", "--params", PARAMS.format(epochs=4), "--out", "never.json", str(tmp_path)]
+    assert main(done_table) == 1
+    assert "Is a directory" in capsys.readouterr().err
 
 
 def test_unknown_names_list_the_known_ones(done: Pipeline, capsys: Any) -> None:

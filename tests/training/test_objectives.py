@@ -79,7 +79,7 @@ def test_learning_rate_of_the_released_recipe(epoch: int, rate: float) -> None:
 
 
 def test_momentum_of_the_released_recipe() -> None:
-    """pylearn2's MomentumAdjustor, start 1, saturate 250: it counts 1 in the first epoch, where alpha = (count - 1) / 249."""
+    """pylearn2's MomentumAdjustor: alpha = (count - 1) / (250 - 1), and count is 1 in the first epoch."""
     assert ramped(0.5, 0.7, 250, 0) == 0.5
     assert ramped(0.5, 0.7, 250, 1) == pytest.approx(0.5 + 0.2 / 249)
     assert ramped(0.5, 0.7, 250, 249) == pytest.approx(0.7)
