@@ -26,6 +26,7 @@ from replicate.training.objectives import (
     generator_loss,
     generator_slope,
 )
+from replicate.training.streams import Streams
 
 _YAML = f"{RELEASED} mnist.yaml"
 _CODE = f"{RELEASED} __init__.py"
@@ -87,7 +88,7 @@ class AdversarialNets(GenerativeModel):
         ),
     }
 
-    def __init__(self, config: AdversarialConfig, shape: tuple[int, int, int], streams: Any) -> None:
+    def __init__(self, config: AdversarialConfig, shape: tuple[int, int, int], streams: Streams) -> None:
         super().__init__(config, shape, streams)
         c = config
         self._generator_sizes = (c.noise_dimension, *c.generator_hidden, self.dimension)
@@ -125,10 +126,10 @@ class AdversarialNets(GenerativeModel):
         parameters[f"discriminator.{top}.bias"] = zeros(1)
         self.slots = {name: torch.zeros_like(value) for name, value in parameters.items()}
 
-    def _noise(self, uniform_or_normal: Literal["noise", "evaluation"], step: int, count: int, part: int) -> Tensor:
+    def _noise(self, purpose: Literal["noise", "evaluation"], step: int, count: int, part: int) -> Tensor:
         if self.config.noise == "gaussian":
-            return self.streams.normal(uniform_or_normal, step, count, self.config.noise_dimension, part=part)
-        drawn = self.streams.uniform(uniform_or_normal, step, count, self.config.noise_dimension, part=part)
+            return self.streams.normal(purpose, step, count, self.config.noise_dimension, part=part)
+        drawn = self.streams.uniform(purpose, step, count, self.config.noise_dimension, part=part)
         return (2 * drawn - 1) * math.sqrt(3)
 
     def _layers(self, network: str) -> list[tuple[Tensor, Tensor]]:
@@ -152,16 +153,16 @@ class AdversarialNets(GenerativeModel):
         """Logits of D, (seeds, n), for images (seeds, n, dimension), without dropout."""
         return maxout.logits(images, self._layers("discriminator"), self.config.pieces)[0]
 
-    def _move(self, names: list[str], gradients: tuple[Tensor, ...], epoch: int, step: int) -> None:
+    def _move(self, gradients: Mapping[str, Tensor], epoch: int, step: int, earlier: int) -> None:
+        """Updates what has gradients, at the rate of `step`; its last update was at that of the step `earlier`."""
         c = self.config
         rate, before = (
-            decayed(c.learning_rate, c.learning_rate_decay, c.learning_rate_floor, update)
-            for update in (step, max(step - 1, 0))
+            decayed(c.learning_rate, c.learning_rate_decay, c.learning_rate_floor, update) for update in (step, earlier)
         )
         momentum_step(
-            [self.parameters[name] for name in names],
-            [self.slots[name] for name in names],
-            gradients,
+            [self.parameters[name] for name in gradients],
+            [self.slots[name] for name in gradients],
+            list(gradients.values()),
             rate,
             ramped(c.momentum_initial, c.momentum_final, c.momentum_epochs, epoch),
             before,
@@ -216,7 +217,8 @@ class AdversarialNets(GenerativeModel):
             noise = self._noise("noise", step, size, part)
             masks = self._masks(data.shape[1] + size, step, part)
             measured, gradients = self.gradients(data, noise, masks, networks)
-            self._move(list(gradients), tuple(gradients.values()), epoch, step)
+            again = part > 0 and "discriminator" in networks  # D's second to k-th update of this step
+            self._move(gradients, epoch, step, step if again else max(step - 1, 0))
             losses.update(measured)
 
         if self.config.schedule == "simultaneous":

@@ -137,11 +137,11 @@ def test_algorithm_1_updates_d_k_times_on_fresh_minibatches_then_g() -> None:
     for k, part in enumerate((batch[:, :6], batch[:, 6:])):
         noise, masks = twin._noise("noise", 0, 6, k), twin._masks(12, 0, k)
         _, found = twin.gradients(part, noise, masks, ("discriminator",))
-        twin._move(list(found), tuple(found.values()), 0, 0)
+        twin._move(found, 0, 0, 0)
     noise, masks = twin._noise("noise", 0, 6, 2), twin._masks(6, 0, 2)
     _, found = twin.gradients(batch[:, :0], noise, masks, ("generator",))
     assert found.keys() == {name for name in twin.parameters if name.startswith("generator")}
-    twin._move(list(found), tuple(found.values()), 0, 0)
+    twin._move(found, 0, 0, 0)
     for name, value in model.parameters.items():
         assert torch.equal(value, twin.parameters[name]), name
 
