@@ -2,7 +2,8 @@
 
 A job depends on the logic of its own stage, model and data set. The digest covers the syntax trees of
 those modules and of all project modules that they import, so that a change of logic re-runs what it
-touches, while comments, docstrings and formatting re-run nothing (docs/architecture.md, contract 1).
+touches, while comments, docstrings and formatting re-run nothing (docs/architecture.md, "What re-runs, and why").
+It is the same on every supported Python.
 """
 
 import ast
@@ -18,8 +19,32 @@ PACKAGE = "replicate"
 REGISTRIES = frozenset({f"{PACKAGE}.models", f"{PACKAGE}.datasets"})
 
 
-def _without_docstrings(tree: ast.AST) -> ast.AST:
+#: What says how a value was written, not what it is: `u"x"` is `"x"`.
+WRITING = frozenset({"kind", "type_comment", "type_ignores"})
+
+
+def _dumped(value: object) -> str:
+    """A syntax tree as text, equal on Python 3.11 to 3.14.
+
+    `ast.dump` is not: 3.12 gives functions and classes a field `type_params`, 3.13 leaves empty lists out. Here every
+    empty field is left out, and a new kind of field appears where a module uses it, which older Pythons cannot read.
+    """
+    if isinstance(value, ast.AST):
+        fields = {name: given for name, given in ast.iter_fields(value) if name not in WRITING}
+        shown = [
+            f"{name}={_dumped(given)}" for name, given in sorted(fields.items()) if given is not None and given != []
+        ]
+        return f"{type(value).__name__}({', '.join(shown)})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_dumped, value))}]"
+    return ascii(value)  # `repr` depends on which characters this Python's Unicode tables call printable
+
+
+def _logic(tree: ast.AST) -> ast.AST:
+    """The tree without docstrings, and without the empty text that 3.12 sees at the end of some f-strings."""
     for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            node.values = [part for part in node.values if not (isinstance(part, ast.Constant) and part.value == "")]
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body
             if ast.get_docstring(node, clean=False) is not None:
@@ -36,24 +61,32 @@ def _source(module: str, root: Path) -> Path | None:
     return None
 
 
-def _imports(tree: ast.AST) -> set[str]:
-    """Every project module that the tree may import, those inside functions included."""
+def _package(module: str, path: Path) -> list[str]:
+    """The parts of the name of the package that a module belongs to; an `__init__` is its package itself."""
+    parts = module.split(".")
+    return parts if path.name == "__init__.py" else parts[:-1]
+
+
+def _imports(tree: ast.AST, package: list[str]) -> set[str]:
+    """Every project module that the tree of a module in `package` may import, those inside functions included."""
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            found.add(node.module)
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            # `from ..b import f`: one dot is the package itself, each further one the package above
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            found.add(base)
+            found.update(f"{base}.{alias.name}" for alias in node.names)
     return {name for name in found if name.split(".")[0] == PACKAGE}
 
 
 @functools.cache
-def _module(path: Path, stamp: tuple[int, int]) -> tuple[str, frozenset[str]]:
+def _module(module: str, path: Path, stamp: tuple[int, int]) -> tuple[str, frozenset[str]]:
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    imports = frozenset(_imports(tree))
-    logic = ast.dump(_without_docstrings(tree), annotate_fields=False)
-    return hashlib.sha256(logic.encode()).hexdigest(), imports
+    imports = frozenset(_imports(tree, _package(module, path)))
+    return hashlib.sha256(_dumped(_logic(tree)).encode()).hexdigest(), imports
 
 
 def package_root() -> Path:
@@ -85,7 +118,7 @@ def code_digest(entries: Iterable[str], root: Path | None = None) -> str:
         if path is None or name in digests or name in REGISTRIES:
             continue  # an imported name that is an object of a module, not a module
         status = path.stat()
-        digests[name], imports = _module(path, (status.st_mtime_ns, status.st_size))
+        digests[name], imports = _module(name, path, (status.st_mtime_ns, status.st_size))
         pending |= imports
     lines = "\n".join(f"{name} {digests[name]}" for name in sorted(digests))
     return hashlib.sha256(lines.encode()).hexdigest()[:16]

@@ -71,17 +71,27 @@ class Plan:
         }
         return " ".join(canonical_json(given).split("\n")).strip()
 
-    def code(self, stage: str, dataset: str | None = None, model: str | None = None) -> str:
-        """The digest of the code that a job runs: its stage, and its model and data set where it has one."""
+    def logic(self, stage: str, dataset: str | None = None, model: str | None = None) -> str:
+        """The digest of the modules that a job runs, as its result records it: its stage, model and data set."""
         entries = [f"replicate.stages.{stage}"]
         if dataset is not None and stage in ("fetch", "prepare"):
             entries.append(datasets.REGISTRY[dataset][1])
         if model is not None and stage in ("train", "sample", "panels"):
             entries.append(models.REGISTRY[model][1])
-        digest = code_digest(entries)
-        if stage == "table":  # which models and data sets exist decides what a missing cell says
-            digest += f"-{sha256_json([sorted(datasets.REGISTRY), sorted(models.REGISTRY)])[:8]}"
-        return digest
+        return code_digest(entries)
+
+    def code(self, stage: str, dataset: str | None = None, model: str | None = None) -> str:
+        """What a job runs, and what it shows of the registries, which no digest of modules follows.
+
+        The table names every data set and model there is, the panels their own; nothing else shows a title.
+        """
+        shown: list[Any] = []
+        if stage == "table":
+            shown = [datasets.REGISTRY, models.REGISTRY]
+        elif stage == "panels" and dataset is not None and model is not None:
+            shown = [datasets.REGISTRY[dataset][0], models.REGISTRY[model][0]]
+        digest = self.logic(stage, dataset, model)
+        return f"{digest}-{sha256_json(shown)[:8]}" if shown else digest
 
     def results(self, kind: str, suffix: str = ".json") -> list[str]:
         """The result files of one kind, one per training job, such as `results/evaluation/digits/vae/0-2.json`."""

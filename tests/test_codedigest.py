@@ -16,6 +16,26 @@ def step(x: int) -> int:
     return square(x) + 1
 '''
 
+#: What Pythons dump differently: functions and classes, empty lists, f-strings, text beyond ASCII.
+GOLDEN = r'''"""Docstring."""
+
+import math
+
+
+class Scale:
+    """Only a docstring."""
+
+
+async def scaled(x: float, /, *rest, width=8, unit=None, **more) -> str:
+    """Docstring."""
+    values = [abs(y) for y in (x, *rest) if y is not None and -1e-3 < y]
+    match values:
+        case [first, *_] if (half := first / 2):
+            return f"{half!r:>{width}} {x=} {math.pi:.2f}{{}}" u" \u00b5\U0001fae9" + "é"
+        case _:
+            return lambda: {**more, "unit": unit}[values[1:, ...]]
+'''
+
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
@@ -79,6 +99,38 @@ def test_imports_inside_functions_count(tree: Path) -> None:
     assert digest(tree) != before
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from ..maths import square",
+        "from .. import maths",
+        "def f():\n    from .near import g\n    return g",
+        "from . import near",
+        "from .parts import PART",
+        "from .parts.deep import DEEP",
+    ],
+)
+def test_relative_imports_count(tree: Path, text: str) -> None:
+    folder = tree / "replicate/models"
+    (folder / "parts").mkdir()
+    (folder / "near.py").write_text("def g():\n    from ..maths import square\n    return square\n")
+    (folder / "parts/__init__.py").write_text("from ..near import g\n\nPART = g\n")  # counted from itself, not above
+    (folder / "parts/deep.py").write_text("from ...maths import square\n\nDEEP = square(2)\n")
+    (folder / "a.py").write_text(text)
+    before = digest(tree)
+    (tree / "replicate/maths.py").write_text("def square(x):\n    return x ** 2\n")
+    assert digest(tree) != before
+
+
+def test_the_digest_is_the_same_on_every_python(tree: Path) -> None:
+    """The literal must not change with the Python version; where it does, `_dumped` lets a difference through.
+
+    It changes with the way of digesting alone, and then every result and checkpoint counts as made by other code.
+    """
+    (tree / "replicate/models/a.py").write_text(GOLDEN, encoding="utf-8")
+    assert digest(tree) == "1a6053a1feb6ab24"
+
+
 def test_an_unknown_module_is_refused(tree: Path) -> None:
     with pytest.raises(LookupError, match=r"no module replicate\.nothing"):
         code_digest(["replicate.nothing"], tree)
@@ -95,6 +147,6 @@ def test_a_models_digest_covers_what_decides_its_numbers() -> None:
         path = codedigest._source(name, root)
         if path and name not in seen and name not in codedigest.REGISTRIES:
             seen.add(name)
-            pending |= codedigest._module(path, (0, 0))[1]
+            pending |= codedigest._module(name, path, (0, 0))[1]
     assert {"replicate.training.sweep", "replicate.likelihood.parzen", "replicate.training.streams"} <= seen
     assert not {"replicate.report", "replicate.table", "replicate.stages.evaluate"} & seen

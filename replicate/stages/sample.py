@@ -11,7 +11,9 @@ from pathlib import Path
 
 import torch
 
+from replicate.codedigest import code_digest
 from replicate.files import write_tensors
+from replicate.models import REGISTRY
 from replicate.models.weights import read_model
 from replicate.params import load_params
 from replicate.runrecord import RunRecord
@@ -36,6 +38,8 @@ def run(arguments: argparse.Namespace) -> None:
     for place, seed in enumerate(about["seeds"]):
         if str(seed) in about["failed"]:
             samples[place] = torch.nan
-    write_tensors(arguments.out, {"samples": samples.numpy()}, {"about": json.dumps(about, sort_keys=True)})
+    code = code_digest(["replicate.stages.sample", REGISTRY[about["model"]][1]])
+    metadata = {"about": json.dumps(about, sort_keys=True), "code": code}
+    write_tensors(arguments.out, {"samples": samples.numpy()}, metadata)
     record.write(arguments.out, **backend.facts, images=int(samples.shape[0] * draws * count))
     print(f"sample {about['dataset']} {about['model']} seeds {about['block']}: {draws} x {count} images of each seed")

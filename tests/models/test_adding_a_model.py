@@ -32,7 +32,8 @@ def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec.loader.exec_module(module)
     # The digest of a job's code follows files of the package; the example's own file lies outside it here.
     monkeypatch.setitem(models.REGISTRY, "diagonal_gaussian", ("Diagonal Gaussian", "diagonal_gaussian"))
-    monkeypatch.setattr("replicate.stages.train.code_digest", lambda entries: "0" * 16)
+    for stage in ("train", "sample"):
+        monkeypatch.setattr(f"replicate.stages.{stage}.code_digest", lambda entries: "0" * 16)
 
 
 def test_the_documented_model_learns_the_mean_of_digits(registered: None, tmp_path: Path) -> None:

@@ -37,6 +37,11 @@ def test_a_fresh_clone_gets_its_results_back_and_notices_changes(finished, tmp_p
     refused = clone.run("python", "tools/restore.py")
     assert refused.returncode == 1
     assert "params.yaml: likelihood" in refused.stderr
+    clone.good("git", "checkout", "--quiet", "params.yaml")
+    clone.edit("replicate/models/__init__.py", '"Adversarial nets"', '"Other nets"')
+    assert "made again now: panels, table, metrics, report" in clone.good("python", "tools/restore.py")
+    assert clone.planned() == {}
+    assert "Other nets" in (clone / "report/index.html").read_text(encoding="utf-8")
 
 
 def test_without_git_dvc_and_restore_say_so_in_one_sentence(finished):

@@ -59,6 +59,25 @@ def test_a_change_of_one_data_set_leaves_the_others_alone(finished):
     assert finished.planned() == {}
 
 
+@pytest.mark.parametrize(
+    ("registry", "old", "new", "rules"),
+    [
+        ("models", '"Adversarial nets"', '"Other nets"', ("panels", *PAGES)),
+        ("datasets", '"Digits"', '"Small digits"', ("panels", *PAGES)),
+        ("datasets", '"MNIST"', '"Large digits"', PAGES),
+        (
+            "models",
+            '    "adversarial_nets"',
+            '    "new": ("New", "replicate.models.new"),\n    "adversarial_nets"',
+            PAGES,
+        ),
+    ],
+)
+def test_a_title_or_a_new_entry_draws_and_tabulates_again_and_computes_nothing(finished, registry, old, new, rules):
+    finished.edit(f"replicate/{registry}/__init__.py", old, new)
+    assert finished.planned() == dict.fromkeys(rules, 1)
+
+
 def test_a_results_run_record_and_raw_files_are_not_inputs(finished):
     (finished / "results/train/digits/adversarial_nets/0-1.run.json").touch()
     assert finished.planned() == {}
