@@ -149,10 +149,6 @@ class AdversarialNets(GenerativeModel):
             masks.append(self.streams.mask(keep, step, rows, width, part=100 * part + layer))
         return masks
 
-    def discriminate(self, images: Tensor) -> Tensor:
-        """Logits of D, (seeds, n), for images (seeds, n, dimension), without dropout."""
-        return maxout.logits(images, self._layers("discriminator"), self.config.pieces)[0]
-
     def _move(self, gradients: Mapping[str, Tensor], epoch: int, step: int, earlier: int) -> None:
         """Updates what has gradients, at the rate of `step`; its last update was at that of the step `earlier`."""
         c = self.config

@@ -77,6 +77,7 @@ def test_the_lock_of_a_killed_run_is_removed(finished):
     (locks / "0.output.lock").write_text("report/index.html\n")
     (finished / "report/index.html").unlink()
     finished.good("snakemake", "--cores", "1", "report")
+    assert (finished / "report/index.html").is_file()
 
 
 def test_the_lock_of_a_living_run_holds(finished):
