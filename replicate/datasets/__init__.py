@@ -14,6 +14,9 @@ REGISTRY: dict[str, tuple[str, str]] = {
     "mnist": ("MNIST", "replicate.datasets.mnist"),
 }
 
+#: Data sets whose pixels lie outside [0, 1].
+UNBOUNDED: frozenset[str] = frozenset()
+
 
 def load_dataset(name: str) -> "Dataset":
     """The registered data set of that name; an unknown name lists the known ones."""

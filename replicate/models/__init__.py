@@ -13,6 +13,9 @@ REGISTRY: dict[str, tuple[str, str]] = {
     "adversarial_nets": ("Adversarial nets", "replicate.models.adversarial_nets"),
 }
 
+#: Models whose pixels may lie outside [0, 1]; the others are not applicable to a data set that lives there.
+UNBOUNDED = frozenset({"adversarial_nets"})
+
 
 def load_model(name: str) -> "type[GenerativeModel]":
     """The registered model class of that name; an unknown name lists the known ones."""

@@ -43,6 +43,10 @@ class GenerativeModel(ABC):
     recipes: ClassVar[Mapping[str, tuple[Mapping[str, Any], str]]] = {}
     #: Whether images are a function of a latent code (`latent`, `decode`).
     has_latent: ClassVar[bool] = False
+    #: Whether sampling reads training images (`train`), as the reference rows do.
+    samples_from_train: ClassVar[bool] = False
+    #: (n, dimension) training images, where `samples_from_train`; set by whoever builds the model.
+    train: Tensor
 
     def __init__(self, config: Any, shape: tuple[int, int, int], streams: Streams) -> None:
         self.config = config
@@ -65,6 +69,29 @@ class GenerativeModel(ABC):
         """Minibatches of data that one training step consumes."""
         return 1
 
+    @property
+    def whole_from(self) -> int:
+        """Epochs until every part has been trained at least once; no earlier epoch is looked at or chosen.
+
+        Greedy models train layer by layer, and what they are before the last layer is another model.
+        """
+        return 1
+
+    @property
+    def chains(self) -> int | None:
+        """Markov chains that `sample` runs side by side; None where images are drawn independently.
+
+        Image i then belongs to chain i % chains, and is the (i // chains)-th that was kept of it.
+        """
+        return None
+
+    def settle(self, train: Tensor) -> None:  # noqa: B027 (most models have nothing to settle)
+        """Sets the parameters that are estimated from all training images at once; called before every look.
+
+        Args:
+            train: (n, dimension); for instance an autoencoder fits the density of its codes here.
+        """
+
     @abstractmethod
     def initialise(self, train: Tensor) -> None:
         """Fills `parameters` and `slots`; `train` is (n, dimension), for statistics such as pixel means."""
@@ -82,9 +109,12 @@ class GenerativeModel(ABC):
             name -> (seeds,), the losses to log; not-a-number marks a diverged seed.
         """
 
-    @abstractmethod
     def sample_chunk(self, count: int, draw: int, part: int) -> Tensor:
-        """(seeds, count, dimension) images of the independent draw `draw`; `part` numbers its chunks."""
+        """(seeds, count, dimension) images of the independent draw `draw`; `part` numbers its chunks.
+
+        Every model has this, or its own `sample`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot be sampled")
 
     def sample(self, count: int, draw: int) -> Tensor:
         """(seeds, count, dimension) images; the same `draw` gives the same images."""

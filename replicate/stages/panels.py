@@ -99,9 +99,9 @@ def run(arguments: argparse.Namespace) -> None:
     record = RunRecord("panels")
     backend = configure(Compute(device="cpu", threads=1))
     splits = Splits.read(arguments.data)
-    model, about = read_model(arguments.weights, backend.device)
+    model, about = read_model(arguments.weights, backend.device, splits)
     training, bandwidth = read_result(arguments.training, "train"), read_result(arguments.bandwidth, "bandwidth")
-    _belong_together(about, splits, arguments, training, bandwidth)
+    _belong_together(about, arguments, training, bandwidth)
     place = first_sound_seed(about)
     files, facts = _pictures(model, place, splits)
     title = f"{models.REGISTRY[about['model']][0]} on {datasets.REGISTRY[about['dataset']][0]}"
@@ -121,14 +121,7 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"panels {about['dataset']} {about['model']} seeds {about['block']}: {drawn}, {len(files) - 1} pictures")
 
 
-def _belong_together(
-    about: Mapping[str, Any], splits: Splits, arguments: argparse.Namespace, *results: Mapping[str, Any]
-) -> None:
-    if tuple(about["shape"]) != splits.shape:
-        raise ReplicateError(
-            f"the images of {arguments.weights} have shape {tuple(about['shape'])}, those of {arguments.data} "
-            f"{splits.shape}; they are of different data sets."
-        )
+def _belong_together(about: Mapping[str, Any], arguments: argparse.Namespace, *results: Mapping[str, Any]) -> None:
     for path, content in zip((arguments.training, arguments.bandwidth), results, strict=True):
         if any(content[key] != about[key] for key in ("dataset", "model", "block")):
             raise ReplicateError(

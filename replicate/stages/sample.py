@@ -2,7 +2,10 @@
 
 The draws come from the evaluation stream, which training never touches. A failed seed gets no images.
 
-  python -m replicate sample --params params.yaml --weights weights.safetensors --out samples.safetensors
+Where a model is sampled by Markov chains, many run side by side, and image i is of chain i modulo their number.
+
+  python -m replicate sample --params params.yaml --weights weights.safetensors --data digits.safetensors \\
+      --out samples.safetensors
 """
 
 import argparse
@@ -12,6 +15,7 @@ from pathlib import Path
 import torch
 
 from replicate.codedigest import code_digest
+from replicate.datasets.base import Splits
 from replicate.files import write_tensors
 from replicate.models import REGISTRY
 from replicate.models.weights import read_model
@@ -24,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the stage's arguments."""
     parser.add_argument("--params", default="{}", help="parameter file, or inline JSON (default: the paper's protocol)")
     parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="prepared data set (safetensors)")
     parser.add_argument("--out", type=Path, required=True, help="samples (safetensors)")
 
 
@@ -32,14 +37,14 @@ def run(arguments: argparse.Namespace) -> None:
     record = RunRecord("sample")
     params = load_params(arguments.params)
     backend = configure(params.compute)
-    model, about = read_model(arguments.weights, backend.device)
+    model, about = read_model(arguments.weights, backend.device, Splits.read(arguments.data))
     draws, count = params.likelihood.draws, params.likelihood.samples
     samples = torch.stack([model.sample(count, draw).cpu() for draw in range(draws)], dim=1)
     for place, seed in enumerate(about["seeds"]):
         if str(seed) in about["failed"]:
             samples[place] = torch.nan
     code = code_digest(["replicate.stages.sample", REGISTRY[about["model"]][1]])
-    metadata = {"about": json.dumps(about, sort_keys=True), "code": code}
+    metadata = {"about": json.dumps(about | {"chains": model.chains}, sort_keys=True), "code": code}
     write_tensors(arguments.out, {"samples": samples.numpy()}, metadata)
     record.write(arguments.out, **backend.facts, images=int(samples.shape[0] * draws * count))
     print(f"sample {about['dataset']} {about['model']} seeds {about['block']}: {draws} x {count} images of each seed")

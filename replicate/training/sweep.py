@@ -69,7 +69,10 @@ class Sweep:
         self.seeds = model.streams.seeds
         self.rows = model.config.batch_size * model.batches_per_step
         self.steps_per_epoch = len(train) // self.rows
+        if model.samples_from_train:
+            model.train = train
         model.initialise(train)
+        model.settle(train)
         self.best = {name: value.clone() for name, value in model.parameters.items()}
         nothing: list[Any] = [None] * len(self.seeds)
         self.history = History(chosen_epoch=list(nothing), chosen_log_likelihood=list(nothing))
@@ -118,7 +121,7 @@ class Sweep:
         for place, fine in enumerate(finite.tolist()):
             if not fine:
                 self._fail(place, epoch, "the loss or a weight is not a finite number")
-        if last or epoch % self.selection.every == 0:
+        if last or (epoch >= self.model.whole_from and epoch % self.selection.every == 0):
             self._look(epoch, losses)
 
     def _fail(self, place: int, epoch: int, reason: str) -> None:
@@ -129,6 +132,7 @@ class Sweep:
 
     def _look(self, epoch: int, losses: dict[str, Tensor]) -> None:
         """Measures the validation log-likelihood and keeps the weights of every seed that is better than before."""
+        self.model.settle(self.train)
         samples = self.model.sample(self.selection.samples, LOOK_DRAWS + epoch)
         found: list[float | None] = []
         widths: list[float | None] = []

@@ -96,7 +96,9 @@ def grey(images: torch.Tensor) -> np.ndarray:
 def test_the_panels_show_the_first_draws_and_true_neighbours(tmp_path: Path) -> None:
     words = write_job(tmp_path)
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
-    model, _ = read_model(tmp_path / "weights.safetensors", torch.device("cpu"))
+    model, _ = read_model(
+        tmp_path / "weights.safetensors", torch.device("cpu"), Splits.read(tmp_path / "data.safetensors")
+    )
     shown = tiles(tmp_path / "out/samples.png", ROWS, COLUMNS + 1)
     drawn = model.sample(ROWS * COLUMNS, draw=0)[0].reshape(ROWS, COLUMNS, -1)
     np.testing.assert_array_equal(shown[:, :COLUMNS], grey(drawn))
@@ -113,7 +115,9 @@ def test_the_panels_show_the_first_draws_and_true_neighbours(tmp_path: Path) -> 
 
 def test_interpolation_is_linear_in_z(tmp_path: Path) -> None:
     write_job(tmp_path)
-    model, _ = read_model(tmp_path / "weights.safetensors", torch.device("cpu"))
+    model, _ = read_model(
+        tmp_path / "weights.safetensors", torch.device("cpu"), Splits.read(tmp_path / "data.safetensors")
+    )
     ends = model.latent(2 * ROWS, draw=0)
     walk = draw_interpolation(model, 1)
     assert walk.shape == (ROWS, STEPS, SIDE * SIDE)
@@ -127,7 +131,9 @@ def test_the_first_seed_that_did_not_fail(tmp_path: Path) -> None:
     words = write_job(tmp_path, failed=(4,))
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     assert read_json(tmp_path / "out/panels.json")["seed"] == 5
-    model, _ = read_model(tmp_path / "weights.safetensors", torch.device("cpu"))
+    model, _ = read_model(
+        tmp_path / "weights.safetensors", torch.device("cpu"), Splits.read(tmp_path / "data.safetensors")
+    )
     images, _, _ = draw_samples(model, 1, Splits.read(tmp_path / "data.safetensors").flat("train"))
     shown = tiles(tmp_path / "out/samples.png", ROWS, COLUMNS + 1)
     np.testing.assert_array_equal(shown, grey(torch.from_numpy(images)))

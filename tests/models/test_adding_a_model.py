@@ -46,7 +46,7 @@ def test_the_documented_model_learns_the_mean_of_digits(registered: None, tmp_pa
     pipeline.call("prepare", "--dataset", "digits", "--manifest", pipeline.manifest, "--out", pipeline.data)
     words = ["--dataset", "digits", "--model", "diagonal_gaussian", "--block", "0-1", "--data", pipeline.data]
     pipeline.call("train", *words, "--out", pipeline.weights, "--state", tmp_path / "state", params=params)
-    pipeline.call("sample", "--weights", pipeline.weights, "--out", pipeline.samples)
+    pipeline.call("sample", "--weights", pipeline.weights, "--data", pipeline.data, "--out", pipeline.samples)
     tensors, _ = read_tensors(pipeline.weights)
     target = Splits.read(pipeline.data).flat("train").mean(0)
     blank = 1 / 16  # within one grey level of the 16

@@ -54,7 +54,7 @@ class Pipeline:
             self.call("fetch", "--dataset", "digits", "--out", self.manifest)
             self.call("prepare", "--dataset", "digits", "--manifest", self.manifest, "--out", self.data, params=params)
         self.train(self.weights)
-        self.call("sample", "--weights", self.weights, "--out", self.samples, params=params)
+        self.call("sample", "--weights", self.weights, "--data", self.data, "--out", self.samples, params=params)
         self.call("bandwidth", "--samples", self.samples, "--data", self.data, "--out", self.bandwidth, params=params)
         self.call(
             "evaluate", "--samples", self.samples, "--bandwidth", self.bandwidth, "--data", self.data,

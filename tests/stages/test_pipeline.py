@@ -100,7 +100,14 @@ def test_data_that_are_not_numbers_fail_every_seed_and_say_so(
 
 def test_a_bandwidth_of_other_samples_is_refused(done: Pipeline, tmp_path: Path, capsys: Any) -> None:
     done.call(
-        "sample", "--weights", done.weights, "--out", tmp_path / "s.safetensors", params='{"likelihood":{"samples":50}}'
+        "sample",
+        "--weights",
+        done.weights,
+        "--data",
+        done.data,
+        "--out",
+        tmp_path / "s.safetensors",
+        params='{"likelihood":{"samples":50}}',
     )
     words = ["evaluate", "--samples", tmp_path / "s.safetensors", "--bandwidth", done.bandwidth, "--data", done.data]
     assert main([str(word) for word in [*words, "--out", tmp_path / "e.json"]]) == 1

@@ -4,6 +4,7 @@
 rule sample:
     input:
         weights=rules.train.output.weights,
+        data=rules.prepare.output.data,
     output:
         samples="results/samples/{dataset}/{model}/{block}.safetensors",
         record="results/samples/{dataset}/{model}/{block}.run.json",
@@ -22,7 +23,7 @@ rule sample:
     shell:
         """
         python -m replicate sample --params {params.config:q} --weights {input.weights:q} \
-            --out {output.samples:q} 2>&1 | tee -i {log:q}
+            --data {input.data:q} --out {output.samples:q} 2>&1 | tee -i {log:q}
         """
 
 
