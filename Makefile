@@ -59,7 +59,7 @@ restore: runtime
 	python tools/restore.py
 
 clean:
-	find results -mindepth 1 -maxdepth 1 ! -name published ! -name reference -exec rm -rf {} +
+	find results -mindepth 1 -maxdepth 1 ! -name published ! -name reference ! -name tuning -exec rm -rf {} +
 	rm -rf report/index.html logs .replicate .snakemake
 
 lock:

@@ -19,6 +19,7 @@ PLAN = checked_plan(config)
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/recognise.smk"
 include: "workflow/rules/panels.smk"
 include: "workflow/rules/report.smk"
 
@@ -28,6 +29,7 @@ localrules:
     data,
     training,
     likelihood,
+    recognition,
     figures,
 
 

@@ -13,12 +13,15 @@ STAGES = {
     "sample": "draw images from a trained model",
     "bandwidth": "choose the Parzen bandwidth on validation images",
     "evaluate": "measure the test log-likelihood with its standard error",
+    "classifier": "train a classifier of the data set's labels",
+    "recognise": "say what the classifier sees in a model's samples",
     "panels": "draw the sample, interpolation, learning and bandwidth panels of a model",
     "table": "put published and measured log-likelihoods side by side, with verdicts",
     "report": "render report/index.html from the result files",
 }
 TOOLS = {
     "list": "name the registered data sets and models",
+    "tune": "try settings of models on validation images, with the same budget for each",
     "status": "show what is done, running and pending, and forecast hours, memory and disk",
     "preset": "make params.yaml a copy of one of the presets",
     "params": "check a parameter file, or write the JSON schema",

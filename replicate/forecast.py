@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from replicate.codedigest import code_digest
-from replicate.datasets import load_dataset
+from replicate.datasets import data_folder, load_dataset
+from replicate.datasets.base import Extent
 from replicate.files import read_json
 from replicate.hardware import has_nvidia_gpu
 from replicate.models import REGISTRY, load_model
 from replicate.models.base import GenerativeModel, ModelConfig
-from replicate.params import Params, seeds_of, training_parameters
+from replicate.params import Params, checked, seeds_of, training_parameters
 from replicate.runrecord import record_path
 
 #: Seconds of training steps that are timed for a model without a rate.
@@ -94,7 +95,14 @@ def _recorded(results: Path, dataset: str, model: str, config: ModelConfig) -> R
     return None
 
 
-def _timed(params: Params, dataset: str, kind: type[GenerativeModel], config: ModelConfig, source: str) -> Rate:
+def _extent(params: Params, dataset: str) -> Extent:
+    """How large a data set of the run is, by its options and the files that are there."""
+    found = load_dataset(dataset)
+    options = checked(found.Config, params.datasets[dataset], "the parameters", f"datasets.{dataset}")
+    return found.extent(data_folder() / dataset, options)
+
+
+def _timed(params: Params, extent: Extent, kind: type[GenerativeModel], config: ModelConfig, source: str) -> Rate:
     """The rate of a model on random images of a data set's shape, over a few steps of one seed; loads torch."""
     import resource
 
@@ -104,8 +112,7 @@ def _timed(params: Params, dataset: str, kind: type[GenerativeModel], config: Mo
     from replicate.training.streams import Streams
 
     backend = configure(params.compute)
-    shape, count = load_dataset(dataset).image_shape, load_dataset(dataset).train_count
-    model = kind(config, shape, Streams((0,), backend.device))
+    model = kind(config, extent.shape, Streams((0,), backend.device))
     rows = config.batch_size * model.batches_per_step
     pixels = torch.rand(rows, model.dimension, generator=torch.Generator().manual_seed(0)).to(backend.device)
     model.initialise(pixels)
@@ -115,15 +122,15 @@ def _timed(params: Params, dataset: str, kind: type[GenerativeModel], config: Mo
         losses = model.train_step(pixels[None], 0, steps)
         float(next(iter(losses.values()))[0])  # waits for the device
         steps += 1
-    seconds = (time.monotonic() - start) / steps * (count // rows)
-    data = 4 * count * model.dimension / 2**30
+    seconds = (time.monotonic() - start) / steps * (extent.train // rows)
+    data = 4 * extent.train * model.dimension / 2**30
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 + data
     return Rate(seconds, base, sum(model.parameter_count().values()), source)
 
 
-def _disk(params: Params, dataset: str, seeds: int, numbers: int) -> float:
+def _disk(params: Params, extent: Extent, seeds: int, numbers: int) -> float:
     """GiB of weights, samples and per-image values of a block, and of its two checkpoints while it trains."""
-    channels, height, width = load_dataset(dataset).image_shape
+    channels, height, width = extent.shape
     samples = seeds * params.likelihood.draws * params.likelihood.samples * channels * height * width
     return 4 * (samples + seeds * numbers * (1 + 2 * 3)) / 2**30
 
@@ -140,6 +147,7 @@ def _is_done(results: Path, given: dict[str, Any], code: str) -> bool:
 def forecast(params: Params, results: Path, state: Path) -> list[Forecast]:
     """Every training job of the run: its state, and what is left of it."""
     rates: dict[tuple[str, str], Rate] = {}
+    extents = {dataset: _extent(params, dataset) for dataset in dict.fromkeys(name for name, _, _ in params.runs)}
     jobs = []
     for dataset, model, block in params.runs:
         kind = load_model(model)
@@ -150,13 +158,14 @@ def forecast(params: Params, results: Path, state: Path) -> list[Forecast]:
             continue
         if (dataset, model) not in rates:
             rates[dataset, model] = _recorded(results, dataset, model, config) or _timed(
-                params, dataset, kind, config, f"{model} on {dataset} timed now"
+                params, extents[dataset], kind, config, f"{model} on {dataset} timed now"
             )
-        jobs.append(_left(params, state, dataset, model, block, config.epochs, rates[dataset, model]))
+        disk = _disk(params, extents[dataset], len(seeds_of(block)), rates[dataset, model].numbers)
+        jobs.append(_left(state, dataset, model, block, config.epochs, rates[dataset, model], disk))
     return jobs
 
 
-def _left(params: Params, state: Path, dataset: str, model: str, block: str, epochs: int, rate: Rate) -> Forecast:
+def _left(state: Path, dataset: str, model: str, block: str, epochs: int, rate: Rate, disk: float) -> Forecast:
     progress, seeds = _progress(state, f"{dataset}-{model}-{block}"), len(seeds_of(block))
     running = progress.get("state") == "running"
     known = progress.get("epochs") == epochs and progress["state"] in ("running", "stopped")
@@ -166,7 +175,7 @@ def _left(params: Params, state: Path, dataset: str, model: str, block: str, epo
         seconds = progress["seconds_left"]
     return Forecast(
         dataset, model, block, "running" if running else "pending", epoch, epochs, seconds,
-        rate.memory_gib(seeds), _disk(params, dataset, seeds, rate.numbers), rate.source,
+        rate.memory_gib(seeds), disk, rate.source,
     )  # fmt: skip
 
 

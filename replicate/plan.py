@@ -3,19 +3,20 @@
 Snakemake's rules, `replicate status` and the tests all read the same plan.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from replicate import datasets, models
 from replicate.codedigest import code_digest
+from replicate.datasets.base import UserDataset
 from replicate.errors import ReplicateError
 from replicate.files import canonical_json, sha256_json
-from replicate.params import Params
+from replicate.params import Params, checked
 
 #: The parameter sections that each stage is given; `models` and `datasets` are cut down to the job's own entry.
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "fetch": (),
+    "fetch": ("datasets",),
     "prepare": ("datasets",),
     "train": ("compute", "likelihood", "selection", "datasets", "models"),
     "sample": ("compute", "likelihood"),
@@ -44,23 +45,85 @@ def _narrowed(section: str, value: Any, dataset: str | None, model: str | None, 
     return value
 
 
+def _check_names(params: Params, where: str) -> None:
+    """Refuses what is not registered, and models on data sets whose space they cannot live in."""
+    for kind, known, named in (
+        ("data set", datasets.REGISTRY, params.datasets),
+        ("model", models.REGISTRY, params.models),
+    ):
+        for name in named:
+            if name not in known:
+                raise ReplicateError(
+                    f"{where}: there is no {kind} {name!r}; the registered ones are {', '.join(known)}."
+                )
+    for model, recipes in params.models.items():
+        for dataset in recipes:
+            if dataset in datasets.UNBOUNDED and model not in models.UNBOUNDED:
+                raise ReplicateError(
+                    f"{where}: models.{model}.{dataset}: not applicable, because {model!r} needs pixels in [0, 1] and "
+                    f"those of {dataset!r} lie outside; remove the entry (models for such data sets: "
+                    f"{', '.join(sorted(models.UNBOUNDED))})."
+                )
+
+
+def _without(raw: Mapping[str, Any], absent: Collection[str]) -> dict[str, Any]:
+    """The parameters without these data sets, and without the models that are left with none."""
+    kept = {name: options for name, options in raw["datasets"].items() if name not in absent}
+    recipes = {
+        model: {name: changes for name, changes in entries.items() if name not in absent}
+        for model, entries in raw["models"].items()
+    }
+    return {**raw, "datasets": kept, "models": {model: entries for model, entries in recipes.items() if entries}}
+
+
 class Plan:
-    """The jobs of the parameters `raw`, a mapping as read from a parameter file."""
+    """The jobs of the parameters `raw`, a mapping as read from a parameter file.
+
+    Data sets that users bring themselves and that are not there are left out, with their models, so that every stage
+    and both engines see the same run.
+
+    Attributes:
+        params: the parameters of what is run.
+        raw: the same as they were given.
+        absent: data set that was left out -> the table's words, such as "needs FILE (whom to ask)".
+        notices: one sentence for each of them, with the path and how to get it.
+    """
 
     def __init__(self, raw: Mapping[str, Any], where: str = "params.yaml") -> None:
-        self.raw = raw
-        self.params = Params.parse(raw, where)
-        for kind, known, named in (
-            ("data set", datasets.REGISTRY, self.params.datasets),
-            ("model", models.REGISTRY, self.params.models),
-        ):
-            for name in named:
-                if name not in known:
-                    raise ReplicateError(
-                        f"{where}: there is no {kind} {name!r}; the registered ones are {', '.join(known)}."
-                    )
+        self._where, self._folder = where, datasets.data_folder()
+        self.raw, self.params = raw, Params.parse(raw, where)
+        _check_names(self.params, where)
         if not self.params.runs:
             raise ReplicateError(f"{where}: no model is to be trained; name at least one under `models`.")
+        self.absent: dict[str, str] = {}
+        self.notices: list[str] = []
+        for name in self.params.datasets:
+            dataset, path = self._brought(name)
+            sentence = dataset.missing(path) if dataset and path else None
+            if dataset and sentence:
+                self.absent[name] = dataset.needs
+                self.notices.append(f"left out of this run: {sentence}")
+        if self.absent:
+            self.raw = _without(raw, self.absent)
+            self.params = Params.parse(self.raw, where)
+            if not self.params.runs:
+                raise ReplicateError(f"{where}: nothing is left to run; {' '.join(self.notices)}")
+
+    def _brought(self, name: str) -> tuple[UserDataset, Path] | tuple[None, None]:
+        """A data set that users bring themselves, and where it is to lie; None for one of any other kind."""
+        dataset = datasets.load_dataset(name)
+        if not isinstance(dataset, UserDataset):
+            return None, None
+        options = checked(dataset.Config, self.params.datasets.get(name, {}), self._where, f"datasets.{name}")
+        return dataset, dataset.place(self._folder / name, options)
+
+    def stamp(self, dataset: str) -> str:
+        """A text that changes when the user's own files of a data set do, so that `fetch` looks at them again."""
+        found, path = self._brought(dataset)
+        try:
+            return found.stamp(path) if found and path else ""
+        except ReplicateError as error:  # `fetch` then meets it too, and ends with it
+            return str(error)
 
     def config(self, stage: str, dataset: str | None = None, model: str | None = None) -> str:
         """The parameters that a job is given, as one line of JSON; a change of them re-runs the job."""
@@ -69,7 +132,15 @@ class Plan:
             for section in SECTIONS[stage]
             if section in self.raw
         }
+        if stage == "fetch" and dataset is not None:
+            given["datasets"] = {dataset: self._location(dataset)}
         return " ".join(canonical_json(given).split("\n")).strip()
+
+    def _location(self, dataset: str) -> dict[str, Any]:
+        """The options of a data set that say where it lies: all that `fetch` depends on."""
+        found = datasets.load_dataset(dataset)
+        named = found.location if isinstance(found, UserDataset) else frozenset()
+        return {name: value for name, value in self.params.datasets.get(dataset, {}).items() if name in named}
 
     def logic(self, stage: str, dataset: str | None = None, model: str | None = None) -> str:
         """The digest of the modules that a job runs, as its result records it: its stage, model and data set."""

@@ -1,9 +1,10 @@
 """The rules of `protocol.yaml`: typed, one entry a claim, each with a hash that results carry."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Discriminator, PositiveFloat, PositiveInt, Tag, model_validator
 
 from replicate.errors import ReplicateError
 from replicate.files import sha256_json
@@ -11,39 +12,95 @@ from replicate.params import Section, checked, read_document
 
 
 class Estimate(Section):
-    """The estimate that published values are compared with (docs/protocol.md, section 1)."""
+    """The estimate that a data set's published values are compared with (docs/protocol.md, section 1).
+
+    `validation` images choose the bandwidth; null: all of each fold's.
+    """
 
     samples: PositiveInt
-    validation: PositiveInt
+    validation: PositiveInt | None
+    folds: PositiveInt
     sigmas: tuple[PositiveFloat, ...]
 
 
-class Entry(Section):
-    """The rule of one claim of the kind "equivalence" (docs/protocol.md, section 3). Margins in nats."""
+class Rule(Section):
+    """What every entry has: its data set, and how many seeds it takes."""
+
+    dataset: str
+    seeds: PositiveInt
+    minimum_seeds: PositiveInt
+
+
+class Equivalence(Rule):
+    """A published number (docs/protocol.md, section 3). Margins in nats."""
 
     kind: Literal["equivalence"]
     number_margin: PositiveFloat
     claim_margin: PositiveFloat
-    seeds: PositiveInt
-    minimum_seeds: PositiveInt
     original_df: PositiveFloat | None
+
+
+class Directional(Rule):
+    """A published ordering (docs/protocol.md, section 4): `model` is ahead of some models and behind others."""
+
+    kind: Literal["directional"]
+    model: str
+    ahead_of: tuple[str, ...]
+    behind: tuple[str, ...]
+
+    @property
+    def rivals(self) -> tuple[str, ...]:
+        """Every model that `model` is compared with."""
+        return self.ahead_of + self.behind
+
+
+def _kind(entry: Any) -> Any:
+    return entry.get("kind") if isinstance(entry, Mapping) else getattr(entry, "kind", None)
+
+
+Entry = Annotated[
+    Annotated[Equivalence, Tag("equivalence")] | Annotated[Directional, Tag("directional")], Discriminator(_kind)
+]
 
 
 class Protocol(Section):
     """The whole file."""
 
-    version: Literal[1]
-    estimate: Estimate
+    version: Literal[2]
+    estimates: dict[str, Estimate]
     claims: dict[str, Entry]
 
+    @model_validator(mode="after")
+    def _every_claim_has_an_estimate(self) -> Self:
+        for claim, entry in self.claims.items():
+            if entry.dataset not in self.estimates:
+                raise ValueError(f"claims.{claim}: `estimates` has no entry {entry.dataset!r}")
+        return self
+
+    def estimate(self, claim: str) -> Estimate:
+        """The estimate that the claim is about."""
+        return self.estimates[self.claims[claim].dataset]
+
+    def equivalence(self, claim: str) -> Equivalence:
+        """The rule of a published number; another kind, or none, is refused."""
+        entry = self.claims.get(claim)
+        if not isinstance(entry, Equivalence):
+            raise ReplicateError(f"protocol.yaml has no equivalence entry {claim}; add its rule before the run.")
+        return entry
+
+    @property
+    def directional(self) -> dict[str, Directional]:
+        """The rules of published orderings."""
+        return {claim: entry for claim, entry in self.claims.items() if isinstance(entry, Directional)}
+
     def sha256(self, claim: str) -> str:
-        """The hash of a claim's own entry and the estimate: a change of another entry leaves it as it is."""
-        return sha256_json([self.claims[claim].model_dump(mode="json"), self.estimate.model_dump(mode="json")])
+        """The hash of a claim's own entry and estimate: a change of another entry leaves it as it is."""
+        return sha256_json([self.claims[claim].model_dump(mode="json"), self.estimate(claim).model_dump(mode="json")])
 
 
 def read_protocol(path: Path) -> Protocol:
     """Reads and checks the file; faults are named with their path in it."""
     raw, where = read_document(str(path))
     if not isinstance(raw, dict):
-        raise ReplicateError(f"{where}: the protocol must be a mapping with `version` and `claims`.")
+        raise ReplicateError(f"{where}: the protocol must be a mapping with `version`, `estimates` and `claims`.")
     return checked(Protocol, raw, where)

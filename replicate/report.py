@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,10 @@ class Missing(StrictUndefined):
 
 @dataclass(frozen=True)
 class Run:
-    """One training job: a model on a data set for a block of seeds, with its results and pictures."""
+    """One training job: a model on a data set for a block of seeds, with its results, pictures and run records.
+
+    `costs` holds the records of its stages, by the folder of their results, where they were kept.
+    """
 
     dataset: str
     model: str
@@ -47,6 +50,14 @@ class Run:
     bandwidth: Traced
     panels: Traced
     pictures: Mapping[str, Markup] = field(default_factory=dict)
+    costs: Mapping[str, Traced] = field(default_factory=dict)
+
+    @property
+    def effective_samples(self) -> Traced | None:
+        """The smallest effective sample size of any seed and draw."""
+        draws = (draw for entry in self.evaluation["per_seed"] for draw in entry["draws"])
+        known = [draw["effective_samples"] for draw in draws if draw["effective_samples"] is not None]
+        return min(known, key=plain, default=None)
 
     @property
     def anchor(self) -> str:
@@ -70,7 +81,40 @@ def run_of(results: ResultFolder, dataset: str, model: str, block: str) -> Run:
         bandwidth=results.read(f"bandwidth/{stem}.json"),
         panels=results.read(f"{panels}/panels.json"),
         pictures=pictures,
+        costs={
+            kind: results.read(f"{kind}/{stem}.run.json")
+            for kind in ("train", "samples")
+            if (results.folder / f"{kind}/{stem}.run.json").exists()
+        },
     )
+
+
+def of_kind(rows: Traced, kind: str) -> list[Traced]:
+    """The rows of a table that are models, or reference rows; a table of an earlier version has models only."""
+    return [row for row in rows if plain(row).get("kind", "model") == kind]
+
+
+def measured_on(rows: Iterable[Traced], dataset: str) -> list[Traced]:
+    """The rows that were measured on a data set."""
+    return [row for row in rows if dataset in row["cells"] and row["cells"][dataset]["measured"] is not None]
+
+
+def tuning_of(result: Traced, titles: Mapping[str, str]) -> dict[str, Any]:
+    """The trials on one data set; per model the best and the median one, None where every trial failed."""
+    models = []
+    for name in result["models"]:
+        trials = list(result["models"][name])
+        sound = [trial for trial in trials if trial["log_likelihood"] is not None]
+        ordered = sorted(sound, key=lambda trial: float(plain(trial["log_likelihood"])))
+        models.append(
+            {
+                "title": titles.get(name, name),
+                "trials": trials,
+                "best": ordered[-1] if ordered else None,
+                "median": ordered[(len(ordered) - 1) // 2] if ordered else None,
+            }
+        )
+    return {"result": result, "models": models}
 
 
 def embedded_png(path: Path) -> Markup:
@@ -156,6 +200,7 @@ def dot_plot(table: Traced, dataset: Traced) -> Markup | None:
             {
                 "title": row["title"],
                 "published": cell["published"],
+                "failed": len((cell["measured"] or {}).get("failed", [])),
                 "seeds": [(entry["seed"], entry["log_likelihood"]) for entry in per_seed],
             }
         )
@@ -187,6 +232,8 @@ def environment(folder: Path) -> Environment:
         "json": as_json,
         "seeds": seed_list,
         "file": lambda place: where(place).removesuffix("#"),
+        "of_kind": of_kind,
+        "measured_on": measured_on,
     }
     jinja.globals |= {"style": asset(folder, "style.css"), "script": asset(folder, "script.js"), "trials": TRIALS}
     return jinja
@@ -205,6 +252,7 @@ def page(params: Params, table_path: Path, results_folder: Path, folder: Path | 
     table = traced(results.shown("table1.json"), table_path)
     made = list(steps(params, results, table_path))
     kept = records(made, results)
+    titles = {row["model"]: row["title"] for row in table["rows"]}
     references = sorted(results_folder.glob("reference/*/table1.json"))
     context = {
         "table": table,
@@ -213,7 +261,12 @@ def page(params: Params, table_path: Path, results_folder: Path, folder: Path | 
         "data": {name: results.read(f"data/{name}.json") for name in params.datasets},
         "dots": {dataset["name"]: dot_plot(table, dataset) for dataset in table["datasets"]},
         "runs": [run_of(results, *one) for one in params.runs],
-        "titles": {row["model"]: row["title"] for row in table["rows"]},
+        "titles": titles,
+        "tunings": [
+            tuning_of(results.read(path.relative_to(results_folder).as_posix()), titles)
+            for path in sorted(results_folder.glob("tuning/*.json"))
+            if not path.name.endswith(".run.json")
+        ],
         "references": [results.read(path.relative_to(results_folder).as_posix()) for path in references],
         "steps": made,
         "records": kept,

@@ -29,9 +29,16 @@ class Samples:
     def read(cls, path: Path) -> "Samples":
         """Reads what `sample` wrote."""
         tensors, metadata = read_tensors(path)
-        if "about" not in metadata or "samples" not in tensors:
+        about = json.loads(metadata.get("about", "{}"))
+        if "chains" not in about or "samples" not in tensors:
             raise ReplicateError(f"{path} holds no samples of this project; run `sample` again.")
-        return cls(torch.from_numpy(tensors["samples"]), json.loads(metadata["about"]))
+        return cls(torch.from_numpy(tensors["samples"]), about)
+
+    @property
+    def chains(self) -> int | None:
+        """Markov chains that the images come from, image i of chain i % chains; None where they are independent."""
+        count: int | None = self.about["chains"]
+        return count
 
     def per_seed(self) -> Iterator[tuple[int, Tensor | None, dict[str, Any] | None]]:
         """(seed, (draws, n, dimension), None), or (seed, None, why it failed)."""

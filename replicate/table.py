@@ -1,164 +1,159 @@
 """Table 1: published and measured log-likelihoods side by side, with the verdict on each (paper section 5).
 
-A row is a model, a cell a data set. A cell holds `published` (or null), `measured` (or null) and `verdict`:
-its state, the reason in words, and for an equivalence claim the difference with both intervals, both margins
-with the state that each gives, the seeds needed where it is inconclusive, and the hash of the protocol's entry.
+A row is a model, or a reference row that no model was trained for; a cell is a data set. A cell holds `published`
+(or null), `measured` (or null; see `replicate/measured.py`) and `verdict`: its state, the reason in words, and for
+an equivalence claim the difference with its intervals, plain and simultaneous, both margins with the state that each
+gives, the seeds needed where it is inconclusive, and the hash of the protocol's entry. Beside the rows stand
+`orderings`, the verdicts on the order of the rows, and `context`, other published numbers. What a run cost is
+measured anew each time and stands in the run records, not here.
 """
 
 import csv
 from collections.abc import Mapping, Sequence
 from io import StringIO
-from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from replicate import datasets, models
-from replicate.errors import ReplicateError
+from replicate.measured import measured
 from replicate.protocol import Protocol
-from replicate.statistics import interquartile_mean, mean_interval, standard_deviation
-from replicate.verdicts import equivalence_verdict, no_verdict
+from replicate.published import PublishedRows
+from replicate.statistics import mean_interval, simultaneous
+from replicate.verdicts import equivalence_verdict, no_verdict, ordering_verdict, values_of
 
-PublishedRows = dict[tuple[str, str], dict[str, Any]]
-NEEDS = {"tfd": "needs TFD_48x48.mat, which its owners give on request; this version does not read it"}
-MEASURED = ("mean", "sd_over_seeds", "standard_error_test", "sd_over_draws")
-#: What all blocks of a model must have in common.
-SHARED = ("n_test", "n_samples", "n_validation", "dimension", "sigmas")
+#: What a data set that no run names would need.
+NEEDS = {"tfd": "needs TFD_48x48.mat, which its owners give on request"}
+#: Rows without training, which say what the measure is worth (Theis et al. 2016).
+REFERENCES = ("true_distribution", "k_means", "k_means_weighted")
+MEASURED = (
+    "mean", "sd_over_seeds", "standard_error_test", "standard_error_folds", "interquartile_mean", "effective_samples",
+)  # fmt: skip
 COLUMNS = (
-    "claim", "model", "dataset", "published", "published_standard_error", *MEASURED,
+    "claim", "model", "kind", "dataset", "published", "published_standard_error", *MEASURED,
     "seeds", "failed", "state", "reason",
 )  # fmt: skip
 
-
-def read_published(path: Path) -> PublishedRows:
-    """The published rows, (model, data set) -> row, in the paper's order."""
-    rows: PublishedRows = {}
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            for row in csv.DictReader(stream):
-                rows[row["model"], row["dataset"]] = {
-                    "claim": row["claim"], "title": row["title"],
-                    "log_likelihood": float(row["log_likelihood"]), "standard_error": float(row["standard_error"]),
-                    "uncertainty_over": row["uncertainty_over"], "samples": int(row["samples"]),
-                    "source": row["source"],
-                }  # fmt: skip
-    except (OSError, KeyError, ValueError) as error:
-        raise ReplicateError(f"{path} is not a readable table of published values ({error}).") from None
-    if not rows:
-        raise ReplicateError(f"{path} holds no published values; restore it from the repository.")
-    return rows
+Evaluations = Mapping[tuple[str, str], Sequence[tuple[str, Mapping[str, Any]]]]
 
 
-def _pooled_draw_spread(seeds: Sequence[Mapping[str, Any]]) -> float | None:
-    """Standard deviation between draws of samples from the same trained model, pooled over seeds, ddof 1 each."""
-    groups = [[draw["log_likelihood"] for draw in seed["draws"]] for seed in seeds]
-    variances = [float(np.var(group, ddof=1)) for group in groups if len(group) > 1]
-    return float(np.sqrt(np.mean(variances))) if variances else None
+def _kind(model: str) -> str:
+    return "reference" if model in REFERENCES else "model"
 
 
-def measured(evaluations: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any] | None:
-    """Puts the blocks of one model on one data set together.
-
-    Args:
-        evaluations: (file, content) of every block.
-
-    Returns:
-        None if there is no evaluation; means are over the seeds that did not fail, which are counted beside them.
-    """
-    if not evaluations:
-        return None
-    every = sorted((seed for _, content in evaluations for seed in content["per_seed"]), key=lambda s: s["seed"])
-    good = [seed for seed in every if not seed["failed"]]
-    values = [seed["log_likelihood"] for seed in good]
-    errors = [float(np.mean([draw["standard_error"] for draw in seed["draws"]])) for seed in good]
-    seeds = [seed["seed"] for seed in every]
-    if len(seeds) != len(set(seeds)):
-        again = next(seed for seed in seeds if seeds.count(seed) > 1)
-        raise ReplicateError(
-            f"seed {again} stands in more than one of {', '.join(file for file, _ in evaluations)}; a seed counts "
-            "once: leave out the results of blocks that are no longer in the parameters."
-        )
-    shared = {name: evaluations[0][1][name] for name in SHARED}
-    for file, content in evaluations:
-        other = next((name for name in SHARED if content[name] != shared[name]), None)
-        if other:
-            raise ReplicateError(f"{file} has another {other} than {evaluations[0][0]}; evaluate both alike.")
-    return {
-        "mean": float(np.mean(values)) if values else None,
-        "sd_over_seeds": standard_deviation(values),
-        "standard_error_test": float(np.mean(errors)) if errors else None,
-        "sd_over_draws": _pooled_draw_spread(good),
-        "interquartile_mean": interquartile_mean(values) if values else None,
-        "interval": mean_interval(values),
-        "at_edge": [s["seed"] for s in good if any(draw["at_edge"] for draw in s["draws"])],
-        "fine_mean": float(np.mean([d["fine_log_likelihood"] for s in good for d in s["draws"]])) if good else None,
-        "seeds": seeds,
-        "failed": [{"seed": seed["seed"], **seed["failed"]} for seed in every if seed["failed"]],
-        "per_seed": [
-            {"seed": seed["seed"], "log_likelihood": value, "standard_error": error}
-            for seed, value, error in zip(good, values, errors, strict=True)
-        ],
-        **shared,
-        "files": [file for file, _ in evaluations],
-    }
-
-
-def _absent(model: str, dataset: str, preset: str) -> dict[str, Any]:
-    if dataset in NEEDS and dataset not in datasets.REGISTRY:
-        return no_verdict("not attempted", NEEDS[dataset])
+def _not_measured(model: str, dataset: str, preset: str, absent: Mapping[str, str]) -> dict[str, Any]:
+    if dataset in datasets.UNBOUNDED and model in models.REGISTRY and model not in models.UNBOUNDED:
+        return no_verdict("not applicable", "its pixels cannot leave [0, 1], and this data set's do")
+    if dataset in absent:
+        return no_verdict("not attempted", absent[dataset])
     if model not in models.REGISTRY:
         return no_verdict("not attempted", "this version has no such model")
     return no_verdict("not attempted", f"the preset {preset} does not train it on this data set")
 
 
+class _Columns:
+    """The measured cells of every data set, and how many of them an interval must hold for together."""
+
+    def __init__(self, evaluations: Evaluations, published: PublishedRows) -> None:
+        self.found = {key: measured(blocks) for key, blocks in evaluations.items()}
+        known = [key for key, cell in self.found.items() if cell is not None and cell["mean"] is not None]
+        self._models = [dataset for model, dataset in known if _kind(model) == "model"]
+        self._claims = [dataset for model, dataset in known if (model, dataset) in published]
+
+    def claims(self, dataset: str) -> int:
+        """Published values of the data set that the run attempted."""
+        return self._claims.count(dataset)
+
+    def cell(self, model: str, dataset: str) -> dict[str, Any] | None:
+        """What was measured, with the interval that holds for all models of the data set together."""
+        found = self.found.get((model, dataset))
+        if found is None:
+            return None
+        together = max(self._models.count(dataset), 1)
+        interval = mean_interval(values_of(found), simultaneous(0.95, together))
+        return found | {"interval_simultaneous": interval, "simultaneous_models": together}
+
+    def of_dataset(self, dataset: str) -> dict[str, dict[str, Any] | None]:
+        """Model -> what was measured on the data set."""
+        return {model: cell for (model, name), cell in self.found.items() if name == dataset}
+
+
 def _cell(
-    model: str, dataset: str, published: PublishedRows, found: dict[str, Any] | None, protocol: Protocol, preset: str
-) -> dict[str, Any]:
-    row = published.get((model, dataset))
-    claim = row["claim"] if row else None
+    model: str, dataset: str, published: PublishedRows, columns: _Columns, protocol: Protocol, preset: str,
+    absent: Mapping[str, str],
+) -> dict[str, Any]:  # fmt: skip
+    row, found = published.get((model, dataset)), columns.cell(model, dataset)
     if found is None:
-        verdict = _absent(model, dataset, preset)
+        verdict = _not_measured(model, dataset, preset, absent)
     elif row is None:
-        verdict = no_verdict("no published value", "the paper gives no number for this model and data set")
-    elif claim not in protocol.claims:
-        raise ReplicateError(f"protocol.yaml has no entry {claim}; add its rule before the run.")
+        lacking = "a reference row, for which nothing is trained" if _kind(model) == "reference" else None
+        verdict = no_verdict("no published value", lacking or "the paper gives no number for this model and data set")
     else:
-        verdict = equivalence_verdict(found, row, protocol)
+        verdict = equivalence_verdict(found, row, protocol, columns.claims(dataset))
     shown = {key: value for key, value in row.items() if key not in ("claim", "title")} if row else None
-    return {"claim": claim, "published": shown, "measured": found, "verdict": verdict}
+    return {"claim": row["claim"] if row else None, "published": shown, "measured": found, "verdict": verdict}
+
+
+def _titles(runs: Sequence[tuple[str, str]], published: PublishedRows) -> dict[str, str]:
+    """Model -> title: the paper's rows, the run's other models, and the reference rows last."""
+    titles = {model: row["title"] for (model, _), row in published.items()}
+    titles |= {model: models.REGISTRY[model][0] for model, _ in runs if model not in titles}
+    return dict(sorted(titles.items(), key=lambda item: _kind(item[0]) == "reference"))
+
+
+def _wanted(runs: Sequence[tuple[str, str]], published: PublishedRows) -> set[tuple[str, str]]:
+    """The cells that the table shows: published ones, the run's own, and where a model of the run cannot live."""
+    impossible = {
+        (model, dataset)
+        for model, _ in runs
+        for _, dataset in runs
+        if dataset in datasets.UNBOUNDED and model not in models.UNBOUNDED
+    }
+    return set(published) | set(runs) | impossible
 
 
 def build_table(
-    preset: str,
-    runs: Sequence[tuple[str, str]],
-    evaluations: Mapping[tuple[str, str], Sequence[tuple[str, Mapping[str, Any]]]],
-    published: PublishedRows,
-    protocol: Protocol,
-) -> dict[str, Any]:
+    preset: str, runs: Sequence[tuple[str, str]], evaluations: Evaluations, published: PublishedRows,
+    context: Sequence[Mapping[str, Any]], protocol: Protocol, absent: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, Any]:  # fmt: skip
     """The rows and columns of Table 1, without the frame of a result file.
 
     Args:
+        preset: the run's name.
         runs: (model, data set) of this run, in its order.
         evaluations: (model, data set) -> (file, content) of every block.
+        published: the rows of Table 1.
+        context: other published numbers, passed on.
+        protocol: the rules of the verdicts.
+        absent: data set that was left out of the run -> the reason.
     """
-    titles = {model: row["title"] for (model, _), row in published.items()}
-    titles |= {model: models.REGISTRY[model][0] for model, _ in runs}
-    columns = dict.fromkeys([dataset for _, dataset in published] + [dataset for _, dataset in runs])
+    named = {dataset for _, dataset in runs}
+    absent = {name: reason for name, reason in NEEDS.items() if name not in named} | dict(absent)
+    columns, wanted = _Columns(evaluations, published), _wanted(runs, published)
+    names = dict.fromkeys([dataset for _, dataset in published] + [dataset for _, dataset in runs])
     with_numbers = {dataset for _, dataset in published}
-    wanted = set(published) | set(runs)
-    rows = []
-    for model, title in titles.items():
-        cells = {
-            dataset: _cell(model, dataset, published, measured(evaluations.get((model, dataset), ())), protocol, preset)
-            for dataset in columns
-            if (model, dataset) in wanted
+    rows = [
+        {
+            "model": model,
+            "title": title,
+            "kind": _kind(model),
+            "cells": {
+                dataset: _cell(model, dataset, published, columns, protocol, preset, absent)
+                for dataset in names
+                if (model, dataset) in wanted
+            },
         }
-        rows.append({"model": model, "title": title, "cells": cells})
-    named = {"tfd": "Toronto Face Database"} | {name: title for name, (title, _) in datasets.REGISTRY.items()}
+        for model, title in _titles(runs, published).items()
+    ]
+    titles = {"tfd": "Toronto Face Database"} | {name: title for name, (title, _) in datasets.REGISTRY.items()}
     return {
         "preset": preset,
         "rows": rows,
-        "datasets": [{"name": name, "title": named[name], "published": name in with_numbers} for name in columns],
+        "orderings": [
+            ordering_verdict(claim, columns.of_dataset(rule.dataset), published, protocol)
+            for claim, rule in protocol.directional.items()
+        ],
+        "datasets": [{"name": name, "title": titles[name], "published": name in with_numbers} for name in names],
+        "context": list(context),
     }
 
 
@@ -172,7 +167,7 @@ def table_csv(table: Mapping[str, Any]) -> str:
             shown, found, verdict = cell["published"] or {}, cell["measured"] or {}, cell["verdict"]
             writer.writerow(
                 {
-                    "claim": cell["claim"], "model": row["model"], "dataset": dataset,
+                    "claim": cell["claim"], "model": row["model"], "kind": row["kind"], "dataset": dataset,
                     "published": shown.get("log_likelihood"), "published_standard_error": shown.get("standard_error"),
                     **{name: found.get(name) for name in MEASURED},
                     "seeds": len(found["seeds"]) if found else 0, "failed": len(found["failed"]) if found else 0,

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from replicate import forecast as forecast_module
 from replicate.__main__ import main
 from replicate.files import read_json, write_json
 from replicate.forecast import Forecast, forecast, overall, side_by_side
 from replicate.params import Params, load_params
+from tests.datasets.data_helpers import write_images
 from tests.stages.pipeline import PARAMS, Pipeline
 
 
@@ -100,3 +102,25 @@ def test_a_job_made_with_other_settings_is_not_done(trained: Path, change: str) 
     text = PARAMS.format(epochs=4).replace(section + ": {", change + ", ", 1).replace('"every": 2, ', "")
     (job,) = forecast(load_params(text), trained / "results", trained / "none")
     assert job.state == "pending"
+
+
+def test_a_data_set_that_users_bring_is_forecast_by_its_own_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice the training images take twice the seconds, and the disk follows the images' size."""
+    monkeypatch.setattr("replicate.forecast.CALIBRATION_SECONDS", 0.05)
+    rows: list[int] = []
+    timed = forecast_module._timed
+    monkeypatch.setattr(forecast_module, "_timed", lambda *given: (rows.append(given[1].train), timed(*given))[1])
+    jobs = []
+    for count, size in ((140, 8), (280, 8), (140, 16)):
+        write_images(tmp_path / str(count), [f"{k}.png" for k in range(count)])
+        text = {
+            "datasets": {"images": {"folder": str(tmp_path / str(count)), "size": size}},
+            "models": {"adversarial_nets": {"images": {"batch_size": 10}}},
+            "seeds": ["0"],
+        }
+        (job,) = forecast(load_params(json.dumps(text)), tmp_path / "results", tmp_path / "none")
+        jobs.append(job)
+    assert rows == [100, 200, 100]
+    assert jobs[2].disk_gib - jobs[0].disk_gib > 4 * 2 * 10_000 * 3 * (256 - 64) / 2**30 * 0.99

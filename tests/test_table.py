@@ -9,41 +9,71 @@ from typing import Any
 import numpy as np
 import pytest
 
+from replicate import datasets, models
 from replicate.errors import ReplicateError
+from replicate.measured import measured
 from replicate.params import Likelihood
-from replicate.protocol import read_protocol
-from replicate.table import build_table, measured, read_published, table_csv
+from replicate.protocol import Equivalence, read_protocol
+from replicate.published import read_context, read_published
+from replicate.table import build_table, table_csv
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = read_published(ROOT / "results/published/table1.csv")
+CONTEXT = read_context(ROOT / "results/published/context.csv")
 PROTOCOL = read_protocol(ROOT / "protocol.yaml")
 
 
-def evaluation(values: list[float | None], first_seed: int = 0) -> tuple[str, dict[str, Any]]:
-    """An evaluation with two draws a seed, one nat apart; None is a failed seed."""
+def evaluation(
+    values: list[float | None], first_seed: int = 0, dataset: str = "mnist", model: str = "adversarial_nets"
+) -> tuple[str, dict[str, Any]]:
+    """An evaluation with two draws a seed, one nat apart; None is a failed seed. TFD has five folds, two nats apart."""
+    folds = 5 if dataset == "tfd" else 1
+
+    def draw(value: float) -> dict[str, Any]:
+        each = [
+            {"log_likelihood": value + 2 * (fold - folds // 2), "standard_error": 2.0, "sigma": 0.2, "at_edge": False,
+             "fine_log_likelihood": value + 1}
+            for fold in range(folds)
+        ]  # fmt: skip
+        error = float(np.std([fold["log_likelihood"] for fold in each], ddof=1) / np.sqrt(5)) if folds > 1 else None
+        return {"log_likelihood": value, "standard_error": 2.0, "standard_error_folds": error, "folds": each,
+                "effective_samples": 10000.0, "autocorrelation": None}  # fmt: skip
+
     per_seed = []
     for place, value in enumerate(values):
-        draws = [
-            {"log_likelihood": v, "standard_error": 2.0, "sigma": 0.2, "at_edge": False, "fine_log_likelihood": v + 1}
-            for v in ([] if value is None else [value - 0.5, value + 0.5])
-        ]
+        draws = [draw(v) for v in ([] if value is None else [value - 0.5, value + 0.5])]
         failed = {"epoch": 3, "reason": "the loss is not a finite number"} if value is None else None
         per_seed.append({"seed": first_seed + place, "failed": failed, "log_likelihood": value, "draws": draws})
-    content = {"per_seed": per_seed, "n_test": 10000, "n_samples": 10000, "n_validation": 1000, "dimension": 784}
-    content["sigmas"] = list(PROTOCOL.estimate.sigmas)
-    return f"results/evaluation/mnist/adversarial_nets/{first_seed}.json", content
+    content = {
+        "per_seed": per_seed, "n_test": [10000] * folds, "n_samples": 10000, "dimension": 784, "chains": None,
+        "n_validation": [836] * 5 if folds > 1 else [1000], "validation_available": [836] * 5 if folds > 1 else [10000],
+        "sigmas": list(PROTOCOL.estimates["mnist"].sigmas),
+    }  # fmt: skip
+    return f"results/evaluation/{dataset}/{model}/{first_seed}.json", content
+
+
+def build(evaluations: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]]) -> dict[str, Any]:
+    table = build_table("test", list(evaluations), evaluations, PUBLISHED, CONTEXT, PROTOCOL)
+    json.dumps(table, allow_nan=False)
+    return table
 
 
 def cell(*evaluations: tuple[str, dict[str, Any]]) -> dict[str, Any]:
-    key = ("adversarial_nets", "mnist")
-    table = build_table("test", [key], {key: list(evaluations)}, PUBLISHED, PROTOCOL)
-    json.dumps(table, allow_nan=False)
-    found: dict[str, Any] = table["rows"][3]["cells"]["mnist"]
+    found: dict[str, Any] = build({("adversarial_nets", "mnist"): list(evaluations)})["rows"][3]["cells"]["mnist"]
     return found
 
 
+def column(levels: dict[str, float], dataset: str = "mnist", seeds: int = 6) -> dict[str, Any]:
+    """The table where every model has `seeds` seeds around its level, two nats apart."""
+    spread = [2.0 * (k - (seeds - 1) / 2) for k in range(seeds)]
+    return build({
+        (model, dataset): [evaluation([level + s for s in spread], dataset=dataset, model=model)]
+        for model, level in levels.items()
+    })  # fmt: skip
+
+
 def test_rows_and_columns_are_the_papers() -> None:
-    table = build_table("test", [], {}, PUBLISHED, PROTOCOL)
+    table = build({})
     assert [row["title"] for row in table["rows"]] == ["DBN", "Stacked CAE", "Deep GSN", "Adversarial nets"]
     numbers = [[row["cells"][d]["published"]["log_likelihood"] for d in ("mnist", "tfd")] for row in table["rows"]]
     assert numbers == [[138, 1909], [121, 2110], [214, 1890], [225, 2057]]
@@ -55,14 +85,17 @@ def test_rows_and_columns_are_the_papers() -> None:
 def test_the_default_parameters_are_the_protocols_estimate() -> None:
     likelihood = Likelihood()
     found = (likelihood.samples, likelihood.validation_limit, likelihood.sigmas)
-    assert found == (PROTOCOL.estimate.samples, PROTOCOL.estimate.validation, PROTOCOL.estimate.sigmas)
+    mnist, tfd = PROTOCOL.estimates["mnist"], PROTOCOL.estimates["tfd"]
+    assert found == (mnist.samples, mnist.validation, mnist.sigmas)
+    assert (tfd.samples, tfd.sigmas, tfd.validation, tfd.folds) == (mnist.samples, mnist.sigmas, None, 5)
 
 
 def test_margins_follow_their_rule() -> None:
     """number_margin is 3 published standard errors; claim_margin the gap to the nearest other row of the column."""
     for (model, dataset), row in PUBLISHED.items():
         others = [r["log_likelihood"] for (m, d), r in PUBLISHED.items() if d == dataset and m != model]
-        entry = PROTOCOL.claims[row["claim"]]
+        entry = PROTOCOL.equivalence(row["claim"])
+        assert entry.dataset == dataset
         assert entry.number_margin == pytest.approx(3 * row["standard_error"])
         assert entry.claim_margin == pytest.approx(min(abs(row["log_likelihood"] - other) for other in others))
         assert (entry.original_df == 4) == (row["uncertainty_over"] == "folds")
@@ -75,7 +108,10 @@ def test_blocks_are_put_together_and_every_spread_is_named() -> None:
     assert found["mean"] == pytest.approx(12.0)
     assert found["sd_over_seeds"] == pytest.approx(2.0)
     assert found["standard_error_test"] == pytest.approx(2.0)
-    assert found["sd_over_draws"] == pytest.approx(np.std([-0.5, 0.5], ddof=1))
+    assert found["variances"]["draw"]["sd"] == pytest.approx(np.std([-0.5, 0.5], ddof=1))
+    assert found["variances"]["seed"]["variance"] == pytest.approx(4.0 - 0.5 / 2)
+    assert found["variances"]["test_images"]["sd"] == pytest.approx(2.0)
+    assert found["effective_samples"] == 10000
     assert found["fine_mean"] == pytest.approx(13.0)
 
 
@@ -117,7 +153,7 @@ def test_all_seeds_failed_is_shown_and_not_averaged() -> None:
 
 def test_csv_says_the_same() -> None:
     key = ("adversarial_nets", "mnist")
-    table = build_table("test", [key], {key: [evaluation([10.0, 14.0])]}, PUBLISHED, PROTOCOL)
+    table = build({key: [evaluation([10.0, 14.0])]})
     rows = {(row["model"], row["dataset"]): row for row in csv.DictReader(StringIO(table_csv(table)))}
     assert float(rows[key]["mean"]) == 12.0
     assert rows[key]["state"] == "withheld"
@@ -128,19 +164,36 @@ def test_csv_says_the_same() -> None:
 def test_an_entry_keeps_its_hash_when_another_changes(tmp_path: Path) -> None:
     text = (ROOT / "protocol.yaml").read_text()
     changed = tmp_path / "protocol.yaml"
-    changed.write_text(text.replace("number_margin: 6.0, claim_margin: 17.0", "number_margin: 7.0, claim_margin: 17.0"))
-    after = read_protocol(changed)
-    assert [claim for claim in PROTOCOL.claims if PROTOCOL.sha256(claim) != after.sha256(claim)] == ["T1/mnist/dbn"]
-    changed.write_text(text.replace("samples: 10000", "samples: 1000"))
-    after = read_protocol(changed)
-    assert all(PROTOCOL.sha256(claim) != after.sha256(claim) for claim in PROTOCOL.claims)
+
+    def moved(old: str, new: str) -> list[str]:
+        assert old in text
+        changed.write_text(text.replace(old, new, 1))
+        after = read_protocol(changed)
+        return [claim for claim in PROTOCOL.claims if PROTOCOL.sha256(claim) != after.sha256(claim)]
+
+    assert moved("number_margin: 6.0, claim_margin: 17.0", "number_margin: 7.0, claim_margin: 17.0") == ["T1/mnist/dbn"]
+    assert moved("behind: [stacked_cae]", "behind: []") == ["T1r/tfd"]
+    assert moved("validation: 1000", "validation: 500") == [c for c in PROTOCOL.claims if "/mnist" in c]
+    assert moved("folds: 5", "folds: 4") == [c for c in PROTOCOL.claims if "/tfd" in c]
 
 
 def test_a_bad_protocol_is_named(tmp_path: Path) -> None:
     path = tmp_path / "protocol.yaml"
-    path.write_text("version: 1\nclaims:\n  T1/x: {kind: equivalence, number_margin: -1}\n")
-    with pytest.raises(ReplicateError, match=r"claims\.T1/x\.number_margin: input should be greater than 0"):
+    path.write_text("version: 2\nclaims:\n  T1/x: {kind: equivalence, number_margin: -1}\n")
+    with pytest.raises(
+        ReplicateError, match=r"claims\.T1/x\.equivalence\.number_margin: input should be greater than 0"
+    ):
         read_protocol(path)
+    text = (ROOT / "protocol.yaml").read_text()
+    path.write_text(text.replace("dataset: tfd, model", "dataset: faces, model"))
+    with pytest.raises(ReplicateError, match=r"claims\.T1r/tfd: `estimates` has no entry 'faces'"):
+        read_protocol(path)
+    path.write_text(text.replace("ahead_of: [dbn, deep_gsn]", "ahead_of: [vae]"))
+    with pytest.raises(ReplicateError, match=r"T1r/tfd: no published value of vae on tfd"):
+        build_table("test", [], {}, PUBLISHED, CONTEXT, read_protocol(path))
+    path.write_text(text.replace("  T1/mnist/dbn:", "  T1/mnist/dnb:"))
+    with pytest.raises(ReplicateError, match=r"no equivalence entry T1/mnist/dbn"):
+        build_table("t", [], {("dbn", "mnist"): [evaluation([1.0] * 6)]}, PUBLISHED, CONTEXT, read_protocol(path))
 
 
 @pytest.mark.parametrize("text", ["", "nonsense\n", "nonsense\n1\n", "claim,model\na,b\n"])
@@ -168,7 +221,8 @@ def test_blocks_of_different_estimates_are_not_put_together() -> None:
     ("name", "value", "reason"),
     [
         ("n_samples", 200, "200 samples instead of 10000"),
-        ("n_validation", 50, "50 validation images instead of 1000"),
+        ("n_validation", [50], "50 validation images instead of 1000"),
+        ("n_test", [2000] * 5, "5 folds instead of 1"),
         ("sigmas", [0.2], "other bandwidths than the protocol's"),
     ],
 )
@@ -178,3 +232,163 @@ def test_another_estimate_than_the_protocols_withholds_the_verdict(name: str, va
     verdict = cell(block)["verdict"]
     assert verdict["state"] == "withheld"
     assert reason in verdict["reason"]
+
+
+def test_a_tfd_run_must_use_all_validation_images_of_five_folds() -> None:
+    block = evaluation([2147.0, 2150, 2160, 2155, 2162, 2151], dataset="tfd")
+    key = ("adversarial_nets", "tfd")
+    found = build({key: [block]})["rows"][3]["cells"]["tfd"]
+    assert found["verdict"]["state"] == "exceeds"
+    assert found["measured"]["standard_error_folds"] == pytest.approx(np.std([-4, -2, 0, 2, 4], ddof=1) / np.sqrt(5))
+    block[1]["n_validation"] = [836] * 4 + [800]
+    verdict = build({key: [block]})["rows"][3]["cells"]["tfd"]["verdict"]
+    assert verdict["state"] == "withheld"
+    assert "800 validation images instead of 836" in verdict["reason"]
+
+
+def test_published_errors_on_tfd_are_too_wide_for_the_claim_margin() -> None:
+    """Docs/protocol.md, section 3: t(.95, 4 df) * 26 = 55 nats, more than 53; so no number of seeds would decide."""
+    block = evaluation([2057.0, 2056, 2058, 2057, 2057.5, 2056.5], dataset="tfd")
+    verdict = build({("adversarial_nets", "tfd"): [block]})["rows"][3]["cells"]["tfd"]["verdict"]
+    assert verdict["state"] == "inconclusive"
+    assert verdict["ci90"][1] > 53
+    assert "no number of seeds up to 1,000 would" in verdict["reason"]
+
+
+def test_information_beside_the_verdict() -> None:
+    verdict = cell(evaluation([219.0, 221, 220, 222, 218, 220]))["verdict"]
+    values = np.array([219.0, 221, 220, 222, 218, 220])
+    assert verdict["naive_z"] == pytest.approx(-5 / np.sqrt(values.var(ddof=1) / 6 + 4))
+    low, high = verdict["prediction_interval"]
+    assert low < 220 < high
+    assert verdict["compatible"] == (low <= 225 <= high)
+    assert verdict["compatible"] is True
+    assert cell(evaluation([150.0, 151, 149, 150, 152, 148]))["verdict"]["compatible"] is False
+
+
+def test_simultaneous_intervals_count_the_attempted_claims_of_the_column() -> None:
+    table = column({"dbn": 138.0, "deep_gsn": 214.0, "adversarial_nets": 225.0})
+    for row in table["rows"]:
+        verdict = row["cells"]["mnist"]["verdict"]
+        if row["model"] == "stacked_cae":
+            assert verdict["ci95_simultaneous"] is None
+            continue
+        assert verdict["simultaneous_claims"] == 3
+        assert verdict["ci95_simultaneous"][0] < verdict["ci95"][0] < verdict["ci90"][0]
+        assert row["cells"]["mnist"]["measured"]["simultaneous_models"] == 3
+    alone = cell(evaluation([225.0, 226, 224, 225, 225, 223]))
+    assert alone["verdict"]["ci95_simultaneous"] == pytest.approx(alone["verdict"]["ci95"])
+
+
+def test_the_order_of_the_rows() -> None:
+    papers = {"dbn": 138.0, "stacked_cae": 121.0, "deep_gsn": 214.0, "adversarial_nets": 225.0}
+    table = column(papers)
+    mnist, tfd = table["orderings"]
+    assert mnist["verdict"]["state"] == "replicated"
+    assert mnist["verdict"]["protocol_sha256"] == PROTOCOL.sha256("T1r/mnist")
+    gsn = mnist["comparisons"][2]
+    assert gsn["rival"] == "deep_gsn"
+    assert gsn["difference"] == pytest.approx(11.0)
+    assert gsn["seeds_ahead"] == 6
+    assert gsn["share_interval"][0] == pytest.approx(0.6097, abs=1e-4)  # 6 of 6, Wilson
+    assert gsn["probability_of_improvement"] == 1.0
+    assert tfd["verdict"]["state"] == "not attempted"
+    assert "DBN" in tfd["verdict"]["reason"]
+
+
+def test_negative_control_of_the_order_a_worse_model_is_not_ahead() -> None:
+    mnist = column({"dbn": 138.0, "stacked_cae": 121.0, "deep_gsn": 214.0, "adversarial_nets": 180.0})["orderings"][0]
+    assert mnist["verdict"]["state"] == "not replicated"
+    assert mnist["verdict"]["reason"] == "the order is the other way round for Deep GSN"
+
+
+def test_the_order_on_tfd_has_one_model_in_front() -> None:
+    levels = {"dbn": 1909.0, "stacked_cae": 2110.0, "deep_gsn": 1890.0, "adversarial_nets": 2057.0}
+    tfd = column(levels, "tfd")["orderings"][1]
+    assert tfd["verdict"]["state"] == "replicated"
+    assert [(one["rival"], one["expected"]) for one in tfd["comparisons"]] == [
+        ("dbn", "ahead"), ("deep_gsn", "ahead"), ("stacked_cae", "behind"),
+    ]  # fmt: skip
+    assert tfd["comparisons"][2]["difference"] == pytest.approx(-53)
+    levels["adversarial_nets"] = 2200.0  # ahead of all: not second
+    assert column(levels, "tfd")["orderings"][1]["verdict"]["state"] == "not replicated"
+
+
+def test_an_order_too_close_to_call_says_how_many_seeds_would_decide() -> None:
+    mnist = column({"dbn": 138.0, "stacked_cae": 121.0, "deep_gsn": 214.0, "adversarial_nets": 215.0})["orderings"][0]
+    assert mnist["verdict"]["state"] == "inconclusive"
+    assert mnist["verdict"]["seeds_needed"] > 6
+    assert "undecided for Deep GSN" in mnist["verdict"]["reason"]
+
+
+def test_an_order_needs_the_protocols_seeds_of_every_model() -> None:
+    papers = {"dbn": 138.0, "stacked_cae": 121.0, "deep_gsn": 214.0, "adversarial_nets": 225.0}
+    mnist = column(papers, seeds=5)["orderings"][0]
+    assert mnist["verdict"]["state"] == "withheld"
+    assert mnist["comparisons"][0]["difference"] is not None
+    blocks = {(model, "mnist"): [evaluation([level + k for k in range(6)])] for model, level in papers.items()}
+    blocks["dbn", "mnist"] = [evaluation([138.0, 139, None, 140, 141, 142, 143])]
+    verdict = build(blocks)["orderings"][0]["verdict"]
+    assert verdict["state"] == "inconclusive"
+    assert verdict["reason"].startswith("DBN: 1 of 7 seeds failed")
+
+
+def test_reference_rows_stand_last_and_count_in_no_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(models.REGISTRY, "true_distribution", ("True distribution", "none"))
+    blocks = {
+        ("true_distribution", "mnist"): [evaluation([243.0, 244.0])],
+        ("adversarial_nets", "mnist"): [evaluation([225.0, 226.0])],
+    }
+    rows = build(blocks)["rows"]
+    assert [(row["model"], row["kind"]) for row in rows[-2:]] == [
+        ("adversarial_nets", "model"), ("true_distribution", "reference"),
+    ]  # fmt: skip
+    assert rows[-2]["cells"]["mnist"]["measured"]["simultaneous_models"] == 1
+    verdict = rows[-1]["cells"]["mnist"]["verdict"]
+    assert verdict["state"] == "no published value"
+    assert verdict["reason"] == "a reference row, for which nothing is trained"
+
+
+def test_a_model_that_cannot_live_in_a_space_is_not_applicable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(models.REGISTRY, "bounded", ("Bounded", "none"))
+    monkeypatch.setitem(datasets.REGISTRY, "contrast", ("Contrast", "none"))
+    monkeypatch.setattr(datasets, "UNBOUNDED", frozenset({"contrast"}))
+    runs = [("bounded", "digits"), ("adversarial_nets", "contrast")]
+    rows = build_table("test", runs, {}, PUBLISHED, CONTEXT, PROTOCOL)["rows"]
+    cells = {row["model"]: row["cells"] for row in rows}
+    assert cells["bounded"]["contrast"]["verdict"]["state"] == "not applicable"
+    assert cells["adversarial_nets"]["contrast"]["verdict"]["state"] == "not attempted"
+
+
+def test_a_data_set_that_is_not_there_says_what_it_needs() -> None:
+    def reason(runs: list[tuple[str, str]], absent: dict[str, str]) -> str:
+        table = build_table("test", runs, {}, PUBLISHED, CONTEXT, PROTOCOL, absent)
+        return str(table["rows"][3]["cells"]["tfd"]["verdict"]["reason"])
+
+    assert reason([], {}) == "needs TFD_48x48.mat, which its owners give on request"
+    assert reason([], {"tfd": "needs the file (ask X)"}) == "needs the file (ask X)"
+    assert reason([("vae", "tfd")], {}) == "the preset test does not train it on this data set"
+
+
+def test_the_context_names_status_and_differences() -> None:
+    rows = build({})["context"]
+    assert len(rows) > 40
+    assert {row["status"] for row in rows} == {"verified", "unverified"}
+    assert all(row["differences"] and row["source"] for row in rows)
+    numbers = [(row["dataset"].lower(), row["log_likelihood"], row["source"]) for row in rows]
+    assert not [n for n in numbers if "Goodfellow" in n[2]], "Table 1's own rows stand in table1.csv"
+
+
+@pytest.mark.parametrize("status", ["", "M", "checked"])
+def test_a_status_that_is_no_status_is_refused(tmp_path: Path, status: str) -> None:
+    path = tmp_path / "context.csv"
+    lines = (ROOT / "results/published/context.csv").read_text().splitlines()
+    path.write_text("\n".join([lines[0], lines[1].replace(",verified,", f",{status},")]))
+    with pytest.raises(ReplicateError, match="the status is verified or unverified"):
+        read_context(path)
+
+
+def test_every_number_of_table_1_has_a_rule() -> None:
+    assert {row["claim"] for row in PUBLISHED.values()} == {
+        claim for claim, entry in PROTOCOL.claims.items() if isinstance(entry, Equivalence)
+    }

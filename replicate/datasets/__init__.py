@@ -1,6 +1,8 @@
 """The registry of data sets: a name, a title and the module that defines it, loaded when it is asked for."""
 
 import importlib
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from replicate.errors import ReplicateError
@@ -12,10 +14,19 @@ if TYPE_CHECKING:
 REGISTRY: dict[str, tuple[str, str]] = {
     "digits": ("Digits", "replicate.datasets.digits"),
     "mnist": ("MNIST", "replicate.datasets.mnist"),
+    "tfd": ("Toronto Face Database", "replicate.datasets.tfd"),
+    "faces": ("FER-2013 stand-in", "replicate.datasets.faces"),
+    "cifar10": ("CIFAR-10", "replicate.datasets.cifar10"),
+    "images": ("Folder of images", "replicate.datasets.images"),
 }
 
 #: Data sets whose pixels lie outside [0, 1].
-UNBOUNDED: frozenset[str] = frozenset()
+UNBOUNDED: frozenset[str] = frozenset({"cifar10"})
+
+
+def data_folder() -> Path:
+    """The folder of raw files, with one folder per data set below it: $REPLICATE_DATA, else `data`."""
+    return Path(os.environ.get("REPLICATE_DATA") or "data")
 
 
 def load_dataset(name: str) -> "Dataset":

@@ -1,19 +1,25 @@
 """What a data set is: verified sources, a typed config, and a cut into train, validation and test images."""
 
+import functools
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from replicate.errors import ReplicateError
-from replicate.files import read_tensors, write_tensors
+from replicate.files import read_tensors, sha256_file, write_tensors
 from replicate.params import Section
 
 SPLITS = ("train", "valid", "test")
+
+Display = Literal["range", "largest"]
+#: What `Splits.display` may be, by name.
+DISPLAYS: dict[str, Display] = {"range": "range", "largest": "largest"}
 
 
 @dataclass(frozen=True)
@@ -37,17 +43,29 @@ class Source:
 class Splits:
     """Train, validation and test images of one data set in one space.
 
+    A data set with folds (TFD) has two pools instead of three splits: models train on the unlabelled images, the
+    same in every fold, and each fold cuts the labelled images anew.
+
     Attributes:
-        images: split -> (n, channels, height, width), as stored (uint8, or float32).
-        labels: split -> (n,) int64; empty where the set has no labels.
+        images: split -> (n, channels, height, width), as stored (uint8, or float32): `train`, `valid` and `test`, or
+            `train` (the unlabelled images) and `labelled` where there are folds.
+        labels: split -> (n,) int64; empty where the set has no labels; `labelled` where there are folds.
         divisor: pixel value = stored value / divisor.
         value_range: lowest and highest pixel value that this space allows.
+        folds: per fold, split -> row numbers into `images["labelled"]`, (n,) int64. Its `train` rows are for
+            classifiers. Empty where the set has one cut.
+        whole_validation: all validation images of a fold choose the bandwidth, whatever the limit
+            (goodfeli/adversarial@1720041, parzen_ll.py, for TFD).
+        display: what a panel shows as black and white; see `shown_range`.
     """
 
     images: Mapping[str, NDArray[np.generic]]
     labels: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     divisor: float = 1.0
     value_range: tuple[float, float] = (0.0, 1.0)
+    folds: Sequence[Mapping[str, NDArray[np.int64]]] = ()
+    whole_validation: bool = False
+    display: Display = "range"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -55,33 +73,107 @@ class Splits:
         _, channels, height, width = self.images["train"].shape
         return channels, height, width
 
-    def flat(self, split: str) -> NDArray[np.float32]:
-        """The images of `split` as rows of pixels: (n, channels * height * width) float32."""
-        stored = self.images[split]
-        rows = stored.reshape(len(stored), -1)
-        pixels: NDArray[np.float32] = np.divide(rows, np.float32(self.divisor), dtype=np.float32)
+    @property
+    def fold_count(self) -> int:
+        """How many cuts there are: 1 where there are no folds."""
+        return len(self.folds) or 1
+
+    def _rows(self, split: str, fold: int) -> NDArray[np.int64] | None:
+        """The rows of the labelled images that are `split` of a fold; None where the set has one cut."""
+        if not 0 <= fold < self.fold_count:
+            raise IndexError(f"there is no fold {fold}; there are {self.fold_count}")
+        return self.folds[fold][split] if self.folds else None
+
+    def count(self, split: str, fold: int = 0) -> int:
+        """How many images `flat(split, fold)` has."""
+        rows = None if split in self.images else self._rows(split, fold)
+        return len(self.images[split]) if rows is None else len(rows)
+
+    def flat(self, split: str, fold: int = 0) -> NDArray[np.float32]:
+        """The images of `split` as rows of pixels: (n, channels * height * width) float32.
+
+        Where there are folds, `train` is the unlabelled images in every one of them, `valid` and `test` are the
+        fold's, and `labelled` is the whole labelled pool.
+        """
+        rows = self._rows(split, fold) if split not in self.images else None
+        stored = self.images[split] if rows is None else self.images["labelled"][rows]
+        flat = stored.reshape(len(stored), -1)
+        pixels: NDArray[np.float32] = np.divide(flat, np.float32(self.divisor), dtype=np.float32)
         return pixels
+
+    def labels_of(self, split: str, fold: int = 0) -> NDArray[np.int64]:
+        """The labels of `split`, (n,) int64; KeyError where the set has none.
+
+        Where there are folds, those of `train` belong to the images `flat("labelled")[folds[fold]["train"]]`.
+        """
+        rows = self._rows(split, fold)
+        return self.labels[split] if rows is None else self.labels["labelled"][rows]
+
+    def validation(self, limit: int, fold: int = 0) -> NDArray[np.float32]:
+        """The validation images that choose a bandwidth, as `flat` gives them: the first `limit`, or all of them."""
+        pixels = self.flat("valid", fold)
+        return pixels if self.whole_validation else pixels[:limit]
+
+    def shown_range(self, panel: NDArray[np.floating]) -> tuple[float, float]:
+        """The pixel values that a panel of images shows as black and as white.
+
+        With the display `range` they are `value_range`. With `largest` they are minus and plus the largest absolute
+        value of the panel (goodfeli/adversarial@1720041, show_samples_cifar_*_paper.py), (-1, 1) if that is 0.
+        """
+        if self.display == "range":
+            return self.value_range
+        largest = float(np.abs(panel).max()) or 1.0
+        return -largest, largest
 
     def write(self, path: Path) -> None:
         """Writes the splits as one safetensors file."""
         tensors = dict(self.images) | {f"{split}_labels": values for split, values in self.labels.items()}
+        for number, fold in enumerate(self.folds):
+            tensors |= {f"fold{number}_{split}": rows for split, rows in fold.items()}
         low, high = self.value_range
-        write_tensors(path, tensors, {"divisor": repr(self.divisor), "low": repr(low), "high": repr(high)})
+        metadata = {"divisor": repr(self.divisor), "low": repr(low), "high": repr(high)}
+        if self.whole_validation:
+            metadata["whole_validation"] = "true"
+        if self.display != "range":
+            metadata["display"] = self.display
+        write_tensors(path, tensors, metadata)
 
     @classmethod
     def read(cls, path: Path) -> "Splits":
         """Reads what `write` wrote; a file with missing or misshaped splits is refused."""
         tensors, metadata = read_tensors(path)
-        wrong = [name for name in SPLITS if name not in tensors or tensors[name].ndim != 4]
-        if wrong or not {"divisor", "low", "high"} <= metadata.keys():
+        folds = _folds(tensors)
+        names = ("train", "labelled") if folds else SPLITS
+        wrong = [name for name in names if name not in tensors or tensors[name].ndim != 4]
+        wrong += [f"fold{k}_{split}" for k, fold in enumerate(folds) for split in SPLITS if split not in fold]
+        display = metadata.get("display", "range")
+        if wrong or not {"divisor", "low", "high"} <= metadata.keys() or display not in DISPLAYS:
             seen = ", ".join(wrong) or "its metadata"
             raise ReplicateError(f"{path} is not a prepared data set (see {seen}); run `prepare` again.")
         return cls(
-            images={name: tensors[name] for name in SPLITS},
-            labels={name: tensors[f"{name}_labels"] for name in SPLITS if f"{name}_labels" in tensors},
+            images={name: tensors[name] for name in names},
+            labels={name: tensors[f"{name}_labels"] for name in names if f"{name}_labels" in tensors},
             divisor=float(metadata["divisor"]),
             value_range=(float(metadata["low"]), float(metadata["high"])),
+            folds=folds,
+            whole_validation="whole_validation" in metadata,
+            display=DISPLAYS[display],
         )
+
+
+def _folds(tensors: Mapping[str, NDArray[Any]]) -> tuple[dict[str, NDArray[np.int64]], ...]:
+    """The folds among the tensors of a prepared file, by their names `fold0_train`, ..."""
+    count = sum(re.fullmatch(r"fold\d+_test", name) is not None for name in tensors)
+    return tuple(
+        {split: tensors[f"fold{k}_{split}"] for split in SPLITS if f"fold{k}_{split}" in tensors} for k in range(count)
+    )
+
+
+class Extent(NamedTuple):
+    """How large a data set is, for forecasts: (channels, height, width) of an image, and training images."""
+
+    shape: tuple[int, int, int]
+    train: int
 
 
 class Dataset(ABC):
@@ -91,8 +183,21 @@ class Dataset(ABC):
     title: ClassVar[str]
     #: Parameters of the cut, with sources; `datasets.<name>` in the parameter file.
     Config: ClassVar[type[Section]]
+
+    @abstractmethod
+    def extent(self, folder: Path, config: Section) -> Extent:
+        """What is known before `prepare` has run; `folder` is the data set's folder of raw files."""
+
+    @abstractmethod
+    def prepare(self, files: Mapping[str, Path], config: Section) -> Splits:
+        """Cuts the verified `files` (name -> path) into splits."""
+
+
+class PinnedDataset(Dataset):
+    """A data set of files that this project pins by size and SHA-256: downloaded, or shipped with a dependency."""
+
     sources: ClassVar[tuple[Source, ...]]
-    #: (channels, height, width) of an image and the number of training images, for forecasts before any download.
+    #: (channels, height, width) of an image and the number of training images, known before any download.
     image_shape: ClassVar[tuple[int, int, int]]
     train_count: ClassVar[int]
 
@@ -104,6 +209,56 @@ class Dataset(ABC):
         """Where `source` can be had, tried in this order; asked for only when the file is not there."""
         return source.addresses
 
+    def extent(self, folder: Path, config: Section) -> Extent:
+        """The declared shape and count."""
+        return Extent(self.image_shape, self.train_count)
+
+
+class UserDataset(Dataset):
+    """A data set that users bring themselves, because its licence or its nature forbids to ship it.
+
+    Nothing is pinned: `fetch` records what it found, and `prepare` refuses anything else. A run without it leaves it
+    out and says so.
+    """
+
+    #: Options that say where the data lie; a change of them makes `fetch` look again.
+    location: ClassVar[frozenset[str]] = frozenset()
+    #: What the table says where the data are not there, such as "needs FILE (whom to ask)".
+    needs: ClassVar[str]
+    #: How to get the data: a clause that follows the missing path.
+    remedy: ClassVar[str]
+
     @abstractmethod
-    def prepare(self, files: Mapping[str, Path], config: Section) -> Splits:
-        """Cuts the verified `files` (name -> path) into splits."""
+    def place(self, folder: Path, config: Section) -> Path:
+        """Where the user's file or folder is to lie; `folder` is the data set's folder of raw files."""
+
+    def missing(self, path: Path) -> str | None:
+        """One sentence that says what is missing at `path` and how to get it; None if something is there."""
+        try:
+            path.stat()
+        except OSError as error:
+            what = "is a link to nothing" if path.is_symlink() else "is missing"
+            if not isinstance(error, FileNotFoundError):
+                what = f"cannot be looked at ({error.strerror})"
+            return f"{self.name} {self.needs}: {path.absolute()} {what}; {self.remedy}."
+        return None
+
+    def inventory(self, path: Path) -> dict[str, Any]:
+        """What the manifest records of the data: `name`, `size` in bytes, `sha256`."""
+        try:
+            return {"name": path.name, "size": path.stat().st_size, "sha256": sha256_file(path)}
+        except OSError as error:
+            raise ReplicateError(f"cannot read {path}: {error.strerror}; make it a readable file.") from None
+
+    def stamp(self, path: Path) -> str:
+        """A text that changes when the data at `path` do; empty if there are none."""
+        try:
+            status = path.stat()
+            return _digest(path, (status.st_mtime_ns, status.st_size))
+        except OSError:
+            return ""
+
+
+@functools.lru_cache(maxsize=16)
+def _digest(path: Path, state: tuple[int, int]) -> str:
+    return sha256_file(path)

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from replicate.datasets.base import SPLITS, Dataset, Source, Splits
+from replicate.datasets.base import SPLITS, PinnedDataset, Source, Splits
+from replicate.datasets.cutting import cut
 from replicate.errors import ReplicateError
 from replicate.params import OURS, Section, setting
 
@@ -26,37 +26,7 @@ class DigitsConfig(Section):
     split_seed: int = setting(0, "seed of the cut into training, validation and test images", OURS, ge=0, lt=2**32)
 
 
-def shares(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
-    """Splits `total` over classes in proportion to `counts`: largest remainder, ties to the lower class."""
-    given, remainder = np.divmod(counts * total, counts.sum())
-    short = total - int(given.sum())
-    given[np.argsort(-remainder, kind="stable")[:short]] += 1
-    shared: NDArray[np.int64] = given
-    return shared
-
-
-def cut(labels: NDArray[np.int64], seed: int) -> dict[str, NDArray[np.int64]]:
-    """Row numbers of each split, stratified by class, in a random order that `seed` alone decides.
-
-    Validation and test each get n / 7 images, rounded; each class gets its share of them (`shares`); training
-    gets the rest. Rows are put in order by the raw 64-bit words of a Philox generator, whose algorithm is fixed,
-    and not by a shuffle of numpy's, which may change from version to version.
-    """
-    words = np.random.Philox(key=seed).random_raw(2 * len(labels))
-    shuffled = np.argsort(words[: len(labels)], kind="stable")
-    counts = np.bincount(labels)
-    held_out = shares(counts, round(len(labels) / PARTS))
-    parts: dict[str, list[NDArray[np.int64]]] = {split: [] for split in SPLITS}
-    for label, share in enumerate(held_out):
-        rows = shuffled[labels[shuffled] == label]
-        for split, part in zip(SPLITS, (rows[2 * share :], rows[:share], rows[share : 2 * share]), strict=True):
-            parts[split].append(part)
-    rank = words[len(labels) :]
-    joined = {split: np.concatenate(part) for split, part in parts.items()}
-    return {split: rows[np.argsort(rank[rows], kind="stable")] for split, rows in joined.items()}
-
-
-class Digits(Dataset):
+class Digits(PinnedDataset):
     """The digits of scikit-learn in three splits: 1,283 training, 257 validation and 257 test images.
 
     MNIST's protocol is 50,000 : 10,000 : 10,000, that is 5 : 1 : 1. Scaled to 1,797 images, validation and test
@@ -94,7 +64,7 @@ class Digits(Dataset):
         if stored.shape != (1797, 64) or not np.array_equal(stored, values) or stored.max() != LEVELS:
             where = files["digits.csv.gz"]
             raise ReplicateError(f"{where} does not hold 1797 images of 64 whole numbers from 0 to 16.")
-        rows = cut(labels, config.split_seed)
+        rows = cut(labels, config.split_seed, ("valid", "test"), round(len(labels) / PARTS))
         return Splits(
             images={split: stored[rows[split]].reshape(-1, 1, 8, 8) for split in SPLITS},
             labels={split: labels[rows[split]] for split in SPLITS},

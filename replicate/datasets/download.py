@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from replicate.datasets.base import Dataset, Source
+from replicate.datasets.base import PinnedDataset, Source
 from replicate.datasets.transfer import Interrupted, Limits, TooSlow, TransferError, Unreachable, progress, transfer
 from replicate.datasets.verify import digest_of, fault, verified_files
 from replicate.errors import ReplicateError
@@ -89,7 +89,7 @@ def _base(address: str) -> str:
 class _Fetcher:
     """Downloads the missing files of one data set into one folder."""
 
-    def __init__(self, dataset: Dataset, mirrors: Sequence[str], offline: bool, limits: Limits) -> None:
+    def __init__(self, dataset: PinnedDataset, mirrors: Sequence[str], offline: bool, limits: Limits) -> None:
         self.dataset, self.offline, self.limits = dataset, offline, limits
         self.bases = [_base(address) for address in (*mirrors, *os.environ.get("REPLICATE_MIRRORS", "").split())]
         self._unreachable: dict[str, str] = {}  # machines are asked once, not once per file
@@ -156,7 +156,7 @@ class _Fetcher:
         raise TransferError(f"it sent other content: sha256 {digest}")
 
 
-def _refusal(dataset: Dataset, missing: Sequence[_Missing]) -> ReplicateError:
+def _refusal(dataset: PinnedDataset, missing: Sequence[_Missing]) -> ReplicateError:
     names = "file" if len(missing) == 1 else "files"
     blocks = "\n".join(str(entry) for entry in missing)
     return ReplicateError(
@@ -167,7 +167,7 @@ def _refusal(dataset: Dataset, missing: Sequence[_Missing]) -> ReplicateError:
 
 
 def fetch(
-    dataset: Dataset,
+    dataset: PinnedDataset,
     folder: Path,
     mirrors: Sequence[str] = (),
     offline: bool = False,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from replicate.datasets.base import Dataset, Source, Splits
+from replicate.datasets.base import PinnedDataset, Source, Splits
 from replicate.datasets.vision import import_torchvision
 from replicate.errors import ReplicateError
 from replicate.files import write_error
@@ -78,7 +78,7 @@ def read_idx(path: Path, magic: int, shape: tuple[int, ...]) -> NDArray[Any]:
     return array
 
 
-class Mnist(Dataset):
+class Mnist(PinnedDataset):
     """MNIST in three splits: 50,000 training, 10,000 validation and 10,000 test images, pixel = stored / 255."""
 
     name = "mnist"

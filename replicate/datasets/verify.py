@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from replicate.datasets.base import Dataset, Source
+from replicate.datasets.base import PinnedDataset, Source
 from replicate.errors import ReplicateError
 from replicate.files import sha256_file
 
@@ -33,7 +33,7 @@ def fault(path: Path, source: Source) -> str | None:
     return None if digest == source.sha256 else f"has other content: sha256 {digest} instead of {source.sha256}"
 
 
-def verified_files(dataset: Dataset, folder: Path) -> dict[str, Path]:
+def verified_files(dataset: PinnedDataset, folder: Path) -> dict[str, Path]:
     """Every source of `dataset` with the path of its verified file; nothing is downloaded or moved.
 
     Raises:

@@ -86,7 +86,7 @@ def _name_losses(axes: Sequence[Axes], names: Sequence[str]) -> None:
 
 
 def bandwidth(result: Mapping[str, Any], title: str, name: str) -> bytes:
-    """Mean validation log-likelihood against the bandwidth, one line per seed and draw, the chosen one marked.
+    """Mean validation log-likelihood against the bandwidth, one line per seed, draw and fold, the chosen one marked.
 
     Args:
         result: a result of the stage `bandwidth`.
@@ -98,19 +98,22 @@ def bandwidth(result: Mapping[str, Any], title: str, name: str) -> bytes:
         for k, seed in enumerate(seeds):
             look = seed_look(k)
             draws = result["curve"][k] or []
-            for draw, values in enumerate(draws):
-                axes.plot(sigmas, _numbers(values), color=look["color"], alpha=1.0 if draw == 0 else 0.5)
-                chosen = int(np.argmin(np.abs(sigmas - result["chosen"][k][draw])))
-                axes.plot(sigmas[chosen], values[chosen], markersize=6, linestyle="none", **look)
+            for draw, folds in enumerate(draws):
+                for fold, values in enumerate(folds):
+                    axes.plot(sigmas, _numbers(values), color=look["color"], alpha=1.0 if draw == 0 else 0.5)
+                    chosen = int(np.argmin(np.abs(sigmas - result["chosen"][k][draw][fold])))
+                    axes.plot(sigmas[chosen], values[chosen], markersize=6, linestyle="none", **look)
             axes.plot([], [], markersize=6, label=f"seed {seed}" + ("" if draws else " (failed)"), **look)
         axes.set_xscale("log")
         _label_ticks(axes, sigmas)
         axes.set_xlabel(f"bandwidth sigma (pixel units; n = {len(seeds)} seeds)")
         axes.set_ylabel("mean validation log-likelihood\n(nats per image)")
         legend(axes, len(seeds))
+        several = any(len(draw) > 1 for draws in result["curve"] for draw in draws or [])
+        line = "sample draw and fold" if several else "sample draw"
         described = (
-            f"Mean validation log-likelihood in nats per image against the Parzen bandwidth, one line for each sample "
-            f"draw of {seeds_text(seeds)} (n = {len(seeds)}); the mark is the bandwidth that was chosen. A mark at "
+            f"Mean validation log-likelihood in nats per image against the Parzen bandwidth, one line for each "
+            f"{line} of {seeds_text(seeds)} (n = {len(seeds)}); the mark is the bandwidth that was chosen. A mark at "
             "either end means that the best bandwidth may lie outside the grid."
         )
         return svg(figure, name, f"Bandwidth curves: {title}", described)
@@ -130,8 +133,8 @@ def dots(rows: Sequence[Mapping[str, Any]], title: str, name: str) -> bytes:
     """Every seed as a dot, the mean as a bar, and the published value with its standard error where there is one.
 
     Args:
-        rows: `title`, `seeds` [(seed, log-likelihood)] and `published` (null or {log_likelihood, standard_error,
-            uncertainty_over}), from the top.
+        rows: `title`, `seeds` [(seed, log-likelihood)], the number of `failed` seeds and `published` (null or
+            {log_likelihood, standard_error, uncertainty_over}), from the top.
         title: of the plot.
         name: of the figure, for its ids.
     """
@@ -155,7 +158,8 @@ def dots(rows: Sequence[Mapping[str, Any]], title: str, name: str) -> bytes:
         figure.legend(loc="outside upper left", ncols=3, handlelength=1.2, columnspacing=1.2)
         shown = seeds_text(seeds) if seeds else "no seed"
         described = (
-            f"Test log-likelihood in nats per image of {shown}, one dot a seed, one row a model; n is beside each row."
+            f"Test log-likelihood in nats per image of {shown}, one dot a seed, one row a model; n is beside each row, and "
+            "so are the seeds that failed and have no dot."
         )
         if published:
             described += f" Diamonds are published values with one standard error over {' or '.join(over)}."
@@ -177,8 +181,8 @@ def _dot_row(axes: Axes, k: int, row: Mapping[str, Any]) -> None:
             markersize=5,
             linewidth=1.2,
         )
+    height = k - 0.15 if published else k
     if values:
-        height = k - 0.15 if published else k
         axes.plot(
             values,
             [height] * len(values),
@@ -191,8 +195,9 @@ def _dot_row(axes: Axes, k: int, row: Mapping[str, Any]) -> None:
         axes.plot(
             float(np.mean(values)), height, marker="|", color=INK, linestyle="none", markersize=14, markeredgewidth=1.6
         )
+    if values or row["failed"]:
         axes.annotate(
-            f"n = {len(values)}",
+            f"n = {len(values)}" + (f", {row['failed']} failed" if row["failed"] else ""),
             (1.01, height),
             xycoords=("axes fraction", "data"),
             va="center",

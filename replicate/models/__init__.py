@@ -10,7 +10,19 @@ if TYPE_CHECKING:
 
 #: name -> (title as in Table 1, module); the module has one public object, `MODEL`.
 REGISTRY: dict[str, tuple[str, str]] = {
+    "dbn": ("DBN", "replicate.models.dbn"),
+    "stacked_cae": ("Stacked CAE", "replicate.models.stacked_cae"),
+    "deep_gsn": ("Deep GSN", "replicate.models.deep_gsn"),
     "adversarial_nets": ("Adversarial nets", "replicate.models.adversarial_nets"),
+    "adversarial_nets_conv": ("Adversarial nets, convolutional", "replicate.models.adversarial_nets_conv"),
+    "rbm": ("RBM", "replicate.models.rbm"),
+    "dbm": ("DBM", "replicate.models.dbm"),
+    "denoising_autoencoder": ("Denoising autoencoder, walkback", "replicate.models.denoising_autoencoder"),
+    "autoencoder": ("Autoencoder", "replicate.models.autoencoder"),
+    "vae": ("Variational autoencoder", "replicate.models.vae"),
+    "true_distribution": ("True distribution", "replicate.models.true_distribution"),
+    "k_means": ("k-means, each centroid once", "replicate.models.k_means"),
+    "k_means_weighted": ("k-means, drawn by cluster size", "replicate.models.k_means_weighted"),
 }
 
 #: Models whose pixels may lie outside [0, 1]; the others are not applicable to a data set that lives there.

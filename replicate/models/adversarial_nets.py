@@ -1,76 +1,96 @@
-"""Adversarial nets (Goodfellow et al. 2014), fully connected: the released MNIST recipe and its variants.
+"""Adversarial nets (Goodfellow et al. 2014), fully connected: the released recipes for MNIST, TFD and CIFAR-10.
 
-G maps noise through rectified linear layers to sigmoid pixels; D maps an image through maxout layers with
-dropout to one logit. By default both move at once from the same generated images and the same dropout
-masks, as the released code does (pylearn2's SGD on one joint cost); `schedule: alternating` is Algorithm 1
-as printed. Recipe: goodfeli/adversarial@1720041, mnist.yaml and __init__.py (`AdversaryCost2`).
+G maps noise through rectified linear and sigmoid layers to pixels; D maps an image through maxout layers with
+dropout to one logit. TFD's recipe trains twice: first without G's lowest layers, then all of G against a new D.
+Recipes: goodfeli/adversarial@1720041, mnist.yaml, tfd_pretrain/pretrain.yaml and train.yaml,
+cifar10_fully_connected.yaml.
 """
 
-import math
 from collections.abc import Mapping
+from functools import partial
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Self
 
 import torch
-from pydantic import PositiveFloat
+from pydantic import NonNegativeInt, PositiveFloat, model_validator
 from torch import Tensor
 
 from replicate.models import maxout, rectified
-from replicate.models.base import GenerativeModel, ModelConfig
+from replicate.models.adversarial_game import AdversarialGame, GameConfig
 from replicate.params import RELEASED, setting
-from replicate.training.momentum import decayed, momentum_step, ramped
-from replicate.training.objectives import (
-    Objective,
-    discriminator_loss,
-    discriminator_slopes,
-    generator_loss,
-    generator_slope,
-)
+from replicate.training.objectives import discriminator_loss, discriminator_slopes, generator_loss, generator_slope
 from replicate.training.streams import Streams
 
 _YAML = f"{RELEASED} mnist.yaml"
-_CODE = f"{RELEASED} __init__.py"
+_CIFAR10 = f"{RELEASED} cifar10_fully_connected.yaml"
+_PRETRAIN, _TRAIN = f"{RELEASED} tfd_pretrain/pretrain.yaml", f"{RELEASED} tfd_pretrain/train.yaml"
 
 
-class AdversarialConfig(ModelConfig):
+class AdversarialConfig(GameConfig):
     """The recipe; defaults are the released MNIST recipe's where it has them."""
 
-    epochs: int = setting(500, "passes over the training images", "the released recipe has no end; ours", ge=1)
-    batch_size: int = setting(100, "images, and noise vectors, per minibatch", _YAML, ge=1)
-    noise: Literal["uniform", "gaussian"] = setting(
-        "uniform", "p(z): uniform on (-sqrt 3, sqrt 3), which has unit variance, or standard normal", _YAML
+    generator_hidden: tuple[int, ...] = setting((1200, 1200), "units per hidden layer of G", _YAML)
+    generator_sigmoid: tuple[NonNegativeInt, ...] = setting(
+        (), "hidden layers of G, counted from 0, whose units are sigmoid; the others are rectified linear", _YAML
     )
-    noise_dimension: int = setting(100, "length of z", _YAML, ge=1)
-    generator_hidden: tuple[int, ...] = setting((1200, 1200), "rectified linear units per layer of G", _YAML)
     generator_range: PositiveFloat = setting(0.05, "G's weights start uniform on +- this", _YAML)
+    generator_output_range: PositiveFloat | None = setting(
+        None, "the same for G's last layer, where it differs from `generator_range`", _CIFAR10
+    )
+    generator_output_weights: NonNegativeInt = setting(
+        0, "each pixel starts with this many standard normal weights and no others; 0: all uniform", _PRETRAIN
+    )
+    generator_sigmoid_bias: float = setting(0.0, "biases of G's hidden sigmoid layers start at this", _CIFAR10)
     discriminator_hidden: tuple[int, ...] = setting((240, 240), "maxout units per layer of D", _YAML)
     pieces: int = setting(5, "linear pieces of a maxout unit", _YAML, ge=1)
     discriminator_range: PositiveFloat = setting(0.005, "D's weights start uniform on +- this", _YAML)
-    keep_input: float = setting(0.8, "probability that dropout keeps an input of D", _YAML, gt=0, le=1)
-    keep_hidden: float = setting(0.5, "probability that dropout keeps a hidden unit of D", _YAML, gt=0, le=1)
-    objective: Objective = setting(
-        "non_saturating", "what G descends: -log D(G(z)), or log(1 - D(G(z))) (saturating)", f"section 3; {_CODE}"
+    pretrain_epochs: NonNegativeInt = setting(
+        0, "of `epochs`, the first ones, in which G lacks its lowest `prepended_layers`; then D starts anew", _TRAIN
     )
-    discriminator_weight: PositiveFloat = setting(
-        0.5, "factor of D's loss beside G's (the released cost halves it)", _CODE
+    prepended_layers: NonNegativeInt = setting(
+        0, "lowest layers of G that are put below the others after `pretrain_epochs`", _TRAIN
     )
-    schedule: Literal["simultaneous", "alternating"] = setting(
-        "simultaneous", "one joint update, or k steps of D and then one of G (Algorithm 1)", _YAML
-    )
-    discriminator_steps: int = setting(1, "k of Algorithm 1; only for the alternating schedule", "Algorithm 1", ge=1)
-    learning_rate: PositiveFloat = setting(0.1, "of the first update", _YAML)
-    learning_rate_decay: float = setting(1.000004, "the rate is divided by this after every update", _YAML, ge=1)
-    learning_rate_floor: PositiveFloat = setting(1e-6, "the rate never falls below this", _YAML)
-    momentum_initial: float = setting(0.5, "momentum of the first epoch", _YAML, ge=0, lt=1)
-    momentum_final: float = setting(0.7, "momentum from epoch `momentum_epochs` on", _YAML, ge=0, lt=1)
-    momentum_epochs: int = setting(250, "epochs over which the momentum rises", _YAML, ge=1)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        hidden, prepended = self.generator_hidden, self.prepended_layers
+        if any(layer >= len(hidden) for layer in self.generator_sigmoid):
+            raise ValueError(f"generator_sigmoid: G has no such hidden layer, only 0 to {len(hidden) - 1}")
+        if self.generator_output_weights > (hidden[-1] if hidden else self.noise_dimension):
+            raise ValueError("generator_output_weights: more than the units that a pixel sees")
+        if (self.pretrain_epochs > 0) != (prepended > 0):
+            raise ValueError("pretrain_epochs and prepended_layers: either both are 0 or none is")
+        if self.pretrain_epochs and self.pretrain_epochs >= self.epochs:
+            raise ValueError(
+                f"epochs: must be more than the {self.pretrain_epochs} of pretrain_epochs, which it counts"
+            )
+        if prepended and (prepended > len(hidden) or hidden[prepended - 1] != self.noise_dimension):
+            raise ValueError(
+                "prepended_layers: the last of them must be a hidden layer of noise_dimension "
+                f"({self.noise_dimension}) units, because it takes the place of z"
+            )
+        return self
 
 
-class AdversarialNets(GenerativeModel):
+_FACES: Mapping[str, Any] = {
+    "epochs": 72,
+    "pretrain_epochs": 50,
+    "prepended_layers": 2,
+    "noise": "gaussian",
+    "generator_hidden": (8000, 100, 8000, 8000),
+    "generator_sigmoid": (1, 3),
+    "generator_sigmoid_bias": -2.0,
+    "generator_output_weights": 100,
+    "discriminator_hidden": (1200, 1200),
+    "learning_rate": 0.05,
+    "max_norm": 1.9365,
+}
+
+
+class AdversarialNets(AdversarialGame):
     """A block of seeds of G and D."""
 
     Config = AdversarialConfig
-    has_latent = True
     recipes: ClassVar[Mapping[str, tuple[Mapping[str, Any], str]]] = {
         "mnist": ({}, _YAML),
         "digits": (
@@ -86,101 +106,102 @@ class AdversarialNets(GenerativeModel):
             },
             "ours: seven settings tried on validation digits (docs/protocol.md, section 2)",
         ),
+        "tfd": (_FACES, f"{_PRETRAIN} (50 epochs), then {_TRAIN} (22 epochs)"),
+        "faces": (_FACES, "TFD's recipe, whose layout the stand-in has"),
+        "cifar10": (
+            {
+                "noise": "gaussian",
+                "generator_hidden": (8000, 8000),
+                "generator_sigmoid": (1,),
+                "generator_output_range": 0.5,
+                "output": "linear",
+                "discriminator_hidden": (1600, 1600),
+                "learning_rate": 0.025,
+            },
+            _CIFAR10,
+        ),
+        "images": ({"epochs": 100}, "ours: the MNIST recipe"),
     }
 
     def __init__(self, config: AdversarialConfig, shape: tuple[int, int, int], streams: Streams) -> None:
         super().__init__(config, shape, streams)
         c = config
         self._generator_sizes = (c.noise_dimension, *c.generator_hidden, self.dimension)
-        self._discriminator_sizes = (self.dimension, *c.discriminator_hidden)
+        self._units: list[rectified.Unit] = [
+            "sigmoid" if layer in c.generator_sigmoid else "rectified" for layer in range(len(c.generator_hidden))
+        ]
+        self._units.append(c.output)
+        self._discriminator_widths = (self.dimension, *c.discriminator_hidden)
 
     @property
-    def batches_per_step(self) -> int:
-        """k minibatches for k steps of D (Algorithm 1), else one."""
-        return self.config.discriminator_steps if self.config.schedule == "alternating" else 1
+    def whole_from(self) -> int:
+        """The first epoch in which all of G is trained."""
+        epochs: int = self.config.pretrain_epochs
+        return epochs + 1
 
     def initialise(self, train: Tensor) -> None:
-        """Uniform weights, zero biases; G's output bias is the logit of the mean training image."""
+        """The recipe's weights and biases; the bias of sigmoid pixels is the logit of the mean training image.
+
+        Layers of a later stage start here too, so that every checkpoint has the same tensors.
+        """
         c, parameters = self.config, self.parameters
-        part = 0
-
-        def uniform(rows: int, columns: int, half_range: float) -> Tensor:
-            nonlocal part
-            part += 1
-            return (2 * self.streams.uniform("init", 0, rows, columns, part=part) - 1) * half_range
-
-        def zeros(width: int) -> Tensor:
-            return torch.zeros(len(self.streams.seeds), 1, width, dtype=train.dtype, device=train.device)
-
+        top = len(c.generator_hidden)
         for layer, (rows, columns) in enumerate(pairwise(self._generator_sizes)):
-            parameters[f"generator.{layer}.weight"] = uniform(rows, columns, c.generator_range)
-            parameters[f"generator.{layer}.bias"] = zeros(columns)
-        marginals = train.mean(0).clamp(1e-7, 1 - 1e-7)  # clipped as the released `init_bias_target_marginals`
-        parameters[f"generator.{len(c.generator_hidden)}.bias"] += torch.logit(marginals)
-        sizes = self._discriminator_sizes
-        for layer, (rows, units) in enumerate(pairwise(sizes)):
-            parameters[f"discriminator.{layer}.weight"] = uniform(rows, units * c.pieces, c.discriminator_range)
-            parameters[f"discriminator.{layer}.bias"] = zeros(units * c.pieces)
-        top = len(c.discriminator_hidden)
-        parameters[f"discriminator.{top}.weight"] = uniform(sizes[-1], 1, c.discriminator_range)
-        parameters[f"discriminator.{top}.bias"] = zeros(1)
+            half_range = c.generator_output_range or c.generator_range if layer == top else c.generator_range
+            sparse = layer == top and c.generator_output_weights > 0
+            parameters[f"generator.{layer}.weight"] = (
+                self._sparse(layer + 1, rows, columns)
+                if sparse
+                else self._uniform(0, layer + 1, half_range, rows, columns)
+            )
+            parameters[f"generator.{layer}.bias"] = self._zeros(1, columns)
+            if layer in c.generator_sigmoid:
+                parameters[f"generator.{layer}.bias"] += c.generator_sigmoid_bias
+        if c.output == "sigmoid":
+            marginals = train.mean(0).clamp(1e-7, 1 - 1e-7)  # clipped as the released `init_bias_target_marginals`
+            parameters[f"generator.{top}.bias"] += torch.logit(marginals)
+        parameters |= self._new_discriminator(0)
         self.slots = {name: torch.zeros_like(value) for name, value in parameters.items()}
+        steps_per_epoch = len(train) // (c.batch_size * self.batches_per_step)
+        self._second_stage = c.pretrain_epochs * steps_per_epoch
 
-    def _noise(self, purpose: Literal["noise", "evaluation"], step: int, count: int, part: int) -> Tensor:
-        if self.config.noise == "gaussian":
-            return self.streams.normal(purpose, step, count, self.config.noise_dimension, part=part)
-        drawn = self.streams.uniform(purpose, step, count, self.config.noise_dimension, part=part)
-        return (2 * drawn - 1) * math.sqrt(3)
+    def _sparse(self, part: int, rows: int, columns: int) -> Tensor:
+        """`generator_output_weights` standard normal weights for each column, at distinct random rows; else 0."""
+        count = self.config.generator_output_weights
+        places = self.streams.uniform("init", 0, columns, rows, part=part).topk(count).indices
+        # Parts 1000 and above: the values of the layer whose places are drawn from `part`.
+        values = self.streams.normal("init", 0, columns, count, part=1000 + part)
+        return self._zeros(columns, rows).scatter_(2, places, values).mT.contiguous()
 
-    def _layers(self, network: str) -> list[tuple[Tensor, Tensor]]:
+    def _new_discriminator(self, step: int) -> dict[str, Tensor]:
+        """D as it starts: uniform weights, zero biases; another `step` draws others."""
+        c, found = self.config, {}
+        outs = [units * c.pieces for units in c.discriminator_hidden] + [1]
+        first = len(self._generator_sizes)
+        for layer, (rows, columns) in enumerate(zip(self._discriminator_widths, outs, strict=True)):
+            weight = self._uniform(step, first + layer, c.discriminator_range, rows, columns)
+            found[f"discriminator.{layer}.weight"] = weight
+            found[f"discriminator.{layer}.bias"] = self._zeros(1, columns)
+        return found
+
+    def _layers(self, network: str, first: int = 0) -> list[tuple[Tensor, Tensor]]:
         count = len(getattr(self.config, f"{network}_hidden")) + 1
-        names = [f"{network}.{layer}" for layer in range(count)]
+        names = [f"{network}.{layer}" for layer in range(first, count)]
         return [(self.parameters[f"{name}.weight"], self.parameters[f"{name}.bias"]) for name in names]
 
     def decode(self, code: Tensor) -> Tensor:
-        """G: noise (seeds, n, noise dimension) to images (seeds, n, dimension) in (0, 1)."""
-        return rectified.outputs(code, self._layers("generator"))[-1]
-
-    def _masks(self, rows: int, step: int, part: int) -> list[Tensor]:
-        """Dropout masks for every layer of D, already divided by the probability to keep."""
-        masks = []
-        for layer, width in enumerate(self._discriminator_sizes):
-            keep = self.config.keep_hidden if layer else self.config.keep_input
-            masks.append(self.streams.mask(keep, step, rows, width, part=100 * part + layer))
-        return masks
-
-    def _move(self, gradients: Mapping[str, Tensor], epoch: int, step: int, earlier: int) -> None:
-        """Updates what has gradients, at the rate of `step`; its last update was at that of the step `earlier`."""
-        c = self.config
-        rate, before = (
-            decayed(c.learning_rate, c.learning_rate_decay, c.learning_rate_floor, update) for update in (step, earlier)
-        )
-        momentum_step(
-            [self.parameters[name] for name in gradients],
-            [self.slots[name] for name in gradients],
-            list(gradients.values()),
-            rate,
-            ramped(c.momentum_initial, c.momentum_final, c.momentum_epochs, epoch),
-            before,
-        )
+        """G: noise (seeds, n, noise dimension) to images (seeds, n, dimension), in (0, 1) where pixels are sigmoid."""
+        return rectified.outputs(code, self._layers("generator"), self._units)[-1]
 
     def gradients(
-        self, batch: Tensor, noise: Tensor, masks: list[Tensor], networks: tuple[str, ...]
+        self, batch: Tensor, noise: Tensor, masks: list[Tensor], networks: tuple[str, ...], first: int = 0
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The losses, and the gradients of the named networks, at the present parameters.
-
-        Both objectives share G's images, D's logits on them and its dropout masks.
-
-        Args:
-            batch: (seeds, b, dimension) data; none (b = 0) where only G is to move.
-            noise: (seeds, n, noise dimension).
-            masks: D's dropout masks for the data followed by G's images.
-            networks: "generator", "discriminator" or both.
-        """
+        """As for every game; `first` is the lowest of G's layers that takes part, the one that takes the noise."""
         c, real_rows = self.config, batch.shape[1]
         learn_d, learn_g = "discriminator" in networks, "generator" in networks
-        generator, discriminator = self._layers("generator"), self._layers("discriminator")
-        generated = rectified.outputs(noise, generator)
+        generator, discriminator = self._layers("generator", first), self._layers("discriminator")
+        units = self._units[first:]
+        generated = rectified.outputs(noise, generator, units)
         found, tape = maxout.logits(torch.cat([batch, generated[-1]], 1), discriminator, c.pieces, masks)
         real, fake = found[:, :real_rows], found[:, real_rows:]
         losses, slopes = {"generator": generator_loss(fake, c.objective)}, None
@@ -189,50 +210,40 @@ class AdversarialNets(GenerativeModel):
             slopes = c.discriminator_weight * torch.cat(discriminator_slopes(real, fake), 1)
         image_rows = slice(real_rows, None) if learn_g else None
         gradients, by_image = maxout.backpropagate(tape, discriminator, slopes, image_rows)
-        named = self._named("discriminator", gradients)
+        named = self._named("discriminator", 0, gradients)
         if by_image is not None:
             by_image *= generator_slope(fake, c.objective).unsqueeze(-1)
-            named |= self._named("generator", rectified.backpropagate(noise, generated, generator, by_image))
+            gradients = rectified.backpropagate(noise, generated, generator, units, by_image)
+            named |= self._named("generator", first, gradients)
         return losses, named
 
     @staticmethod
-    def _named(network: str, gradients: list[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    def _named(network: str, first: int, gradients: list[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
         return {
             f"{network}.{layer}.{part}": value
-            for layer, pair in enumerate(gradients)
+            for layer, pair in enumerate(gradients, first)
             for part, value in zip(("weight", "bias"), pair, strict=True)
         }
 
     @torch.no_grad()
     def train_step(self, batch: Tensor, epoch: int, step: int) -> dict[str, Tensor]:
-        """One joint update of D and G, or Algorithm 1: k updates of D, each on its own minibatch, then one of G."""
-        size = self.config.batch_size
-        losses: dict[str, Tensor] = {}
+        """One joint update of D and G, or one round of Algorithm 1, of the stage that `epoch` belongs to."""
+        c = self.config
+        if epoch < c.pretrain_epochs:
+            return self._play(batch, epoch, step, partial(self.gradients, first=c.prepended_layers))
+        if c.pretrain_epochs and step == self._second_stage:
+            self._begin_second_stage()
+        return self._play(batch, epoch - c.pretrain_epochs, step, self.gradients, self._second_stage)
 
-        def update(data: Tensor, part: int, *networks: str) -> None:
-            noise = self._noise("noise", step, size, part)
-            masks = self._masks(data.shape[1] + size, step, part)
-            measured, gradients = self.gradients(data, noise, masks, networks)
-            again = part > 0 and "discriminator" in networks  # D's second to k-th update of this step
-            self._move(gradients, epoch, step, step if again else max(step - 1, 0))
-            losses.update(measured)
+    def _begin_second_stage(self) -> None:
+        """The released train.yaml is a run of its own: D is new, and so are velocities, learning rate and momentum.
 
-        if self.config.schedule == "simultaneous":
-            update(batch, 0, "discriminator", "generator")
-        else:
-            for k, minibatch in enumerate(torch.split(batch, size, dim=1)):
-                update(minibatch, k, "discriminator")
-            update(batch[:, :0], self.config.discriminator_steps, "generator")
-        return losses
-
-    def latent(self, count: int, draw: int, part: int = 0) -> Tensor:
-        """(seeds, count, noise dimension) draws of p(z)."""
-        return self._noise("evaluation", draw, count, part)
-
-    @torch.no_grad()
-    def sample_chunk(self, count: int, draw: int, part: int) -> Tensor:
-        """G of fresh noise: (seeds, count, dimension)."""
-        return self.decode(self.latent(count, draw, part))
+        Only G's pre-trained layers are taken over (`add_layers`); those below them have not moved yet.
+        """
+        for name, value in self._new_discriminator(1).items():
+            self.parameters[name].copy_(value)
+        for velocity in self.slots.values():
+            velocity.zero_()
 
 
 MODEL = AdversarialNets

@@ -10,6 +10,12 @@ Files from elsewhere: put them into data/mnist/ by hand, or name a place that ha
 
   python -m replicate fetch --dataset mnist --out mnist.sources.json --mirror file:///media/usb/mnist
 
+Data that users bring themselves (tfd, faces, images) are looked for where they belong; what is found is listed, and
+what is missing is said with its path. A folder of images may be named in the parameters:
+
+  python -m replicate fetch --dataset images --out images.sources.json \\
+      --params '{"datasets": {"images": {"folder": "/media/usb/photos"}}}'
+
 Environment: REPLICATE_DATA is the data folder (default: data), REPLICATE_MIRRORS holds more addresses,
 separated by spaces, REPLICATE_OFFLINE=1 forbids the network, and proxies (https_proxy, no_proxy) are honoured.
 """
@@ -18,11 +24,12 @@ import argparse
 from pathlib import Path
 
 from replicate.datasets import load_dataset
+from replicate.datasets.base import PinnedDataset, UserDataset
 from replicate.datasets.download import fetch
 from replicate.files import write_json
 from replicate.result import result
 from replicate.runrecord import RunRecord
-from replicate.stages.rawdata import add_data_arguments, dataset_code, listed
+from replicate.stages.rawdata import add_data_arguments, brought, dataset_code, digests, listed, options_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,9 +47,16 @@ def run(args: argparse.Namespace) -> None:
     """Fetches, verifies, and writes the manifest: names, sizes and digests, and no path of this machine."""
     record = RunRecord("fetch")
     dataset = load_dataset(args.dataset)
-    paths = fetch(dataset, args.data_dir / dataset.name, args.mirror, args.offline)
-    code = dataset_code("fetch", dataset)
-    write_json(args.out, result("fetch", code, {}, paths, dataset=dataset.name, sources=listed(dataset)))
+    folder = args.data_dir / dataset.name
+    if isinstance(dataset, UserDataset):
+        _, sources = brought(dataset, folder, options_of(dataset, args.params))
+    else:
+        assert isinstance(dataset, PinnedDataset)
+        fetch(dataset, folder, args.mirror, args.offline)
+        sources = listed(dataset)
+    content = result("fetch", dataset_code("fetch", dataset), {}, {}, dataset=dataset.name, sources=sources)
+    write_json(args.out, content | {"inputs": digests(sources)})
     record.write(args.out)
-    size = sum(source.size for source in dataset.sources)
-    print(f"fetch {dataset.name}: verified {len(paths)} file(s), {size / 1e6:.1f} MB -> {args.out}")
+    files, size = sum(source.get("files", 1) for source in sources), sum(source["size"] for source in sources)
+    what = "listed" if isinstance(dataset, UserDataset) else "verified"
+    print(f"fetch {dataset.name}: {what} {files} file(s), {size / 1e6:.1f} MB -> {args.out}")

@@ -85,11 +85,11 @@ def _pictures(model: GenerativeModel, place: int | None, splits: Splits) -> tupl
         return {"samples.png": png(np.zeros_like(grid(blank)))}, facts
     images, nearest, distances = draw_samples(model, place, splits.flat("train"))
     shaped = images.reshape(*images.shape[:2], *splits.shape)
-    pictures = {"samples.png": png(grid(shaped, splits.value_range, marked=[COLUMNS]))}
+    pictures = {"samples.png": png(grid(shaped, splits.shown_range(shaped), marked=[COLUMNS]))}
     facts |= {"nearest": nearest.tolist(), "distance": distances.tolist()}
     if model.has_latent:
-        walk = draw_interpolation(model, place)
-        pictures["interpolation.png"] = png(grid(walk.reshape(ROWS, STEPS, *splits.shape), splits.value_range))
+        walk = draw_interpolation(model, place).reshape(ROWS, STEPS, *splits.shape)
+        pictures["interpolation.png"] = png(grid(walk, splits.shown_range(walk)))
         facts["interpolation"] = {"rows": ROWS, "steps": STEPS}
     return pictures, facts
 

@@ -14,52 +14,58 @@ The options of the data set come from `datasets.NAME` of the parameters; without
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from replicate.datasets import load_dataset
-from replicate.datasets.base import SPLITS, Dataset, Splits
+from replicate.datasets.base import SPLITS, Dataset, PinnedDataset, Splits, UserDataset
 from replicate.datasets.verify import verified_files
 from replicate.errors import ReplicateError
 from replicate.files import canonical_json, replacing, sha256_file
-from replicate.params import Params, Section, checked, read_document
+from replicate.params import Section
 from replicate.result import read_result, result
 from replicate.runrecord import RunRecord
-from replicate.stages.rawdata import add_data_arguments, dataset_code, listed
+from replicate.stages.rawdata import add_data_arguments, brought, dataset_code, digests, listed, options_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of the stage."""
     add_data_arguments(parser)
-    parser.add_argument("--params", metavar="PARAMS", help="a parameter file (YAML), or the parameters as inline JSON")
     parser.add_argument("--manifest", type=Path, required=True, help="the manifest that `fetch` wrote")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="X.safetensors", help="tensors to write; X.json goes beside them"
     )
 
 
-def _options(dataset: Dataset, params: str | None) -> Section:
-    if params is None:
-        return dataset.Config()
-    raw, where = read_document(params)
-    given = Params.parse(raw, where).datasets.get(dataset.name, {})
-    return checked(dataset.Config, given, where, prefix=f"datasets.{dataset.name}")
-
-
-def _check_manifest(manifest: Path, dataset: Dataset) -> None:
+def _verified(
+    dataset: Dataset, manifest: Path, folder: Path, options: Section
+) -> tuple[dict[str, Path], list[dict[str, Any]]]:
+    """The raw files, name -> path, and their entries in the manifest, which they agree with."""
     content = read_result(manifest, "fetch")
-    if content.get("dataset") != dataset.name or content.get("sources") != listed(dataset):
+    again = f"run `python -m replicate fetch --dataset {dataset.name} --out {manifest}` again"
+    if isinstance(dataset, UserDataset) and content.get("dataset") == dataset.name:
+        files, sources = brought(dataset, folder, options)
+        if content.get("sources") != sources:
+            (path,) = files.values()
+            raise ReplicateError(f"{path} is not what {manifest} lists: it changed since `fetch`; {again}.")
+        return files, sources
+    if (
+        not isinstance(dataset, PinnedDataset)
+        or content.get("dataset") != dataset.name
+        or content.get("sources") != listed(dataset)
+    ):
         raise ReplicateError(
-            f"{manifest} does not list the files of {dataset.name!r} that this version works with; run "
-            f"`python -m replicate fetch --dataset {dataset.name} --out {manifest}` again."
+            f"{manifest} does not list the files of {dataset.name!r} that this version works with; {again}."
         )
+    return verified_files(dataset, folder), listed(dataset)
 
 
 def _check_images(splits: Splits, name: str) -> None:
     """Refuses what a data set must never hand on: misshaped, not finite, or outside its own value range."""
     low, high = splits.value_range
-    for split in SPLITS:
-        images, where = splits.images[split], f"data set {name!r}, {split}"
+    for split, images in splits.images.items():
+        where = f"data set {name!r}, {split}"
         if images.dtype not in (np.uint8, np.float32) or images.ndim != 4:
             raise ReplicateError(f"{where}: {images.dtype} {images.shape} instead of uint8 or float32, (n, c, h, w).")
         if images.shape[1:] != splits.shape:
@@ -74,33 +80,43 @@ def _check_images(splits: Splits, name: str) -> None:
             raise ReplicateError(f"{where}: pixels from {reach}, outside the data set's range of {low} to {high}.")
 
 
+def _counts(splits: Splits) -> dict[str, Any]:
+    """Images of each split; where there are folds, of each pool, and of each split of each fold."""
+    counts = {"counts": {split: len(images) for split, images in splits.images.items()}}
+    folds = [{split: len(rows) for split, rows in fold.items()} for fold in splits.folds]
+    return {**counts, "folds": folds} if folds else counts
+
+
 def run(args: argparse.Namespace) -> None:
     """Verifies, cuts, checks and writes the data set; all of its files appear, or none."""
     record = RunRecord("prepare")
     dataset = load_dataset(args.dataset)
     if args.out.suffix != ".safetensors":
         raise ReplicateError(f"--out {args.out}: the name must end in .safetensors; the JSON file takes the same stem.")
-    options = _options(dataset, args.params)
-    _check_manifest(args.manifest, dataset)
-    files = verified_files(dataset, args.data_dir / dataset.name)
+    options = options_of(dataset, args.params)
+    files, sources = _verified(dataset, args.manifest, args.data_dir / dataset.name, options)
     splits = dataset.prepare(files, options)
     _check_images(splits, dataset.name)
+    # Where the user's data lie on this machine is no part of the result; what they are is in `sources`.
+    elsewhere = set(dataset.location) if isinstance(dataset, UserDataset) else set()
     described = result(
         "prepare",
         dataset_code("prepare", dataset),
-        {"datasets": {dataset.name: options.model_dump(mode="json")}},
-        {"manifest": args.manifest, **files},
+        {"datasets": {dataset.name: options.model_dump(mode="json", exclude=elsewhere)}},
+        {"manifest": args.manifest},
         dataset=dataset.name,
         title=dataset.title,
-        counts={split: len(splits.images[split]) for split in SPLITS},
+        **_counts(splits),
         shape=list(splits.shape),
         value_range=list(splits.value_range),
-        sources=listed(dataset),
+        sources=sources,
     )
+    described["inputs"] |= digests(sources)
     description = args.out.with_suffix(".json")
     with replacing(args.out, description) as (tensors, text):
         splits.write(tensors)
         text.write_text(canonical_json(described | {"sha256": sha256_file(tensors)}), encoding="utf-8")
         record.write(description)
-    counts = ", ".join(f"{len(splits.images[split])} {split}" for split in SPLITS)
+    counts = ", ".join(f"{splits.count(split)} {split}" for split in SPLITS)
+    counts += f" (fold 0 of {splits.fold_count})" if splits.folds else ""
     print(f"prepare {dataset.name}: {counts} images of {'x'.join(map(str, splits.shape))} -> {args.out}")

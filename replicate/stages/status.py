@@ -6,6 +6,8 @@ ran here, a few training steps are timed now (a few seconds each, nothing is wri
   python -m replicate status                              # the run of params.yaml
   python -m replicate status --params presets/mnist.yaml  # before a long run starts
   python -m replicate status --json                       # the same for programs
+
+Data sets that users bring themselves and that are not there are named, with where to put them.
 """
 
 import argparse
@@ -13,7 +15,8 @@ import json
 from pathlib import Path
 
 from replicate.forecast import Forecast, forecast, overall, side_by_side
-from replicate.params import load_params
+from replicate.params import read_document
+from replicate.plan import Plan
 from replicate.training.progress import duration
 
 
@@ -38,13 +41,16 @@ def _line(job: Forecast) -> str:
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints one line per training job, and the forecast for all that is left."""
-    params = load_params(arguments.params)
+    plan = Plan(*read_document(arguments.params))
+    params = plan.params
     jobs = forecast(params, arguments.results, arguments.state)
     total = overall(jobs, side_by_side(params, arguments.cores))
     if arguments.json:
-        print(json.dumps({"jobs": [vars(job) for job in jobs], "total": total}, indent=1))
+        print(json.dumps({"jobs": [vars(job) for job in jobs], "total": total, "absent": plan.absent}, indent=1))
         return
     print(f"{arguments.params}: preset {params.preset}, {len(jobs)} training job(s)")
+    for notice in plan.notices:
+        print(f"  {notice}")
     for job in jobs:
         print(_line(job))
     if all(job.state == "done" for job in jobs):

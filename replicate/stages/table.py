@@ -1,11 +1,12 @@
 """Puts published and measured log-likelihoods side by side, with the verdict on each published value.
 
   python -m replicate table --params params.yaml --protocol protocol.yaml \\
-      --published results/published/table1.csv --out results/table1.json \\
+      --published results/published/table1.csv --context results/published/context.csv --out results/table1.json \\
       results/evaluation/digits/adversarial_nets/0-2.json
 """
 
 import argparse
+import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from replicate.errors import ReplicateError
 from replicate.files import canonical_json, replacing
 from replicate.params import load_params
 from replicate.protocol import read_protocol
+from replicate.published import read_context, read_published
 from replicate.result import read_result, result
 from replicate.runrecord import RunRecord
-from replicate.table import build_table, read_published, table_csv
+from replicate.table import build_table, table_csv
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--params", required=True, help="parameter file, or inline JSON")
     parser.add_argument("--protocol", type=Path, default=Path("protocol.yaml"))
     parser.add_argument("--published", type=Path, default=Path("results/published/table1.csv"))
+    parser.add_argument("--context", type=Path, default=Path("results/published/context.csv"))
+    parser.add_argument(
+        "--absent", type=json.loads, default={}, help="data sets left out of the run, with the reason (JSON object)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="result (JSON); the same as .csv beside it")
     parser.add_argument("evaluations", type=Path, nargs="*", help="results of the stage `evaluate`")
 
@@ -38,17 +44,18 @@ def run(arguments: argparse.Namespace) -> None:
         content = read_result(path, "evaluate")
         found[content["model"], content["dataset"]].append((str(path), content))
     runs = list(dict.fromkeys((model, dataset) for dataset, model, _ in params.runs))
-    published, protocol = read_published(arguments.published), read_protocol(arguments.protocol)
+    published, context = read_published(arguments.published), read_context(arguments.context)
+    protocol = read_protocol(arguments.protocol)
     try:
-        table = build_table(params.preset, runs, found, published, protocol)
+        table = build_table(params.preset, runs, found, published, context, protocol, arguments.absent)
     except (KeyError, TypeError) as error:
         raise ReplicateError(f"an evaluation lacks {error}; run `evaluate` again with this version.") from None
-    inputs = {"protocol": arguments.protocol, "published": arguments.published}
+    inputs = {"protocol": arguments.protocol, "published": arguments.published, "context": arguments.context}
     inputs |= {file: Path(file) for blocks in found.values() for file, _ in blocks}
     content = result(
         "table",
         code_digest(["replicate.stages.table"]),
-        {"preset": params.preset, "seeds": list(params.seeds)},
+        {"preset": params.preset, "seeds": list(params.seeds), "absent": arguments.absent},
         inputs,
         **table,
     )

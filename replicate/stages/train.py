@@ -60,12 +60,13 @@ def _run_key(given: dict[str, object], code: str, data_sha256: str, backend: Bac
     )[:16]
 
 
-def _sweep(
+def sweep_for(
     params: Params, config: ModelConfig, kind: type[GenerativeModel], seeds: tuple[int, ...], splits: Splits,
-    backend: Backend, checkpoints: CheckpointFolder, checkpoint_every: float,
+    backend: Backend, checkpoints: CheckpointFolder, checkpoint_every: float = 60.0,
 ) -> Sweep:  # fmt: skip
+    """The sweep of a block of seeds of a model on a data set, ready to run."""
     train = torch.from_numpy(splits.flat("train")).to(backend.device)
-    valid = torch.from_numpy(splits.flat("valid")[: params.likelihood.validation_limit]).to(backend.device)
+    valid = torch.from_numpy(splits.validation(params.likelihood.validation_limit)).to(backend.device)
     model = kind(config, splits.shape, Streams(seeds, backend.device))
     if config.batch_size * model.batches_per_step > len(train):
         raise ReplicateError(
@@ -93,7 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
     checkpoints = CheckpointFolder(arguments.state / "checkpoints" / f"{label}-{key}")
     progress = Progress(arguments.state / "progress" / f"{label}.json", label.replace("-", " ", 2), config.epochs)
     with checkpoints.locked():
-        sweep = _sweep(params, config, kind, seeds, splits, backend, checkpoints, arguments.checkpoint_every)
+        sweep = sweep_for(params, config, kind, seeds, splits, backend, checkpoints, arguments.checkpoint_every)
         if not sweep.run(progress):
             epoch = sweep.step // sweep.steps_per_epoch
             progress.update(epoch, "stopped", "stopped")

@@ -1,11 +1,14 @@
-"""A real HTTP server with chosen faults, a data set of any bytes, and an MNIST of a few images."""
+"""A real HTTP server with chosen faults, a data set of any bytes, and small data in the formats of the real ones."""
 
 import contextlib
 import gzip
 import hashlib
+import io
 import struct
+import tarfile
 import threading
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,8 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from replicate.datasets import mnist
-from replicate.datasets.base import Dataset, Source, Splits
+from replicate.datasets import cifar10, mnist
+from replicate.datasets.base import PinnedDataset, Source, Splits
 from replicate.datasets.transfer import Limits
 from replicate.params import Section
 
@@ -29,7 +32,7 @@ def source_of(name: str, content: bytes, *addresses: str) -> Source:
     return Source(name, len(content), hashlib.sha256(content).hexdigest(), addresses)
 
 
-class Toy(Dataset):
+class Toy(PinnedDataset):
     """A data set whose files are given; it lies in the data folder and is never cut."""
 
     name, title, Config, sources = "toy", "Toy", Section, ()
@@ -172,3 +175,85 @@ def tiny_mnist(monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict[str, np.nd
     for name, value in (("N_TRAINING_FILE", 60), ("N_TRAIN", 50), ("N_TEST", 10)):
         monkeypatch.setattr(mnist, name, value)
     return arrays
+
+
+def faces_arrays(unlabelled: int = 7, labelled: int = 20, seed: int = 3) -> dict[str, np.ndarray]:
+    """A face database of random pixels: labelled and unlabelled images in mixed order, five rotations 14 : 2 : 4."""
+    generator, n = np.random.default_rng(seed), unlabelled + labelled
+    rows = generator.permutation(n)[:labelled]
+    folds, labels = np.zeros((n, 5), np.uint8), np.full((n, 1), -1, np.int16)
+    labels[rows, 0] = generator.integers(1, 8, labelled)
+    codes = np.repeat([1, 2, 3], [labelled - 6, 2, 4])
+    for fold in range(5):
+        folds[np.roll(rows, 4 * fold), fold] = codes
+    images = generator.integers(0, 256, (n, 48, 48), dtype=np.uint8)
+    return {"images": images, "labs_ex": labels, "labs_id": np.full((n, 1), -1, np.int16), "folds": folds}
+
+
+def write_faces(path: Path, arrays: Mapping[str, Any] | None = None, compress: bool = True) -> dict[str, Any]:
+    """Writes a MATLAB 5 file in the layout of TFD_48x48.mat and returns its arrays."""
+    from scipy.io import savemat
+
+    written = faces_arrays() if arrays is None else dict(arrays)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    savemat(path, written, do_compression=compress)
+    return written
+
+
+def cifar_members(records: int = 10, seed: int = 5) -> dict[str, bytes]:
+    """The six members of the binary CIFAR-10 archive, with so many random records each."""
+    generator = np.random.default_rng(seed)
+    members = {}
+    for name in (*cifar10.TRAINING, cifar10.TEST):
+        rows = generator.integers(0, 256, (records, 3073), dtype=np.uint8)
+        rows[:, 0] = generator.integers(0, 10, records)
+        members[name] = rows.tobytes()
+    return members
+
+
+def tar_gz(members: Mapping[str, bytes | tarfile.TarInfo]) -> bytes:
+    """A .tar.gz archive of plain files, or of whatever a given header says."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        for name, content in members.items():
+            if isinstance(content, tarfile.TarInfo):
+                archive.addfile(content)
+                continue
+            header = tarfile.TarInfo(name)
+            header.size = len(content)
+            archive.addfile(header, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def tiny_cifar(monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict[str, bytes]:
+    """Writes an archive of 60 images into `folder` and pins CIFAR-10 to it: 40, 10 and 10 images."""
+    members = cifar_members()
+    extra = {"cifar-10-batches-bin/batches.meta.txt": b"airplane\n", "cifar-10-batches-bin/readme.html": b"<html>"}
+    content = tar_gz(extra | members)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "cifar-10-binary.tar.gz").write_bytes(content)
+    monkeypatch.setattr(cifar10.Cifar10, "sources", (source_of("cifar-10-binary.tar.gz", content),))
+    monkeypatch.setattr(cifar10, "RECORDS", 10)
+    monkeypatch.setattr(cifar10, "N_TRAIN", 40)
+    return members
+
+
+def write_images(folder: Path, names: Mapping[str, np.ndarray] | list[str], seed: int = 1) -> dict[str, np.ndarray]:
+    """Writes PNG files, by default random 8x8 colour images, and returns their pixels (height, width[, channels])."""
+    from PIL import Image
+
+    generator = np.random.default_rng(seed)
+    given = names if isinstance(names, Mapping) else {}
+    written = {name: given.get(name, generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)) for name in names}
+    for name, array in written.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array).save(folder / name)
+    return written
+
+
+def zipped(folder: Path, path: Path, prefix: str = "") -> Path:
+    """A zip archive of all files below `folder`, in an order of its own."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.rglob("*"), reverse=True):
+            archive.write(file, prefix + file.relative_to(folder).as_posix())
+    return path

@@ -12,13 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replicate.datasets.base import SPLITS, Splits
-from replicate.datasets.digits import DATASET, DigitsConfig, cut, shares
+from replicate.datasets import cutting
+from replicate.datasets.cutting import shares
+from replicate.datasets.digits import DATASET, DigitsConfig
 from replicate.datasets.verify import verified_files
 from replicate.errors import ReplicateError
 from replicate.params import checked
 
 #: Images per class in scikit-learn's description of the set (its source's optdigits.names, testing part).
 PER_CLASS = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)
+
+
+def cut(labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """The cut of the digits: 257 images each for validation and test."""
+    return cutting.cut(labels, seed, ("valid", "test"), 257)
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +141,9 @@ def test_a_wrong_seed_is_named(seed: object) -> None:
 
 def test_data_sets_load_without_their_libraries() -> None:
     code = (
-        "import sys, replicate.datasets.mnist, replicate.datasets.digits, replicate.stages.fetch, "
-        "replicate.stages.prepare; print(*{'torch', 'torchvision', 'sklearn'} & set(sys.modules))"
+        "import sys, replicate.plan, replicate.stages.fetch, replicate.stages.prepare; "
+        "from replicate.datasets import REGISTRY, load_dataset; [load_dataset(name) for name in REGISTRY]; "
+        "print(*{'torch', 'torchvision', 'sklearn', 'scipy', 'PIL'} & set(sys.modules))"
     )
     answer = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == ""

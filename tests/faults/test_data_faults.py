@@ -24,6 +24,8 @@ from tests.datasets.data_helpers import (
     serving,
     source_of,
     tiny_mnist,
+    write_faces,
+    write_images,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -267,3 +269,71 @@ def test_a_manifest_cut_short_is_refused(fetched: Path, capsys: pytest.CaptureFi
     manifest.write_text(manifest.read_text()[:-20])
     assert prepare(fetched) == 1
     assert "is not valid JSON" in capsys.readouterr().err
+
+
+def stage(name: str, folder: Path, dataset: str) -> int:
+    """`fetch` or `prepare` of a data set that lies in `folder`."""
+    words = [name, "--dataset", dataset, "--data-dir", str(folder)]
+    if name == "fetch":
+        return main([*words, "--out", str(folder / "m.json")])
+    return main([*words, "--manifest", str(folder / "m.json"), "--out", str(folder / "x.safetensors")])
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "add", "delete", "rename"])
+@pytest.mark.parametrize("dataset", ["tfd", "images"])
+def test_users_data_that_changed_after_fetch_are_never_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], dataset: str, damage: str
+) -> None:
+    """Nothing is pinned, so the manifest alone says what was agreed on."""
+    if dataset == "tfd":
+        file = tmp_path / "tfd" / "TFD_48x48.mat"
+        write_faces(file)
+    else:
+        write_images(tmp_path / "images", [f"{k}.png" for k in range(14)])
+        file = tmp_path / "images" / "3.png"
+    assert stage("fetch", tmp_path, dataset) == 0
+    content = file.read_bytes()
+    if damage == "flip":
+        file.write_bytes(content[:-40] + bytes([content[-40] ^ 4]) + content[-39:])
+    elif damage == "cut":
+        file.write_bytes(content[:-1])
+    elif damage == "add":
+        file.write_bytes(content + b"x")
+    elif damage == "delete":
+        file.unlink()
+    else:
+        file.rename(file.with_name("renamed.png"))
+    assert stage("prepare", tmp_path, dataset) == 1
+    message = capsys.readouterr().err
+    assert len(message.splitlines()) == 1
+    gone = dataset == "tfd" and damage in ("delete", "rename")
+    assert ("is missing; " if gone else "it changed since `fetch`; run `python -m replicate fetch") in message
+    assert not list(tmp_path.glob("*x.*"))
+    file.with_name("renamed.png").unlink(missing_ok=True)
+    file.write_bytes(content)
+    assert stage("prepare", tmp_path, dataset) == 0
+
+
+@pytest.mark.parametrize("dataset", ["digits", "tfd"])
+def test_the_manifest_of_another_data_set_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], dataset: str
+) -> None:
+    write_faces(tmp_path / "tfd" / "TFD_48x48.mat")
+    assert stage("fetch", tmp_path, dataset) == 0
+    other = "tfd" if dataset == "digits" else "digits"
+    assert stage("prepare", tmp_path, other) == 1
+    assert f"does not list the files of {other!r}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stage_name", ["fetch", "prepare"])
+def test_a_folder_in_the_place_of_a_users_file_is_an_error_to_act_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], stage_name: str
+) -> None:
+    write_faces(tmp_path / "tfd" / "TFD_48x48.mat")
+    assert stage("fetch", tmp_path, "tfd") == 0
+    (tmp_path / "tfd" / "TFD_48x48.mat").unlink()
+    (tmp_path / "tfd" / "TFD_48x48.mat").mkdir()
+    assert stage(stage_name, tmp_path, "tfd") == 1
+    message = capsys.readouterr().err
+    assert "TFD_48x48.mat: Is a directory; make it a readable file." in message
+    assert len(message.splitlines()) == 1

@@ -9,6 +9,7 @@ import torch
 
 from replicate.errors import ReplicateError
 from replicate.models.adversarial_nets import AdversarialConfig, AdversarialNets
+from replicate.models.constraints import limit_norms
 from replicate.training.streams import Streams
 
 SMALL = {
@@ -151,6 +152,123 @@ def test_the_released_networks_have_their_published_size() -> None:
     model = AdversarialNets(AdversarialConfig(), (1, 28, 28), Streams((0,), torch.device("cpu")))
     model.initialise(torch.rand(10, 784, generator=torch.Generator().manual_seed(0)))
     assert model.parameter_count() == {"generator": 2_503_984, "discriminator": 1_231_441}
+
+
+class Shapeless(Streams):
+    """Draws tensors that have a shape and no numbers, so that nets of any size can be built."""
+
+    def _draw(self, kind: str, purpose: Any, step: int, shape: tuple[int, ...], part: int) -> torch.Tensor:
+        return torch.empty((len(self.seeds), *shape), device="meta")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "shape", "generator", "discriminator"),
+    [("tfd", (1, 48, 48), 84_858_404, 21_037_201), ("cifar10", (3, 32, 32), 89_395_072, 37_393_601)],
+)
+def test_the_large_released_networks_have_their_published_size(
+    dataset: str, shape: tuple[int, int, int], generator: int, discriminator: int
+) -> None:
+    """The yaml files of goodfeli/adversarial@1720041: in millions 84.9 and 21.0, 89.4 and 37.4."""
+    config = AdversarialNets.config_for(dataset, {})
+    assert isinstance(config, AdversarialConfig)
+    model = AdversarialNets(config, shape, Shapeless((0,), torch.device("meta")))
+    model.initialise(torch.empty(1000, math.prod(shape), device="meta"))
+    assert model.parameter_count() == {"generator": generator, "discriminator": discriminator}
+
+
+def test_the_recipes_hold_the_released_numbers() -> None:
+    """tfd_pretrain/pretrain.yaml and train.yaml, cifar10_fully_connected.yaml, read from the released files."""
+    tfd, cifar10 = (AdversarialNets.config_for(name, {}).model_dump() for name in ("tfd", "cifar10"))
+    assert AdversarialNets.config_for("faces", {}).model_dump() == tfd
+    released = {
+        "noise": ("gaussian", "gaussian"), "generator_range": (0.05, 0.05), "generator_output_range": (None, 0.5),
+        "generator_output_weights": (100, 0), "generator_sigmoid_bias": (-2.0, 0.0), "output": ("sigmoid", "linear"),
+        "discriminator_hidden": ((1200, 1200), (1600, 1600)), "pieces": (5, 5), "discriminator_range": (0.005, 0.005),
+        "learning_rate": (0.05, 0.025), "batch_size": (100, 100), "max_norm": (1.9365, None), "keep_input": (0.8, 0.8),
+        "keep_hidden": (0.5, 0.5), "pretrain_epochs": (50, 0), "prepended_layers": (2, 0),
+        "generator_hidden": ((8000, 100, 8000, 8000), (8000, 8000)), "generator_sigmoid": ((1, 3), (1,)),
+    }  # fmt: skip
+    for name, values in released.items():
+        assert (tfd[name], cifar10[name]) == values, name
+    assert tfd["epochs"] == 50 + 22
+
+
+def test_max_norm_is_the_released_projection() -> None:
+    random = np.random.default_rng(2)
+    for shape in ((2, 5, 7), (2, 4, 3, 2, 2)):  # weights by column, kernels by channel
+        before = random.normal(size=shape)
+        before[0, :, 0] *= 0.01  # within the limit, and still scaled by norm / (norm + 1e-7)
+        expected = before.copy()
+        for seed in range(2):
+            for unit in range(shape[2] if len(shape) == 3 else shape[1]):
+                place = (seed, slice(None), unit) if len(shape) == 3 else (seed, unit)
+                norm = math.sqrt(sum(value**2 for value in before[place].ravel()))
+                expected[place] = before[place] * (min(norm, 1.9365) / (1e-7 + norm))
+        found = torch.from_numpy(before.copy())
+        limit_norms(found, 1.9365)
+        np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-15)
+
+
+def test_every_layer_is_projected_after_the_update() -> None:
+    limited, free = build(max_norm=0.3), build()
+    for model in (limited, free):
+        model.train_step(data(6)[None], 0, 0)
+    for name, value in free.parameters.items():
+        if name.endswith("weight"):
+            assert float(torch.linalg.vector_norm(value, dim=1).max()) > 0.3, name
+            limit_norms(value, 0.3)
+        assert torch.equal(limited.parameters[name], value), name
+        assert torch.equal(limited.slots[name], free.slots[name]), name
+
+
+def test_initial_values_of_the_larger_recipes() -> None:
+    model = build(
+        seeds=(0, 1), generator_hidden=(60, 50, 40), generator_sigmoid=(1,), generator_sigmoid_bias=-2.0,
+        generator_output_weights=10, output="linear",
+    )  # fmt: skip
+    for layer, start in enumerate((0.0, -2.0, 0.0, 0.0)):
+        assert set(model.parameters[f"generator.{layer}.bias"].unique().tolist()) == {start}
+    weight = model.parameters["generator.3.weight"]
+    assert weight.shape == (2, 40, 8)
+    assert torch.equal((weight != 0).sum(1), torch.full((2, 8), 10))
+    assert not torch.equal(weight[0] != 0, weight[1] != 0)
+    assert not torch.equal(weight[0, :, 0] != 0, weight[0, :, 1] != 0)
+    drawn = weight[weight != 0]
+    assert float(drawn.mean()) == pytest.approx(0, abs=0.25)
+    assert float(drawn.std()) == pytest.approx(1, abs=0.2)
+    wide = build(generator_hidden=(60, 50), generator_output_range=5.0)
+    assert 4.8 < float(wide.parameters["generator.2.weight"].abs().max()) <= 5
+    assert float(wide.parameters["generator.1.weight"].abs().max()) <= 0.5
+
+
+def test_linear_pixels_are_unbounded_and_hidden_sigmoids_are_not() -> None:
+    model = build(generator_sigmoid=(0, 1), output="linear", generator_output_range=50.0)
+    w = {name: value[0].numpy() for name, value in model.parameters.items()}
+    code = model.latent(20, 0)
+    hidden = code[0].numpy()
+    for layer in (0, 1):
+        hidden = sigmoid(hidden @ w[f"generator.{layer}.weight"] + w[f"generator.{layer}.bias"])
+    expected = hidden @ w["generator.2.weight"] + w["generator.2.bias"]
+    np.testing.assert_allclose(model.decode(code)[0].numpy(), expected, atol=1e-12)
+    assert expected.min() < 0
+    assert expected.max() > 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"generator_sigmoid": (2,)}, "generator_sigmoid: G has no such hidden layer, only 0 to 1"),
+        ({"generator_output_weights": 1300}, "generator_output_weights: more than the units"),
+        ({"pretrain_epochs": 5}, "pretrain_epochs and prepended_layers: either both"),
+        ({"prepended_layers": 1}, "pretrain_epochs and prepended_layers: either both"),
+        ({"pretrain_epochs": 500, "prepended_layers": 1}, "epochs: must be more than the 500"),
+        ({"pretrain_epochs": 5, "prepended_layers": 1}, r"must be a hidden layer of noise_dimension \(100\)"),
+        ({"pretrain_epochs": 5, "prepended_layers": 3}, r"must be a hidden layer of noise_dimension \(100\)"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ReplicateError, match=message):
+        AdversarialNets.config_for("mnist", changes)
 
 
 def test_initial_values_follow_the_recipe() -> None:

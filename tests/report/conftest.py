@@ -15,14 +15,16 @@ from replicate.figures.grids import grid, png
 from replicate.files import write_json
 from replicate.params import Params
 from replicate.protocol import read_protocol
+from replicate.published import read_context, read_published
 from replicate.report import page
 from replicate.result import result
 from replicate.runrecord import RunRecord
-from replicate.table import build_table, read_published
+from replicate.table import build_table
 
 SIGMAS = [round(10 ** (-1 + k / 9), 12) for k in range(10)]
 MODEL = "adversarial_nets"
-DATASETS = {"mnist": "MNIST", "digits": "Digits"}
+DATASETS = {"mnist": "MNIST", "digits": "Digits", "tfd": "Toronto Face Database"}
+FOLDS = {"mnist": 1, "digits": 1, "tfd": 5}
 CODE = "0123456789abcdef"
 
 
@@ -66,8 +68,16 @@ def _training(dataset: str, seeds: list[int], failed: dict[str, Any], level: flo
 
 
 def _bandwidth(dataset: str, seeds: list[int], failed: dict[str, Any], level: float) -> dict[str, Any]:
-    def curve(seed: int) -> list[list[float]]:
-        return [[level - 90 * math.log(s / 0.17) ** 2 + seed + draw / 10 for s in SIGMAS] for draw in range(2)]
+    folds = FOLDS[dataset]
+
+    def curve(seed: int) -> list[list[list[float]]]:
+        return [
+            [[level - 90 * math.log(s / 0.17) ** 2 + seed + draw / 10 + fold for s in SIGMAS] for fold in range(folds)]
+            for draw in range(2)
+        ]
+
+    def each(value: object) -> list[list[object]]:
+        return [[value] * folds] * 2
 
     sound = [str(seed) not in failed for seed in seeds]
     return result(
@@ -80,16 +90,19 @@ def _bandwidth(dataset: str, seeds: list[int], failed: dict[str, Any], level: fl
         block="0-2",
         seeds=seeds,
         sigmas=SIGMAS,
-        n_validation=1000,
+        n_validation=[1000] * folds,
+        validation_available=[1000] * folds,
         curve=[curve(s) if ok else None for s, ok in zip(seeds, sound, strict=True)],
-        chosen=[[SIGMAS[2]] * 2 if ok else None for ok in sound],
-        at_edge=[[False] * 2 if ok else None for ok in sound],
-        fine=[[0.1712] * 2 if ok else None for ok in sound],
-        fine_log_likelihood=[[level] * 2 if ok else None for ok in sound],
+        chosen=[each(SIGMAS[2]) if ok else None for ok in sound],
+        at_edge=[each(False) if ok else None for ok in sound],
+        fine=[each(0.1712) if ok else None for ok in sound],
+        fine_log_likelihood=[each(level) if ok else None for ok in sound],
     )
 
 
 def _evaluation(dataset: str, seeds: list[int], failed: dict[str, Any], level: float) -> dict[str, Any]:
+    folds = FOLDS[dataset]
+
     def entry(seed: int) -> dict[str, Any]:
         if str(seed) in failed:
             return {"seed": seed, "failed": failed[str(seed)], "log_likelihood": None, "draws": []}
@@ -97,10 +110,21 @@ def _evaluation(dataset: str, seeds: list[int], failed: dict[str, Any], level: f
             {
                 "log_likelihood": level + 3 * seed + draw / 7,
                 "standard_error": 2.0137,
-                "sigma": SIGMAS[2],
-                "at_edge": seed == 0 and draw == 0,
-                "fine_sigma": 0.1712,
-                "fine_log_likelihood": level + 3 * seed + 0.5,
+                "standard_error_folds": 26.25 if folds > 1 else None,
+                "effective_samples": 10000.0 if folds == 1 else 812.5 + seed,
+                "autocorrelation": None if folds == 1 else [0.5, 0.25],
+                "folds": [
+                    {
+                        "log_likelihood": level + 3 * seed + draw / 7 + fold - folds // 2,
+                        "standard_error": 2.0137,
+                        "sigma": SIGMAS[2],
+                        "at_edge": seed == 0 and draw == 0 and fold == 0,
+                        "fine_sigma": 0.1712,
+                        "fine_log_likelihood": level + 3 * seed + 0.5,
+                        "n_test": 10000,
+                    }
+                    for fold in range(folds)
+                ],
             }
             for draw in range(2)
         ]
@@ -121,10 +145,12 @@ def _evaluation(dataset: str, seeds: list[int], failed: dict[str, Any], level: f
         block="0-2",
         seeds=seeds,
         per_seed=[entry(seed) for seed in seeds],
-        n_test=10000,
+        n_test=[10000] * folds,
         n_samples=10000,
+        chains=None if folds == 1 else 100,
         sigmas=SIGMAS,
-        n_validation=1000,
+        n_validation=[1000] * folds,
+        validation_available=[1000] * folds,
         dimension=784,
     )
 
@@ -163,25 +189,28 @@ def write_table(folder: Path, evaluations: dict[str, dict[str, Any]], preset: st
         for name, content in evaluations.items()
     }
     published, protocol = read_published(root / "results/published/table1.csv"), read_protocol(root / "protocol.yaml")
-    table = build_table(preset, [(MODEL, name) for name in evaluations], found, published, protocol)
+    context = read_context(root / "results/published/context.csv")
+    found["true_distribution", "digits"] = [("results/x.json", _evaluation("digits", [0, 1], {}, 60.0))]
+    table = build_table(preset, list(found), found, published, context, protocol)
     write_json(folder / "table1.json", result("table", CODE, {"preset": preset}, {}, **table))
 
 
 @pytest.fixture(scope="session")
 def params() -> Params:
     return Params.parse(
-        {"preset": "mnist", "datasets": {"digits": {}, "mnist": {}}, "models": {MODEL: {"digits": {}, "mnist": {}}}},
+        {"preset": "mnist", "datasets": dict.fromkeys(FOLDS), "models": {MODEL: dict.fromkeys(FOLDS)}},
         "test",
     )
 
 
 @pytest.fixture(scope="session")
 def kept_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder `results` of a run, not to be changed: digits went well, one seed failed on MNIST."""
+    """The folder `results` of a run, not to be changed: digits and five folds went well, one seed failed on MNIST."""
     folder, evaluations = tmp_path_factory.mktemp("run") / "results", {}
     for dataset, level, failed in (
         ("digits", 48.0, {}),
         ("mnist", 221.0, {"2": {"epoch": 200, "reason": "the loss is not a number"}}),
+        ("tfd", 2050.0, {}),
     ):
         seeds, stem = [0, 1, 2], f"{dataset}/{MODEL}/0-2.json"
         training, width = _training(dataset, seeds, failed, level), _bandwidth(dataset, seeds, failed, level)
@@ -205,7 +234,16 @@ def kept_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
             write_json(folder / kind / stem, content)
             RunRecord(content["stage"]).write(folder / kind / stem, device="cpu", threads=1)
         _panels(dataset, folder / f"panels/{dataset}/{MODEL}/0-2", training, width)
+        sampled = folder / f"samples/{dataset}/{MODEL}/0-2.safetensors"
+        RunRecord("sample").write(sampled, device="cpu", threads=1, seconds_per_10000=1.25)
     write_table(folder, evaluations, "mnist")
+    trials = [
+        {"trial": k, "changes": {"learning_rate": 0.1 * k}, "seeds": "100-101", "epochs": 40, "seconds": 12.5,
+         "log_likelihood": None if k == 3 else 12.0 + k}
+        for k in range(4)
+    ]  # fmt: skip
+    tuning = result("tune", CODE, {}, {}, dataset="digits", budget=4, models={MODEL: trials})
+    write_json(folder / "tuning/digits.json", tuning)
     return folder
 
 

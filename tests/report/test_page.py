@@ -19,7 +19,7 @@ from tests.report.page_helpers import parsed, resolve, without, words
 
 MODEL = "adversarial_nets"
 #: Numbers that may stand outside a result file: of the table and figures, years, the level of an interval, SHA-256.
-OUTSIDE = {"1", "2", "3", "2014", "2016", "90", "256"}
+OUTSIDE = {"1", "2", "3", "2014", "2016", "90", "95", "256"}
 
 
 def edit(path: Path, change: Any) -> None:
@@ -70,7 +70,9 @@ def test_table_1_shows_the_paper_beside_ours(html: str, results: Path) -> None:
     assert "over test images" in gan[1]
     assert gan[2].startswith(cell["verdict"]["state"])
     assert cell["verdict"]["reason"] in gan[2]
-    assert gan[5].startswith("not attempted")
+    assert "SE 26.2 over folds" in gan[4]  # 26.25, rounded to even
+    dbn = [words(cell) for cell in rows[0].findall("td")]
+    assert dbn[5].startswith("not attempted")
 
 
 def test_numbers_of_digits_stand_apart(html: str) -> None:
@@ -101,15 +103,123 @@ def test_a_block_of_failed_seeds_has_no_pictures(params: Params, results: Path) 
 
 def test_a_model_whose_seeds_all_failed_has_no_mean(params: Params, results: Path) -> None:
     def change(content: Any) -> None:
-        for name in ("digits", "mnist"):
+        content["rows"][-1]["cells"].clear()  # the reference row
+        for name in ("digits", "mnist", "tfd"):
             found = content["rows"][3]["cells"][name]["measured"]
             found |= {"failed": [{"seed": seed, "epoch": 3, "reason": "x"} for seed in found["seeds"]], "per_seed": []}
-            found |= dict.fromkeys(("mean", "sd_over_seeds", "standard_error_test", "sd_over_draws", "fine_mean"))
+            names = ("mean", "sd_over_seeds", "standard_error_test", "fine_mean", "interval", "interquartile_mean")
+            found |= dict.fromkeys((*names, "interval_simultaneous", "interquartile_interval", "effective_samples"))
+            found["variances"] = dict.fromkeys(found["variances"], {"variance": None, "sd": None})
 
     edit(results / "table1.json", change)
     document = parsed(page(params, results / "table1.json", results))
     assert words(document.xpath("//table[@class='paper']/tbody/tr[4]/td[2]//span[@class='ours']")[0]) == "\N{EN DASH}"
     assert not document.xpath("//section[@id='table1']//figure")
+
+
+def _table(document: Any, caption: str) -> list[list[str]]:
+    """The words of every cell of the one table whose caption begins so."""
+    found = [t for t in document.xpath("//table") if words(t.find("caption")).startswith(caption)]
+    assert len(found) == 1, caption
+    return [[words(cell) for cell in row] for row in found[0].xpath(".//tbody/tr")]
+
+
+def _table_count(document: Any, caption: str) -> int:
+    return sum(words(table.find("caption")).startswith(caption) for table in document.xpath("//table"))
+
+
+def test_intervals_variances_and_effective_samples_of_every_row(html: str, results: Path) -> None:
+    document = parsed(html)
+    row = _table(document, "Log-likelihood on Toronto Face Database, in nats per image: 95 %")[0]
+    cell = read_json(results / "table1.json")["rows"][3]["cells"]["tfd"]
+    measured = cell["measured"]
+
+    def shown(value: float, decimals: int) -> str:
+        return f"{value:,.{decimals}f}".replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", "\N{MINUS SIGN}")
+
+    assert row[2] == " to ".join(shown(bound, 1) for bound in measured["interval"])
+    assert row[4].endswith(" to ".join(shown(bound, 1) for bound in measured["interquartile_interval"]))
+    assert row[5] == shown(measured["variances"]["seed"]["sd"], 2)
+    assert row[6] == shown(measured["variances"]["draw"]["sd"], 2)
+    assert row[8] == "26.2"
+    assert row[9] == "812 of 10\N{NARROW NO-BREAK SPACE}000"
+    verdict = _table(document, "Ours less the published value on Toronto Face Database")[0]
+    assert shown(cell["verdict"]["naive_z"], 1) in verdict
+    assert ("not in it" in verdict[-1]) == (not cell["verdict"]["compatible"])
+
+
+def test_the_order_of_the_rows_is_told_with_its_verdict(html: str) -> None:
+    document = parsed(html)
+    order = words(document.get_element_by_id("order-mnist").getnext())
+    assert order.startswith("not attempted not measured on this data set: DBN, Stacked CAE, Deep GSN")
+    assert _table_count(document, "Adversarial nets against the other rows of Table 1") == 2
+    assert [words(li) for li in document.xpath("//ul[@class='claims']/li")][-2:] == [
+        "not attempted Order of the rows, MNIST", "not attempted Order of the rows, Toronto Face Database",
+    ]  # fmt: skip
+
+
+def test_reference_rows_stand_apart_with_what_they_mean(html: str) -> None:
+    document = parsed(html)
+    section = words(document.get_element_by_id("table1"))
+    assert "Reference rows have no model." in section
+    assert "a row above the true distribution is not thereby the better model" in section
+    rows = document.xpath("//tbody[@class='reference']/tr/th")
+    assert [words(row) for row in rows] == ["True distribution"]
+
+
+def test_the_context_marks_what_was_not_checked(html: str, results: Path) -> None:
+    document = parsed(html)
+    rows = _table(document, "Other published Parzen estimates")
+    table = read_json(results / "table1.json")["context"]
+    assert [row[0] for row in rows] == [entry["model"] for entry in table]
+    assert [row[5] for row in rows] == [entry["status"] for entry in table]
+    assert document.get_element_by_id("context").tag == "details"
+
+
+def test_every_fold_has_its_line(html: str) -> None:
+    section = parsed(html).get_element_by_id(f"run-tfd-{MODEL}-0-2")
+    rows = section.xpath(".//tbody/tr")
+    assert len(rows) == 3 * 2 * 5
+    first = [words(cell) for cell in rows[0]]
+    assert first[3:5] == ["812", "26.25"]
+    assert "100 Markov chains side by side" in words(section)
+    assert "Markov chains side by side" not in words(parsed(html).get_element_by_id(f"run-mnist-{MODEL}-0-2"))
+
+
+def test_trials_of_the_tuning(html: str, params: Params, results: Path) -> None:
+    document = parsed(html)
+    best = _table(document, "Best and median validation log-likelihood")
+    assert best == [["Adversarial nets", "14.0", "13.0", '{ "learning_rate": 0.2 }']]
+    trials = _table(document, "Trials of Adversarial nets")
+    assert len(trials) == 4
+    assert trials[3][3] == "a seed failed"
+    shutil.rmtree(results / "tuning")
+    without_trials = page(params, results / "table1.json", results)
+    assert "tuning" not in words(parsed(without_trials).xpath("//nav")[0]).lower()
+
+
+def test_costs_of_every_row(html: str, results: Path) -> None:
+    document = parsed(html)
+    rows = _table(document, "What each row of Table 1 cost")
+    assert [row[:4] for row in rows][0] == ["Adversarial nets", "MNIST", "0, 1, 2", "2"]
+    record = read_json(results / f"train/mnist/{MODEL}/0-2.run.json")
+    assert rows[0][4] == f"{record['wall_seconds']:.1f}"
+    assert "generator57" in rows[0][6].replace(" ", "")
+    assert rows[0][7] == "1.25"
+    assert rows[2][8] == "812"
+    assert "1.25" not in words(document.get_element_by_id("table1"))
+
+
+def test_runs_are_folded_but_the_first(html: str) -> None:
+    folds = parsed(html).xpath("//section[@class='run']/details")
+    assert [fold.get("open") is not None for fold in folds] == [True, False, False]
+
+
+def test_the_page_of_the_demo_will_be_small(html: str) -> None:
+    """Fourteen rows on digits and what surrounds them: at most 3 MB. Here are three runs on the same page."""
+    runs = sum(len(part) for part in re.findall(r'<section id="run-.*?</section>', html, re.DOTALL))
+    rest = len(html) - runs
+    assert rest + 14 * runs / 3 < 3e6
 
 
 def test_a_trial_says_so(params: Params, results: Path) -> None:

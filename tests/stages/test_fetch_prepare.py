@@ -20,7 +20,7 @@ from replicate.datasets import digits, mnist
 from replicate.datasets.base import SPLITS, Splits
 from replicate.plan import Plan
 from replicate.runrecord import RunRecord
-from tests.datasets.data_helpers import clean_environment, tiny_mnist
+from tests.datasets.data_helpers import clean_environment, tiny_cifar, tiny_mnist, write_faces, write_images
 
 ROOT = Path(replicate.__file__).parents[1]
 
@@ -141,6 +141,56 @@ def test_mnist_from_a_file_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert set(described["inputs"]) == {"manifest", *(source.name for source in mnist.DATASET.sources)}
 
 
+def test_faces_that_the_user_brought(tmp_path: Path) -> None:
+    write_faces(tmp_path / "raw" / "tfd" / "TFD_48x48.mat")
+    out = prepared(tmp_path, name="tfd")
+    manifest, described = (json.loads((tmp_path / name).read_text()) for name in ("m.json", "tfd.json"))
+    content = (tmp_path / "raw" / "tfd" / "TFD_48x48.mat").read_bytes()
+    entry = {"name": "TFD_48x48.mat", "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    assert manifest["sources"] == described["sources"] == [entry]
+    assert manifest["inputs"] == {"TFD_48x48.mat": entry["sha256"]}
+    assert set(described["inputs"]) == {"manifest", "TFD_48x48.mat"}
+    assert described["counts"] == {"train": 7, "labelled": 20}
+    assert described["folds"] == [{"train": 14, "valid": 2, "test": 4}] * 5
+    read = Splits.read(out)
+    assert (read.fold_count, read.whole_validation, read.shape) == (5, True, (1, 48, 48))
+
+
+def test_a_folder_of_images_leaves_no_path_in_any_result(tmp_path: Path) -> None:
+    write_images(tmp_path / "photos", [f"c{k % 2}/{k}.png" for k in range(28)])
+    params = json.dumps({"datasets": {"images": {"folder": str(tmp_path / "photos"), "size": 8}}})
+    manifest, out = tmp_path / "m.json", tmp_path / "x.safetensors"
+    assert run("fetch", "--dataset", "images", "--params", params, "--out", manifest) == 0
+    assert run("prepare", "--dataset", "images", "--params", params, "--manifest", manifest, "--out", out) == 0
+    described = json.loads((tmp_path / "x.json").read_text())
+    assert described["counts"] == {"train": 20, "valid": 4, "test": 4}
+    assert described["parameters"]["datasets"]["images"] == {
+        "size": 8, "grayscale": False, "crop": "centre", "split_seed": 0,
+    }  # fmt: skip
+    assert described["sources"][0]["files"] == 28
+    assert str(tmp_path) not in manifest.read_text() + (tmp_path / "x.json").read_text()
+
+
+def test_cifar_is_stored_in_its_own_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_cifar(monkeypatch, tmp_path / "raw" / "cifar10")
+    read = Splits.read(prepared(tmp_path, name="cifar10"))
+    assert read.images["train"].dtype == np.float32
+    assert (read.value_range, read.display) == ((-55.0, 55.0), "largest")
+    assert json.loads((tmp_path / "cifar10.json").read_text())["counts"] == {"train": 40, "valid": 10, "test": 10}
+
+
+@pytest.mark.parametrize(("name", "file"), [("tfd", "TFD_48x48.mat"), ("images", "images")])
+def test_data_that_nobody_brought_end_fetch_with_the_path(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, file: str
+) -> None:
+    assert run("fetch", "--dataset", name, "--data-dir", tmp_path, "--out", tmp_path / "m.json") == 1
+    message = capsys.readouterr().err
+    assert f"{name} needs " in message
+    assert f"{tmp_path / name}{'/' + file if name == 'tfd' else ''} is missing; " in message
+    assert len(message.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [
@@ -160,8 +210,8 @@ def test_wrong_parameters_are_named(
 
 
 def test_an_unknown_data_set_lists_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("fetch", "--dataset", "tfd", "--out", tmp_path / "m.json") == 1
-    assert "there is no data set 'tfd'; the registered ones are digits, mnist" in capsys.readouterr().err
+    assert run("fetch", "--dataset", "mnits", "--out", tmp_path / "m.json") == 1
+    assert "there is no data set 'mnits'; the registered ones are digits, mnist" in capsys.readouterr().err
 
 
 def test_out_must_be_a_tensor_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,6 +240,10 @@ BROKEN = {
         "valid: images of (1, 2, 3) beside training images of (1, 2, 2)",
     ),
     "empty": (Splits(_images(0.5) | {"test": np.zeros((0, 1, 2, 2), np.float32)}), "test: 0 images"),
+    "a fold's pool too high": (
+        Splits({"train": np.zeros((2, 1, 2, 2), np.float32), "labelled": np.full((2, 1, 2, 2), 2, np.float32)}),
+        "labelled: pixels from 2.0 to 2.0",
+    ),
     "labels short": (Splits(_images(0.5), {"train": np.zeros(1, np.int64)}), "train: 2 images"),
 }
 

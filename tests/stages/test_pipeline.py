@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from replicate.__main__ import main
 from replicate.datasets.base import Splits
-from replicate.files import read_json, read_tensors
+from replicate.files import read_json, read_tensors, write_tensors
+from replicate.likelihood.parzen import choose_bandwidth, log_density
 from tests.stages.pipeline import PARAMS, Pipeline
 
 
@@ -39,12 +41,87 @@ def test_the_pipeline_ends_in_a_table(done: Pipeline) -> None:
 
 
 def test_reported_means_are_those_of_the_kept_images(done: Pipeline) -> None:
-    values = read_tensors(done.evaluation.with_suffix(".safetensors"))[0]["log_likelihood"]
+    values = read_tensors(done.evaluation.with_suffix(".safetensors"))[0]["fold0"]
     for place, seed in enumerate(read_json(done.evaluation)["per_seed"]):
         for number, draw in enumerate(seed["draws"]):
             assert draw["log_likelihood"] == pytest.approx(values[place, number].mean(), rel=1e-12)
             error = values[place, number].std() / np.sqrt(values.shape[2])
             assert draw["standard_error"] == pytest.approx(error, rel=1e-12)
+            assert draw["standard_error_folds"] is None
+            assert len(draw["folds"]) == 1
+
+
+def _in_folds(done: Pipeline, folder: Path) -> Path:
+    """Digits as a set with three folds: validation and test images are one labelled pool, which each fold cuts anew."""
+    splits = Splits.read(done.data)
+    labelled = np.concatenate([splits.images["valid"], splits.images["test"]])
+    order = np.random.default_rng(0).permutation(len(labelled))
+    folds = []
+    for valid, test in ((30, 60), (45, 100), (60, 90)):
+        rows = np.roll(order, 100 * len(folds))
+        folds.append({"train": rows[valid + test :], "valid": rows[:valid], "test": rows[valid : valid + test]})
+    path = folder / "folds.safetensors"
+    pools = {"train": splits.images["train"], "labelled": labelled}
+    Splits(pools, {}, splits.divisor, splits.value_range, folds, whole_validation=True).write(path)
+    return path
+
+
+def test_every_fold_chooses_its_own_bandwidth_and_the_error_is_over_folds(done: Pipeline, tmp_path: Path) -> None:
+    data, limit = _in_folds(done, tmp_path), '{"likelihood": {"validation_limit": 20}}'
+    files = {"--samples": done.samples, "--data": data, "--out": tmp_path / "b.json"}
+    done.call("bandwidth", *[word for pair in files.items() for word in pair], params=limit)
+    chosen = read_json(tmp_path / "b.json")
+    assert chosen["n_validation"] == chosen["validation_available"] == [30, 45, 60]
+    files |= {"--bandwidth": tmp_path / "b.json", "--out": tmp_path / "e.json"}
+    done.call("evaluate", *[word for pair in files.items() for word in pair])
+    found, images = read_json(tmp_path / "e.json"), read_tensors(tmp_path / "e.safetensors")[0]
+    assert found["n_test"] == [60, 100, 90]
+    splits, samples = Splits.read(data), torch.from_numpy(read_tensors(done.samples)[0]["samples"])
+    for place, seed in enumerate(found["per_seed"]):
+        for number, draw in enumerate(seed["draws"]):
+            for k, fold in enumerate(draw["folds"]):
+                choice = choose_bandwidth(
+                    samples[place, number], torch.from_numpy(splits.flat("valid", k)), tuple(chosen["sigmas"])
+                )
+                assert fold["sigma"] == chosen["chosen"][place][number][k] == choice.sigma
+                assert chosen["curve"][place][number][k] == pytest.approx(choice.curve, rel=1e-6)
+                test = log_density(samples[place, number], torch.from_numpy(splits.flat("test", k)), fold["sigma"])
+                np.testing.assert_allclose(images[f"fold{k}"][place, number], test.numpy(), rtol=1e-6)
+                assert fold["log_likelihood"] == pytest.approx(float(test.mean()), rel=1e-6)
+            means = [fold["log_likelihood"] for fold in draw["folds"]]
+            assert draw["log_likelihood"] == pytest.approx(np.mean(means))
+            assert draw["standard_error_folds"] == pytest.approx(np.std(means, ddof=1) / np.sqrt(3))
+            assert draw["standard_error"] == pytest.approx(np.mean([f["standard_error"] for f in draw["folds"]]))
+
+
+def test_chains_are_told_from_independent_draws(done: Pipeline, tmp_path: Path) -> None:
+    """The same images, said to come from ten chains that repeat each image five times, count about a fifth."""
+    tensors, metadata = read_tensors(done.samples)
+    about = json.loads(metadata["about"])
+    assert about["chains"] is None
+    assert read_json(done.evaluation)["per_seed"][0]["draws"][0]["effective_samples"] == 300
+    rounds = tensors["samples"].reshape(2, 2, 30, 10, -1)[:, :, :20].repeat(5, axis=2).reshape(2, 2, 1000, -1)
+    chained = {"about": json.dumps(about | {"chains": 10}), "code": metadata["code"]}
+    write_tensors(tmp_path / "s.safetensors", {"samples": rounds}, chained)
+    files = {"--samples": tmp_path / "s.safetensors", "--data": done.data, "--out": tmp_path / "b.json"}
+    done.call("bandwidth", *[word for pair in files.items() for word in pair])
+    files |= {"--bandwidth": tmp_path / "b.json", "--out": tmp_path / "e.json"}
+    done.call("evaluate", *[word for pair in files.items() for word in pair])
+    found = read_json(tmp_path / "e.json")
+    assert found["chains"] == 10
+    for seed in found["per_seed"]:
+        for draw in seed["draws"]:
+            assert 80 < draw["effective_samples"] < 320
+            assert draw["autocorrelation"][0] > 0.5
+
+
+def test_samples_that_do_not_name_their_chains_are_refused(done: Pipeline, tmp_path: Path, capsys: Any) -> None:
+    tensors, metadata = read_tensors(done.samples)
+    about = {name: value for name, value in json.loads(metadata["about"]).items() if name != "chains"}
+    write_tensors(tmp_path / "s.safetensors", tensors, {"about": json.dumps(about)})
+    words = ["bandwidth", "--samples", tmp_path / "s.safetensors", "--data", done.data, "--out", tmp_path / "b.json"]
+    assert main([str(word) for word in words]) == 1
+    assert "run `sample` again" in capsys.readouterr().err
 
 
 def test_every_stage_twice_gives_the_same_bytes(done: Pipeline, tmp_path: Path) -> None:
@@ -93,7 +170,7 @@ def test_data_that_are_not_numbers_fail_every_seed_and_say_so(
     broken = Pipeline(tmp_path, data=poisoned)
     broken.run(first="train")
     assert "seed 0 failed in epoch 1" in capsys.readouterr().out
-    cell = read_json(broken.table)["rows"][-1]["cells"]["digits"]
+    cell = read_json(broken.table)["rows"][3]["cells"]["digits"]
     assert cell["measured"]["mean"] is None
     assert [entry["seed"] for entry in cell["measured"]["failed"]] == [0, 1]
 

@@ -13,9 +13,15 @@ rule fetch:
     conda:
         "../envs/replicate.yaml"
     params:
+        config=config_of("fetch"),
         code=code_of("fetch"),
+        # Users' own files may lie anywhere and be many: their names, sizes and times stand here instead.
+        stamp=lambda wildcards: PLAN.stamp(wildcards.dataset),
     shell:
-        "python -m replicate fetch --dataset {wildcards.dataset} --out {output.manifest:q} 2>&1 | tee -i {log:q}"
+        """
+        python -m replicate fetch --params {params.config:q} --dataset {wildcards.dataset} \
+            --out {output.manifest:q} 2>&1 | tee -i {log:q}
+        """
 
 
 rule prepare:

@@ -9,7 +9,8 @@ rule report:
         evaluations=rules.likelihood.input,
         bandwidths=of_every_run(rules.bandwidth.output.bandwidth),
         panels=rules.figures.input,
-        reference=files_below("results/reference"),
+        recognitions=rules.recognition.input,
+        reference=files_below("results/reference", "results/tuning"),
         templates=files_below("report/templates", "report/assets"),
     output:
         page="report/index.html",

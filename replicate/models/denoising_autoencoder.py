@@ -1,0 +1,49 @@
+"""The denoising autoencoder as a generative model (Bengio, Yao, Alain & Vincent 2013), with walkback training.
+
+The one-layer relative of the deep GSN: its network, training and chain are those of `walkback.py` with a single
+hidden layer of sigmoid units and no noise but the image's. The recipe is yaoli/GSN run_dae_walkback.py. What
+differs from it: the source trains on images cut to black and white at one half; here the pixels keep their greys,
+as in every other row of the table.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import PositiveFloat, PositiveInt
+
+from replicate.models.walkback import SOURCE, WalkbackConfig, WalkbackModel
+from replicate.params import setting
+
+_SCRIPT = f"{SOURCE} run_dae_walkback.py"
+
+
+class DenoisingAutoencoderConfig(WalkbackConfig):
+    """The recipe; defaults are those of the released MNIST run."""
+
+    epochs: int = setting(500, "passes over the training images", f"{_SCRIPT} --n_epoch", ge=1)
+    hidden: tuple[PositiveInt] = setting((2000,), "units of the hidden layer", f"{_SCRIPT} --hidden_size")
+    activation: Literal["tanh", "sigmoid"] = setting("sigmoid", "of the hidden units", f"{_SCRIPT} --act")
+    walkback: int = setting(5, "updates of the network per training image", f"{_SCRIPT} --N", ge=1)
+    hidden_noise: float = setting(
+        0.0,
+        "only for layers above the first, which this model lacks",
+        f"{_SCRIPT} --hidden_add_noise_sigma",
+        ge=0,
+        le=0,
+    )
+    learning_rate: PositiveFloat = setting(10.0, "in the first epoch, on a mean over pixels", _SCRIPT)
+    learning_rate_decay: PositiveFloat = setting(1.0, "factor of the rate after every epoch", f"{_SCRIPT} --annealing")
+    momentum: float = setting(0.0, "share of the old average of gradients", _SCRIPT, ge=0, lt=1)
+
+
+class DenoisingAutoencoder(WalkbackModel):
+    """A block of seeds of denoising autoencoders."""
+
+    Config = DenoisingAutoencoderConfig
+    recipes: ClassVar[Mapping[str, tuple[Mapping[str, Any], str]]] = {
+        "mnist": ({}, _SCRIPT),
+        "digits": ({"epochs": 60, "hidden": (300,), "batch_size": 20, "learning_rate": 1.0}, "ours: re-tuning"),
+    }
+
+
+MODEL = DenoisingAutoencoder

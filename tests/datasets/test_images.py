@@ -1,0 +1,403 @@
+"""A folder of images: layouts, cuts, labels, one digest for folder and archive, and folders that cannot be used."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import unicodedata
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from replicate.datasets import store
+from replicate.datasets.base import SPLITS, Splits
+from replicate.datasets.images import DATASET, SPLIT_FOLDERS, ImagesConfig, rows_of
+from replicate.datasets.store import opened
+from replicate.errors import ReplicateError
+from replicate.params import checked
+from tests.datasets.data_helpers import write_images, zipped
+
+
+def prepared(path: Path, **options: object) -> Splits:
+    return DATASET.prepare({path.name: path}, ImagesConfig(size=8, **options))  # type: ignore[arg-type]
+
+
+def where(splits: Splits, written: dict[str, np.ndarray]) -> dict[str, list[str]]:
+    """Split -> the names of its images, found by their pixels."""
+    names = {array.tobytes(): name for name, array in written.items()}
+    return {
+        split: [names[np.ascontiguousarray(image.transpose(1, 2, 0)).tobytes()] for image in splits.images[split]]  # type: ignore[attr-defined]
+        for split in SPLITS
+    }
+
+
+def many(*folders: str, count: int = 14) -> list[str]:
+    return [f"{folder}{k}.png" for folder in folders for k in range(count)]
+
+
+def test_given_splits_stay_as_they_are(tmp_path: Path) -> None:
+    written = write_images(tmp_path, many("train/a/", "train/b/", "valid/a/", "test/b/", count=5))
+    splits = prepared(tmp_path)
+    found = where(splits, written)
+    for split, names in found.items():
+        assert sorted(names) == sorted(name for name in written if name.startswith(split))
+        assert splits.labels[split].tolist() == ["ab".index(name.split("/")[1]) for name in names]
+    assert splits.divisor == 255.0
+
+
+@pytest.mark.parametrize("name", ["val", "validation"])
+def test_other_names_of_the_validation_folder(tmp_path: Path, name: str) -> None:
+    write_images(tmp_path, many("train/", f"{name}/", "test/", count=3))
+    splits = prepared(tmp_path)
+    assert [len(splits.images[split]) for split in SPLITS] == [3, 3, 3]
+    assert splits.labels == {}
+
+
+def test_without_a_validation_folder_a_sixth_of_the_training_images_is_it(tmp_path: Path) -> None:
+    written = write_images(tmp_path, many("train/a/", "train/b/", count=27) + many("test/a/", count=4))
+    splits = prepared(tmp_path)
+    found = where(splits, written)
+    assert [len(found[split]) for split in SPLITS] == [45, 9, 4]
+    assert not set(found["train"]) & set(found["valid"])
+    assert {name.split("/")[0] for name in found["valid"]} == {"train"}
+    assert sorted(np.bincount(splits.labels["valid"])) == [4, 5], "stratified"
+    assert splits.labels["valid"].tolist() == ["ab".index(name.split("/")[1]) for name in found["valid"]]
+
+
+@pytest.mark.parametrize(("names", "labelled"), [(many("", count=70), False), (many("a/", "b/", count=35), True)])
+def test_images_in_one_piece_are_cut_5_1_1(tmp_path: Path, names: list[str], labelled: bool) -> None:
+    written = write_images(tmp_path, names)
+    splits = prepared(tmp_path)
+    found = where(splits, written)
+    assert [len(found[split]) for split in SPLITS] == [50, 10, 10]
+    assert sorted(name for part in found.values() for name in part) == sorted(names)
+    if labelled:
+        assert [np.bincount(splits.labels[split]).tolist() for split in SPLITS] == [[25, 25], [5, 5], [5, 5]]
+        for split in SPLITS:
+            assert splits.labels[split].tolist() == ["ab".index(name[0]) for name in found[split]]
+    else:
+        assert splits.labels == {}
+
+
+def test_classes_too_small_for_a_share_are_cut_as_one(tmp_path: Path) -> None:
+    write_images(tmp_path, [f"class{k:02}/x.png" for k in range(21)])
+    splits = prepared(tmp_path)
+    assert [len(splits.images[split]) for split in SPLITS] == [15, 3, 3]
+    assert sorted(np.concatenate([splits.labels[split] for split in SPLITS])) == list(range(21))
+
+
+def test_the_cut_is_decided_by_its_seed_and_the_order_is_random(tmp_path: Path) -> None:
+    written = write_images(tmp_path, many("train/a/", "train/b/", "valid/", "test/", count=30)[:60] + many("test/a/"))
+    one, again, two = (where(prepared(tmp_path, split_seed=seed), written) for seed in (0, 0, 1))
+    assert one == again
+    assert all(one[split] != sorted(one[split]) for split in SPLITS)
+    assert set(one["valid"]) != set(two["valid"])
+    assert set(one["test"]) == set(two["test"])
+    assert one["test"] != two["test"]
+
+
+def test_the_cut_never_changes() -> None:
+    """Results are comparable only while this holds. The digest was taken when the cut was written."""
+    labels = np.arange(1000) % 7
+    rows = [rows_of({"all": labels}, 0), rows_of({"train": labels, "test": labels}, 0)]
+    text = b"".join(part[split][1].astype("<i8").tobytes() for part in rows for split in SPLITS)
+    assert hashlib.sha256(text).hexdigest()[:16] == "35bb1d0511aa70cc"
+
+
+def test_nothing_depends_on_the_order_of_the_file_system(tmp_path: Path) -> None:
+    names = many("b/", "a/", count=20)
+    one, two = tmp_path / "one", tmp_path / "two"
+    for name, array in write_images(one, names).items():
+        write_images(tmp_path / "kept", {name: array})
+    for name in reversed(names):
+        (two / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(one / name, two / name)
+    assert DATASET.inventory(one) | {"name": ""} == DATASET.inventory(two) | {"name": ""}
+    first, second = prepared(one), prepared(two)
+    assert all(np.array_equal(first.images[split], second.images[split]) for split in SPLITS)
+
+
+@pytest.mark.parametrize("prefix", ["", "photos/"])
+def test_a_zip_archive_is_the_same_data_as_its_folder(tmp_path: Path, prefix: str) -> None:
+    write_images(tmp_path / "f", many("train/a/", "train/b/", "test/a/", count=9))
+    archive = zipped(tmp_path / "f", tmp_path / "f.zip", prefix)
+    folder = DATASET.inventory(tmp_path / "f")
+    assert folder == DATASET.inventory(archive) | {"name": "f"}
+    assert (folder["files"], folder["size"]) == (27, sum(p.stat().st_size for p in (tmp_path / "f").rglob("*.png")))
+    one, two = prepared(tmp_path / "f"), prepared(archive)
+    for split in SPLITS:
+        assert np.array_equal(one.images[split], two.images[split])
+        assert np.array_equal(one.labels[split], two.labels[split])
+
+
+def test_the_digest_is_that_of_the_lines_of_sha256sum(tmp_path: Path) -> None:
+    names = many("b/", "a/", count=3)
+    write_images(tmp_path / "f", names)
+    lines = subprocess.check_output(["sha256sum", *sorted(names)], cwd=tmp_path / "f")
+    assert DATASET.inventory(tmp_path / "f")["sha256"] == hashlib.sha256(lines).hexdigest()
+
+
+def test_names_are_compared_in_one_unicode_form(tmp_path: Path) -> None:
+    for form in ("NFC", "NFD"):
+        write_images(tmp_path / form, {unicodedata.normalize(form, "caf\u00e9.png"): np.zeros((8, 8, 3), np.uint8)})
+    one, two = (DATASET.inventory(tmp_path / form) | {"name": ""} for form in ("NFC", "NFD"))
+    assert one == two
+
+
+def test_a_change_of_any_image_changes_the_digest_and_the_stamp(tmp_path: Path) -> None:
+    folder = tmp_path / "f"
+    write_images(folder, many("", count=8))
+    seen = {(DATASET.inventory(folder)["sha256"], DATASET.stamp(folder))}
+
+    def changed() -> None:
+        seen.add((DATASET.inventory(folder)["sha256"], DATASET.stamp(folder)))
+
+    content = bytearray((folder / "3.png").read_bytes())
+    content[-20] ^= 1
+    (folder / "3.png").write_bytes(content)
+    changed()
+    (folder / "3.png").rename(folder / "9.png")
+    changed()
+    (folder / "9.png").unlink()
+    changed()
+    write_images(folder, ["10.png"])
+    changed()
+    assert len({digest for digest, _ in seen}) == len({stamp for _, stamp in seen}) == len(seen) == 5
+
+
+def test_an_archives_stamp_is_its_content(tmp_path: Path) -> None:
+    write_images(tmp_path / "f", many("", count=3))
+    path = zipped(tmp_path / "f", tmp_path / "f.zip")
+    before = DATASET.stamp(path)
+    os.utime(path, (1, 1))
+    assert DATASET.stamp(path) == before == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert DATASET.stamp(tmp_path / "nowhere") == ""
+
+
+def test_what_is_no_image_is_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_images(tmp_path / "f", many("a/", "b/", count=7))
+    before = DATASET.inventory(tmp_path / "f")
+    (tmp_path / "f" / "labels.csv").write_text("x")
+    (tmp_path / "f" / "a" / "notes.txt").write_text("x")
+    (tmp_path / "f" / ".DS_Store").write_text("x")
+    write_images(tmp_path / "f", ["__MACOSX/a/1.png", ".thumbs/1.png"])
+    os.mkfifo(tmp_path / "f" / "pipe.png")
+    assert DATASET.inventory(tmp_path / "f") == before
+    assert len(prepared(tmp_path / "f").images["train"]) == 10
+    assert capsys.readouterr().err == f"prepare: 2 file(s) in {tmp_path / 'f'} are no PNG or JPEG by name: left out\n"
+
+
+def test_links_are_followed_and_a_circle_of_them_ends(tmp_path: Path) -> None:
+    write_images(tmp_path / "f", many("a/", count=7))
+    (tmp_path / "f" / "b").symlink_to(tmp_path / "f" / "a")
+    assert len(prepared(tmp_path / "f").images["train"]) == 10
+    (tmp_path / "f" / "a" / "self").symlink_to(tmp_path / "f")
+    with pytest.raises(ReplicateError, match="lies too deep"):
+        prepared(tmp_path / "f")
+
+
+@pytest.mark.parametrize("options", [{}, {"grayscale": True}, {"size": 5}])
+@pytest.mark.parametrize(
+    "names", [many(""), many("a/", "b/"), many("train/", "test/"), many("train/a/", "val/a/", "test/a/")]
+)
+def test_the_extent_is_that_of_the_prepared_images(
+    tmp_path: Path, names: list[str], options: dict[str, object]
+) -> None:
+    write_images(tmp_path, names)
+    config = ImagesConfig(folder=str(tmp_path), **({"size": 8} | options))  # type: ignore[arg-type]
+    splits = DATASET.prepare({"x": tmp_path}, config)
+    assert DATASET.extent(Path("unused"), config) == (splits.shape, len(splits.images["train"]))
+
+
+def test_where_the_images_lie() -> None:
+    assert DATASET.place(Path("data/images"), ImagesConfig()) == Path("data/images")
+    assert DATASET.place(Path("data/images"), ImagesConfig(folder="/x/y.zip")) == Path("/x/y.zip")
+    assert DATASET.place(Path("data/images"), ImagesConfig(folder="~/x")) == Path.home() / "x"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"size": 0}, "datasets.images.size: "),
+        ({"size": "big"}, "datasets.images.size: "),
+        ({"crop": "left"}, "datasets.images.crop: "),
+        ({"grayscale": "maybe"}, "datasets.images.grayscale: "),
+        ({"split_seed": -1}, "datasets.images.split_seed: "),
+        ({"path": "x"}, "datasets.images.path: unknown key"),
+        ({"folder": 3}, "datasets.images.folder: "),
+    ],
+)
+def test_a_wrong_option_is_named(options: dict[str, object], words: str) -> None:
+    with pytest.raises(ReplicateError, match=words.replace(".", r"\.")):
+        checked(ImagesConfig, options, "params.yaml", "datasets.images")
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(ReplicateError) as caught:
+        prepared(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert len(message.splitlines()) == 1
+    return message
+
+
+LAYOUTS = {
+    "no test folder": (many("train/", "valid/"), "has train, valid but no test"),
+    "no train folder": (many("test/a/"), "has test but no train"),
+    "a folder beside train and test": (many("train/", "test/", "more/"), "has 'more' beside train and test"),
+    "images beside train and test": (many("train/", "test/", ""), "has 'images' beside train and test"),
+    "classes and no classes": (many("a/", ""), "some images lie in class folders and some do not"),
+    "classes in one split only": (many("train/a/", "test/"), "some images lie in class folders and some do not"),
+    "too deep in a split": (many("train/a/b/", "test/a/"), "lies too deep"),
+    "too deep without splits": (many("x/a/b/", "x/c/b/", "y/c/b/"), "lies too deep"),
+    "much too deep": (many("x/a/b/c/d/"), "lies too deep"),
+}
+
+
+@pytest.mark.parametrize("archive", [False, True])
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_another_layout_is_refused(tmp_path: Path, name: str, archive: bool) -> None:
+    names, words = LAYOUTS[name]
+    write_images(tmp_path / "f", names)
+    assert words in refusal(zipped(tmp_path / "f", tmp_path / "f.zip") if archive else tmp_path / "f")
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    write_images(tmp_path, many("bus/", "car/", "train/", count=7))
+    assert sorted(np.bincount(prepared(tmp_path).labels["train"])) == [5, 5, 5]
+
+
+def test_unreadable_images_are_counted_and_named(tmp_path: Path) -> None:
+    write_images(tmp_path, many("", count=20))
+    for k in range(8):
+        (tmp_path / f"{k}.png").write_bytes((tmp_path / f"{k}.png").read_bytes()[:100])
+    (tmp_path / "0.png").write_bytes(b"")
+    message = refusal(tmp_path)
+    assert f"8 of 20 images in {tmp_path} cannot be used: 0.png is no PNG or JPEG image; 1.png is damaged (" in message
+    assert "5.png" not in message
+    assert message.endswith(" and 3 more; repair them or take them out.")
+
+
+def test_empty_places(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "holds no PNG or JPEG file" in refusal(tmp_path / "empty")
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a/readme.txt", "x")
+    assert "holds no PNG or JPEG file" in refusal(tmp_path / "x.zip")
+    assert "is missing; put PNG or JPEG images there" in (DATASET.missing(tmp_path / "nowhere") or "")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    assert "is a link to nothing" in (DATASET.missing(tmp_path / "link") or "")
+
+
+def test_three_images_are_too_few_to_cut(tmp_path: Path) -> None:
+    write_images(tmp_path, many("", count=3))
+    assert [len(images) for images in prepared(tmp_path).images.values()] == [3, 0, 0]  # `prepare` then refuses it
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_what_may_not_be_read_is_named(tmp_path: Path) -> None:
+    write_images(tmp_path, many("a/", "b/"))
+    (tmp_path / "a").chmod(0)
+    assert "cannot read" in refusal(tmp_path)
+
+
+def with_member(path: Path, name: str, content: bytes = b"x") -> Path:
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(name), content)
+    return path
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    write_images(tmp_path / "f", many("a/", count=14))
+    return zipped(tmp_path / "f", tmp_path / "f.zip")
+
+
+@pytest.mark.parametrize("name", ["../../x.png", "/etc/x.png", "a/../../x.png", "C:/x.png", "\\\\host\\x.png"])
+def test_a_member_that_points_out_of_the_archive_is_refused(archive: Path, name: str) -> None:
+    assert "points out of the archive" in refusal(with_member(archive, name))
+
+
+def test_a_member_that_comes_twice_is_refused(archive: Path) -> None:
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        with_member(archive, "a/0.png")
+    assert "has two members of the name a/0.png" in refusal(archive)
+
+
+def test_an_encrypted_member_is_refused(archive: Path) -> None:
+    content = bytearray(archive.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # the flag in the central directory (APPNOTE 4.4.4)
+    archive.write_bytes(content)
+    assert "is encrypted" in refusal(archive)
+
+
+def test_a_file_that_is_too_large_is_refused_unread(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bomb: 1 MB of zeros in 1 kB; the size that the archive declares is enough to refuse it."""
+    with zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED) as one:
+        one.writestr("a/bomb.png", bytes(1_000_000))
+    monkeypatch.setattr(store, "MAX_BYTES", 900_000)
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda *given: pytest.fail("it was read"))
+    assert "a/bomb.png has 1000000 bytes, more than 900000; take it out" in refusal(archive)
+
+
+def test_a_damaged_member_is_named(archive: Path) -> None:
+    content = bytearray(archive.read_bytes())
+    with zipfile.ZipFile(archive) as one:
+        start = one.getinfo("a/3.png").header_offset + 100
+    content[start] ^= 255
+    archive.write_bytes(content)
+    assert "1 of 14 images" in refusal(archive)
+    assert "3.png is damaged (" in refusal(archive)
+
+
+def test_a_damaged_archive_is_refused_or_read_but_never_a_traceback(archive: Path) -> None:
+    content, generator, refused = archive.read_bytes(), np.random.default_rng(0), 0
+    directory = content.index(b"PK\x01\x02")
+    for k in range(200):
+        damaged = bytearray(content[: int(generator.integers(len(content)))] if k < 50 else content)
+        if k >= 50:
+            damaged[int(generator.integers(directory, len(content)))] ^= 1 << int(generator.integers(8))
+        archive.write_bytes(damaged)
+        try:
+            DATASET.inventory(archive)
+            prepared(archive)
+        except ReplicateError as error:
+            assert len(str(error).splitlines()) == 1
+            refused += 1
+    assert refused > 50
+
+
+def test_another_file_than_an_archive_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.zip").write_bytes(b"<html>")
+    assert "is not a whole zip archive of images" in refusal(tmp_path / "x.zip")
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    named = os.environ.get("REPLICATE_TEST_IMAGES")
+    if not named or not Path(named).exists():
+        pytest.skip("needs a folder or zip archive of CIFAR-10 images: set REPLICATE_TEST_IMAGES to it")
+    return Path(named)
+
+
+@pytest.mark.slow
+def test_real_images(real: Path) -> None:
+    """18,000 + 2,000 images of CIFAR-10, 10 classes: counts, stratified cut, and pixels by another reader."""
+    from torchvision.io import ImageReadMode, decode_image
+
+    splits = DATASET.prepare({real.name: real}, ImagesConfig())
+    assert [splits.images[split].shape for split in SPLITS] == [(n, 3, 32, 32) for n in (15_000, 3_000, 2_000)]
+    assert np.bincount(splits.labels["valid"]).tolist() == [300] * 10
+    assert splits.images["test"].dtype == np.uint8
+    import torch
+
+    with opened(real, SPLIT_FOLDERS) as files:
+        names = [name for name in files.sizes if name.startswith("test/")][::97]
+        read = [
+            decode_image(torch.frombuffer(bytearray(files.read(n)), dtype=torch.uint8), ImageReadMode.RGB)
+            for n in names
+        ]
+    there = {image.tobytes() for image in splits.images["test"]}
+    assert all(image.numpy().tobytes() in there for image in read)

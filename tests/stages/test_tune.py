@@ -1,0 +1,84 @@
+"""Trials on validation images: the same budget for every model, kept trials not run again, test images never read."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from replicate.__main__ import main
+from replicate.datasets.base import Splits
+from replicate.files import read_json
+from tests.stages.pipeline import Pipeline
+
+TINY = {"epochs": 2, "batch_size": 100, "noise_dimension": 4, "generator_hidden": [8], "discriminator_hidden": [4]}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pipeline = Pipeline(tmp_path_factory.mktemp("tune"))
+    pipeline.call("fetch", "--dataset", "digits", "--out", pipeline.manifest)
+    pipeline.call("prepare", "--dataset", "digits", "--manifest", pipeline.manifest, "--out", pipeline.data)
+    return pipeline.data
+
+
+def trials(folder: Path, *changes: dict[str, Any], budget: int | None = None, **more: Any) -> Path:
+    content = {
+        "dataset": "digits", "budget": budget or len(changes), "seeds": "100-101",
+        "selection": {"every": 1, "samples": 100},
+        "models": {"adversarial_nets": {"common": TINY, "trials": list(changes)}}, **more,
+    }  # fmt: skip
+    path = folder / "trials.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def tune(folder: Path, path: Path, data: Path) -> int:
+    words = ["--trials", str(path), "--data", str(data), "--out", str(folder / "tuning.json")]
+    return main(["tune", *words, "--state", str(folder / "state")])
+
+
+def test_a_trial_counts_as_the_mean_of_its_seeds_best_looks(tmp_path: Path, data: Path) -> None:
+    assert tune(tmp_path, trials(tmp_path, {}, {"learning_rate": 0.02}), data) == 0
+    first, second = read_json(tmp_path / "tuning.json")["models"]["adversarial_nets"]
+    assert first["log_likelihood"] == pytest.approx(np.mean(first["per_seed"]), abs=1e-12)
+    assert first["config"]["generator_hidden"] == [8]
+    assert second["config"]["learning_rate"] == 0.02
+    assert second["changes"] == {"learning_rate": 0.02}
+    assert first["log_likelihood"] != second["log_likelihood"]
+
+
+def test_known_trials_are_kept_and_a_new_one_is_added(tmp_path: Path, data: Path, monkeypatch: Any) -> None:
+    assert tune(tmp_path, trials(tmp_path, {}), data) == 0
+    before = read_json(tmp_path / "tuning.json")["models"]["adversarial_nets"][0]
+    ran: list[float] = []
+    import replicate.stages.tune as stage
+
+    real = stage._trial
+    monkeypatch.setattr(stage, "_trial", lambda t, m, c, *rest: ran.append(c.learning_rate) or real(t, m, c, *rest))
+    assert tune(tmp_path, trials(tmp_path, {}, {"learning_rate": 0.02}), data) == 0
+    assert ran == [0.02]
+    assert read_json(tmp_path / "tuning.json")["models"]["adversarial_nets"][0] == before
+
+
+def test_test_images_play_no_part(tmp_path: Path, data: Path) -> None:
+    splits = Splits.read(data)
+    hidden = {**splits.images, "test": np.full(splits.images["test"].shape, np.nan, np.float32)}
+    Splits(hidden, splits.labels, splits.divisor).write(tmp_path / "hidden.safetensors")
+    for name, source in (("a", data), ("b", tmp_path / "hidden.safetensors")):
+        (tmp_path / name).mkdir()
+        assert tune(tmp_path / name, trials(tmp_path / name, {}), source) == 0
+    a, b = (read_json(tmp_path / name / "tuning.json")["models"]["adversarial_nets"][0] for name in "ab")
+    assert a["per_seed"] == b["per_seed"]
+
+
+def test_another_number_of_trials_than_the_budget_is_refused(tmp_path: Path, data: Path, capsys: Any) -> None:
+    assert tune(tmp_path, trials(tmp_path, {}, {}, budget=3), data) == 1
+    assert "has 2 trials; the budget of every model is 3" in capsys.readouterr().err
+    assert not (tmp_path / "tuning.json").exists()
+
+
+def test_a_fault_in_a_trial_is_named(tmp_path: Path, data: Path, capsys: Any) -> None:
+    assert tune(tmp_path, trials(tmp_path, {"learning_rat": 1}), data) == 1
+    assert "models.adversarial_nets.trials[0].learning_rat: unknown key" in capsys.readouterr().err

@@ -1,0 +1,307 @@
+"""Recomputes Table 1 from the log-likelihood of every test image, and compares it with what the table says.
+
+python tools/recompute.py [--table results/table1.json] [--protocol protocol.yaml]
+                          [--published results/published/table1.csv]
+
+A second opinion: it imports nothing of the package, reads the kept log-likelihoods, the protocol and the published
+values itself, and writes the formulas of docs/protocol.md down again. Means, errors, intervals, variances and verdicts
+must agree to 1e-9 (of the larger of 1 and the number). Left out is what test images do not tell: the fine bandwidth,
+the effective samples, and the hashes.
+"""
+
+import argparse
+import csv
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from scipy import stats
+
+TOLERANCE = 1e-9
+DTYPES = {"F32": "<f4", "F64": "<f8"}
+
+
+def tensors(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file: 8 bytes of header length, a JSON header, the values."""
+    content = path.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header.pop("__metadata__", None)
+    return {
+        name: np.frombuffer(content[start + entry["data_offsets"][0] : start + entry["data_offsets"][1]],
+                            DTYPES[entry["dtype"]]).reshape(entry["shape"])
+        for name, entry in header.items()
+    }  # fmt: skip
+
+
+class Cell:
+    """The seeds of one model on one data set, from the kept log-likelihoods.
+
+    `draws[i]` is (draws, folds): the mean over the test images of each fold; `errors[i]` their standard errors.
+    """
+
+    def __init__(self, files: list[str]) -> None:
+        self.seeds: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.failed: list[int] = []
+        self.evaluations = [json.loads(Path(file).read_text(encoding="utf-8")) for file in files]
+        for file, evaluation in zip(files, self.evaluations, strict=True):
+            kept = tensors(Path(file).with_suffix(".safetensors"))
+            folds = [kept[f"fold{k}"].astype(np.float64) for k in range(len(kept))]
+            for place, entry in enumerate(evaluation["per_seed"]):
+                if entry["failed"]:
+                    self.failed.append(entry["seed"])
+                    continue
+                mean = np.stack([fold[place].sum(1) / fold.shape[2] for fold in folds], axis=1)
+                variance = np.stack([fold[place].var(1) for fold in folds], axis=1)
+                self.seeds[entry["seed"]] = mean, np.sqrt(variance / [fold.shape[2] for fold in folds])
+
+    @property
+    def values(self) -> np.ndarray:
+        """The log-likelihood of every seed that did not fail, in their order."""
+        return np.array([self.seeds[seed][0].mean() for seed in sorted(self.seeds)])
+
+    def numbers(self, together: int) -> dict[str, Any]:
+        """What `measured` must say; `together`: models of the column that the simultaneous interval covers."""
+        values, ordered = self.values, [self.seeds[seed] for seed in sorted(self.seeds)]
+        if not len(values):
+            return {"mean": None, "sd_over_seeds": None, "interval": None, "per_seed": []}
+        per_seed = [
+            {
+                "seed": seed,
+                "log_likelihood": means.mean(),
+                "standard_error": errors.mean(),
+                "standard_error_folds": folds,
+            }
+            for seed, (means, errors) in sorted(self.seeds.items())
+            for folds in [float(stats.sem(means, axis=1).mean()) if means.shape[1] > 1 else None]
+        ]
+        k, cut = len(values), len(values) // 4
+        found = {
+            "mean": values.sum() / k,
+            "standard_error_test": np.mean([entry["standard_error"] for entry in per_seed]),
+            "standard_error_folds": np.mean([entry["standard_error_folds"] for entry in per_seed])
+            if per_seed[0]["standard_error_folds"] is not None
+            else None,
+            "interquartile_mean": np.sort(values)[cut : k - cut].mean(),
+            "variances": variances(ordered),
+            "per_seed": per_seed,
+            "seeds": sorted([*self.seeds, *self.failed]),
+        }
+        if k > 1:
+            resampled = np.sort(values[np.random.default_rng(2014).integers(0, k, (10_000, k))], axis=1)
+            found |= {
+                "sd_over_seeds": math.sqrt(((values - values.mean()) ** 2).sum() / (k - 1)),
+                "interval": t_interval(values.mean(), stats.sem(values), k - 1, 0.95),
+                "interval_simultaneous": t_interval(values.mean(), stats.sem(values), k - 1, 1 - 0.05 / together),
+                "interquartile_interval": np.percentile(resampled[:, cut : k - cut].mean(1), [2.5, 97.5]).tolist(),
+            }
+        return found
+
+    def obstacle(self, rule: dict[str, Any], estimate: dict[str, Any]) -> str | None:
+        """The state that no test may change, or None."""
+        for one in self.evaluations:
+            validation = [estimate["validation"] or available for available in one["validation_available"]]
+            given = (one["n_samples"], len(one["n_test"]), one["n_validation"], one["sigmas"])
+            if given != (estimate["samples"], estimate["folds"], validation, estimate["sigmas"]):
+                return "withheld"
+        if self.failed:
+            return "inconclusive"
+        return "withheld" if len(self.seeds) < rule["minimum_seeds"] else None
+
+
+def variances(seeds: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
+    """Training seed, sample draw and test images, by a one-way analysis of variance."""
+    draws = [means.mean(1) for means, _ in seeds]
+    freedom = sum(len(values) - 1 for values in draws)
+    within = sum(((values - values.mean()) ** 2).sum() for values in draws) / freedom if freedom else None
+    between = None
+    if within is not None and len(draws) > 1:
+        means = np.array([values.mean() for values in draws])
+        between = means.var(ddof=1) - within * np.mean([1 / len(values) for values in draws])
+    images = np.mean([errors.mean() ** 2 for _, errors in seeds])
+    return {name: {"variance": value} for name, value in (("seed", between), ("draw", within), ("test_images", images))}
+
+
+def t_interval(centre: float, error: float, degrees: float, level: float) -> list[float]:
+    """The two-sided t interval, by scipy's own."""
+    if error == 0:
+        return [centre, centre]
+    frozen = stats.norm(centre, error) if math.isinf(degrees) else stats.t(degrees, centre, error)
+    return [float(bound) for bound in frozen.interval(level)]
+
+
+def satterthwaite(*terms: tuple[float, float]) -> tuple[float, float]:
+    """Standard error and degrees of freedom of a sum of (variance, degrees of freedom)."""
+    total = sum(variance for variance, _ in terms)
+    below = sum(variance * variance / degrees for variance, degrees in terms)
+    return math.sqrt(total), total * total / below if below else math.inf
+
+
+def equivalence_state(narrow: list[float], wide: list[float], margin: float) -> str:
+    """Section 3 of docs/protocol.md, top to bottom."""
+    if abs(narrow[0]) < margin and abs(narrow[1]) < margin:
+        return "replicated"
+    if min(narrow) > 0:
+        return "exceeds"
+    if min(narrow) > -margin:
+        return "not inferior"
+    return "not replicated" if max(wide) < -margin else "inconclusive"
+
+
+def enough(centre: float, variance: float, k: int, published: tuple[float, float], margin: float) -> int | None:
+    """The fewest seeds, k + 1 to 1,000, whose interval would clear the margin on one side or the other."""
+    counts = np.arange(k + 1, 1001)
+    ours, (theirs, degrees) = variance / counts, published
+    nu = (ours + theirs) ** 2 / (ours**2 / (counts - 1) + theirs**2 / degrees)
+    above = centre - stats.t.ppf(0.95, nu) * np.sqrt(ours + theirs) > -margin
+    below = centre + stats.t.ppf(0.975, nu) * np.sqrt(ours + theirs) < -margin
+    return int(counts[above | below][0]) if (above | below).any() else None
+
+
+def equivalence(
+    cell: Cell, published: dict[str, str], rule: dict[str, Any], estimate: dict[str, Any], claims: int
+) -> dict[str, Any]:
+    """What the verdict on a published value must say."""
+    values, theta, error = cell.values, float(published["log_likelihood"]), float(published["standard_error"])
+    k, obstacle = len(values), cell.obstacle(rule, estimate)
+    if k < 2:
+        return {"state": obstacle or "withheld"}
+    variance, degrees = values.var(ddof=1), rule["original_df"] or math.inf
+    centre = values.mean() - theta
+
+    spread = satterthwaite((variance / k, k - 1), (error**2, degrees))
+    levels = (0.9, 0.95, 1 - 0.1 / claims, 1 - 0.05 / claims)
+    narrow, wide, narrow_all, wide_all = (t_interval(centre, *spread, level) for level in levels)
+    predicted = t_interval(values.mean(), math.sqrt(variance * (1 + 1 / k) + error**2), k - 1, 0.95)
+    found = {
+        "difference": centre, "ci90": narrow, "ci95": wide, "ci90_simultaneous": narrow_all,
+        "ci95_simultaneous": wide_all, "naive_z": centre / math.sqrt(variance / k + error**2),
+        "prediction_interval": predicted, "compatible": predicted[0] <= theta <= predicted[1], "state": obstacle,
+    }  # fmt: skip
+    if obstacle is None:
+        found["state"] = found["claim_state"] = equivalence_state(narrow, wide, rule["claim_margin"])
+        found["number_state"] = equivalence_state(narrow, wide, rule["number_margin"])
+        if found["state"] == "inconclusive":
+            found["seeds_needed"] = enough(centre, variance, k, (error**2, degrees), rule["claim_margin"])
+    return found
+
+
+def comparison(ours: np.ndarray, theirs: np.ndarray, ahead: bool, rivals: int) -> dict[str, Any]:
+    """What the comparison of two models must say."""
+    welch = stats.ttest_ind(ours, theirs, equal_var=False)
+    narrow, wide, all_wide = (list(welch.confidence_interval(level)) for level in (0.9, 0.95, 1 - 0.05 / rivals))
+    sign = 1 if ahead else -1
+    forth, back = (sorted(sign * bound for bound in interval) for interval in (narrow, all_wide))
+    state = "replicated" if forth[0] > 0 else "not replicated" if back[1] < 0 else "inconclusive"
+    u = stats.mannwhitneyu(ours, theirs).statistic
+    return {
+        "difference": ours.mean() - theirs.mean(), "ci90": narrow, "ci95": wide, "ci95_simultaneous": all_wide,
+        "state": state, "probability_of_improvement": u / (len(ours) * len(theirs)),
+    }  # fmt: skip
+
+
+def ordering(
+    cells: dict[str, Cell], published: dict[str, dict[str, str]], rule: dict[str, Any], estimate: dict[str, Any]
+) -> dict[str, Any]:
+    """What the verdict on a published ordering must say."""
+    rivals = [*rule["ahead_of"], *rule["behind"]]
+    values = {model: cells[model].values if model in cells else np.empty(0) for model in (rule["model"], *rivals)}
+    ours, comparisons = values[rule["model"]], []
+    for rival in rivals:
+        theta = float(published[rival]["log_likelihood"])
+        found: dict[str, Any] = {"rival": rival, "seeds": len(ours), "seeds_ahead": int((ours > theta).sum())}
+        if len(ours):
+            share = stats.binomtest(found["seeds_ahead"], len(ours)).proportion_ci(0.95, method="wilson")
+            found |= {"share_ahead": (ours > theta).mean(), "share_interval": [share.low, share.high]}
+        if min(len(ours), len(values[rival])) > 1:
+            found |= comparison(ours, values[rival], rival in rule["ahead_of"], len(rivals))
+        comparisons.append(found)
+    states = {found.get("state") for found in comparisons}
+    if any(model not in cells for model in values):
+        state = "not attempted"
+    elif obstacle := next(filter(None, (cells[model].obstacle(rule, estimate) for model in values)), None):
+        state = obstacle
+    elif "not replicated" in states:
+        state = "not replicated"
+    else:
+        state = "replicated" if states == {"replicated"} else "inconclusive"
+    return {"comparisons": comparisons, "verdict": {"state": state}}
+
+
+def differences(place: str, expected: Any, found: Any) -> Iterator[tuple[float, str]]:
+    """How far each value lies from the table's, with its place; infinity where they are of different kinds."""
+    if isinstance(expected, dict):
+        for key, value in expected.items():
+            yield from differences(f"{place}/{key}", value, found.get(key) if isinstance(found, dict) else None)
+    elif isinstance(expected, list):
+        same = isinstance(found, list) and len(found) == len(expected)
+        for k, value in enumerate(expected):
+            yield from differences(f"{place}/{k}", value, found[k] if same else None)
+    elif expected is None or isinstance(expected, str | bool | np.bool_):
+        yield (0.0 if expected == found else math.inf), place
+    elif isinstance(found, int | float) and not isinstance(found, bool):
+        yield abs(float(expected) - found) / max(1.0, abs(found)), place
+    else:
+        yield math.inf, place
+
+
+def recomputed(
+    table: dict[str, Any], protocol: dict[str, Any], rows: list[dict[str, str]]
+) -> Iterator[tuple[float, str]]:
+    """Every value of the table that test images tell, compared."""
+    published = {(row["dataset"], row["model"]): row for row in rows}
+    kinds = {row["model"]: row["kind"] for row in table["rows"]}
+    places = {(name, row["model"]): cell for row in table["rows"] for name, cell in row["cells"].items()}
+    cells = {key: Cell(cell["measured"]["files"]) for key, cell in places.items() if cell["measured"]}
+    sound = [key for key, cell in cells.items() if cell.seeds]
+    for (name, model), shown in places.items():
+        place = f"{name}/{model}"
+        if (cell := cells.get((name, model))) is None:
+            yield (0.0 if shown["verdict"]["state"] in ("not attempted", "not applicable") else math.inf), place
+            continue
+        together = sum(kinds[other] == "model" for data, other in sound if data == name)
+        yield from differences(f"{place}/measured", cell.numbers(max(together, 1)), shown["measured"])
+        if row := published.get((name, model)):
+            rule, claims = protocol["claims"][row["claim"]], sum(key in published and key[0] == name for key in sound)
+            verdict = equivalence(cell, row, rule, protocol["estimates"][rule["dataset"]], claims)
+        else:
+            verdict = {"state": "no published value"}
+        yield from differences(f"{place}/verdict", verdict, shown["verdict"])
+    shown_orderings = {entry["claim"]: entry for entry in table["orderings"]}
+    for claim, rule in protocol["claims"].items():
+        if rule["kind"] == "directional":
+            name = rule["dataset"]
+            of_set = {model: cell for (data, model), cell in cells.items() if data == name}
+            of_paper = {model: row for (data, model), row in published.items() if data == name}
+            expected = ordering(of_set, of_paper, rule, protocol["estimates"][name])
+            yield from differences(claim, expected, shown_orderings.get(claim))
+
+
+def main(words: list[str] | None = None) -> None:
+    """Prints the largest difference; exits with 1 where one exceeds the tolerance."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", type=Path, default=Path("results/table1.json"))
+    parser.add_argument("--protocol", type=Path, default=Path("protocol.yaml"))
+    parser.add_argument("--published", type=Path, default=Path("results/published/table1.csv"))
+    arguments = parser.parse_args(words)
+    table = json.loads(arguments.table.read_text(encoding="utf-8"))
+    protocol = yaml.safe_load(arguments.protocol.read_text(encoding="utf-8"))
+    with arguments.published.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    found = list(recomputed(table, protocol, rows))
+    wrong = [(size, place) for size, place in found if not size <= TOLERANCE]
+    largest, place = max(found)
+    print(f"recompute: {len(found)} values of {arguments.table}; the largest difference is {largest:.1e}, at {place}")
+    if wrong:
+        sys.exit(
+            f"{len(wrong)} values differ by more than {TOLERANCE:.0e}: {', '.join(place for _, place in wrong[:10])}"
+        )
+
+
+if __name__ == "__main__":
+    main()
