@@ -22,6 +22,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "sample": ("compute", "likelihood"),
     "bandwidth": ("compute", "likelihood"),
     "evaluate": ("compute",),
+    "classifier": ("compute",),
+    "recognise": ("compute",),
     "panels": (),
     "table": ("preset", "seeds", "datasets", "models"),
     "report": ("preset", "seeds", "datasets", "models"),

@@ -158,8 +158,8 @@ def dots(rows: Sequence[Mapping[str, Any]], title: str, name: str) -> bytes:
         figure.legend(loc="outside upper left", ncols=3, handlelength=1.2, columnspacing=1.2)
         shown = seeds_text(seeds) if seeds else "no seed"
         described = (
-            f"Test log-likelihood in nats per image of {shown}, one dot a seed, one row a model; n is beside each row, and "
-            "so are the seeds that failed and have no dot."
+            f"Test log-likelihood in nats per image of {shown}, one dot a seed, one row a model; n is beside each row, "
+            "and so are the seeds that failed and have no dot."
         )
         if published:
             described += f" Diamonds are published values with one standard error over {' or '.join(over)}."

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replicate.datasets.base import SPLITS, Splits
 from replicate.datasets import cutting
+from replicate.datasets.base import SPLITS, Splits
 from replicate.datasets.cutting import shares
 from replicate.datasets.digits import DATASET, DigitsConfig
 from replicate.datasets.verify import verified_files

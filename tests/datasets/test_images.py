@@ -3,9 +3,11 @@
 import hashlib
 import os
 import shutil
+import struct
 import subprocess
 import unicodedata
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -353,7 +355,7 @@ def test_a_damaged_member_is_named(archive: Path) -> None:
 
 
 def test_a_damaged_archive_is_refused_or_read_but_never_a_traceback(archive: Path) -> None:
-    content, generator, refused = archive.read_bytes(), np.random.default_rng(0), 0
+    content, generator, refused = archive.read_bytes(), np.random.default_rng(0), []
     directory = content.index(b"PK\x01\x02")
     for k in range(200):
         damaged = bytearray(content[: int(generator.integers(len(content)))] if k < 50 else content)
@@ -364,9 +366,9 @@ def test_a_damaged_archive_is_refused_or_read_but_never_a_traceback(archive: Pat
             DATASET.inventory(archive)
             prepared(archive)
         except ReplicateError as error:
-            assert len(str(error).splitlines()) == 1
-            refused += 1
-    assert refused > 50
+            refused.append(str(error))
+    assert len(refused) > 50
+    assert all(len(message.splitlines()) == 1 for message in refused)
 
 
 def test_another_file_than_an_archive_is_refused(tmp_path: Path) -> None:
@@ -382,22 +384,40 @@ def real() -> Path:
     return Path(named)
 
 
+def slow_png(content: bytes) -> np.ndarray:
+    """The pixels (height, width, 3) of an 8-bit RGB PNG without interlacing, by its specification (ISO/IEC 15948)."""
+    place, packed, width, height = 8, b"", 0, 0
+    while place < len(content):
+        length, kind = struct.unpack_from(">I4s", content, place)
+        chunk = content[place + 8 : place + 8 + length]
+        if kind == b"IHDR":
+            width, height, *rest = struct.unpack(">IIBBBBB", chunk)
+            assert rest == [8, 2, 0, 0, 0]
+        packed += chunk if kind == b"IDAT" else b""
+        place += 12 + length
+    raw, above, rows = zlib.decompress(packed), [0] * (3 * width), []
+    for row in range(height):
+        start = row * (3 * width + 1)
+        line = list(raw[start + 1 : start + 1 + 3 * width])
+        for k in range(3 * width):
+            left, up, corner = (line[k - 3] if k > 2 else 0), above[k], (above[k - 3] if k > 2 else 0)
+            nearest = min((left, up, corner), key=lambda v: abs(left + up - corner - v))
+            line[k] = (line[k] + (0, left, up, (left + up) // 2, nearest)[raw[start]]) % 256
+        rows.append(line)
+        above = line
+    return np.array(rows, np.uint8).reshape(height, width, 3)
+
+
 @pytest.mark.slow
 def test_real_images(real: Path) -> None:
     """18,000 + 2,000 images of CIFAR-10, 10 classes: counts, stratified cut, and pixels by another reader."""
-    from torchvision.io import ImageReadMode, decode_image
-
     splits = DATASET.prepare({real.name: real}, ImagesConfig())
     assert [splits.images[split].shape for split in SPLITS] == [(n, 3, 32, 32) for n in (15_000, 3_000, 2_000)]
     assert np.bincount(splits.labels["valid"]).tolist() == [300] * 10
     assert splits.images["test"].dtype == np.uint8
-    import torch
-
     with opened(real, SPLIT_FOLDERS) as files:
-        names = [name for name in files.sizes if name.startswith("test/")][::97]
-        read = [
-            decode_image(torch.frombuffer(bytearray(files.read(n)), dtype=torch.uint8), ImageReadMode.RGB)
-            for n in names
-        ]
-    there = {image.tobytes() for image in splits.images["test"]}
-    assert all(image.numpy().tobytes() in there for image in read)
+        names = [name for name in files.sizes if name.startswith("test/")][::37]
+        read = [slow_png(files.read(name)) for name in names]
+    there = {np.ascontiguousarray(image.transpose(1, 2, 0)).tobytes() for image in splits.images["test"]}
+    assert len(read) > 50
+    assert all(image.tobytes() in there for image in read)

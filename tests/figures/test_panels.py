@@ -62,8 +62,8 @@ def write_job(folder: Path, failed: tuple[int, ...] = ()) -> list[str]:
         chosen_epoch=[2, 2],
         chosen_log_likelihood=[2.0, 3.0],
     )
-    lines = [None if seed in failed else [[1.0, 2.0]] for seed in SEEDS]
-    chosen = [None if seed in failed else [0.2] for seed in SEEDS]
+    lines = [None if seed in failed else [[[1.0, 2.0]]] for seed in SEEDS]
+    chosen = [None if seed in failed else [[0.2]] for seed in SEEDS]
     width = result("bandwidth", "", {}, {}, **IDENTITY, seeds=SEEDS, sigmas=[0.1, 0.2], curve=lines, chosen=chosen)
     write_json(folder / "training.json", training)
     write_json(folder / "bandwidth.json", width)

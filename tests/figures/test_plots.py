@@ -27,16 +27,21 @@ TRAINING = {
 BANDWIDTH = {
     "seeds": [3, 4, 5],
     "sigmas": SIGMAS,
-    "curve": [[[1.0, 2.0, 1.5, -3.0], [1.1, 2.1, 1.4, -3.1]], [[0.0, 1.0, 2.0, 1.0], [0.0, 1.0, 2.0, 1.0]], None],
-    "chosen": [[0.2, 0.2], [0.4, 0.4], None],
+    "curve": [  # [seed][draw][fold]
+        [[[1.0, 2.0, 1.5, -3.0]], [[1.1, 2.1, 1.4, -3.1]]],
+        [[[0.0, 1.0, 2.0, 1.0]], [[0.0, 1.0, 2.0, 1.0]]],
+        None,
+    ],
+    "chosen": [[[0.2], [0.2]], [[0.4], [0.4]], None],
 }
 ROWS = [
     {
         "title": "DBN",
         "seeds": [],
+        "failed": 3,
         "published": {"log_likelihood": 138, "standard_error": 2, "uncertainty_over": "test images"},
     },
-    {"title": "</script> & 'x'", "seeds": [(0, 220.0), (1, 226.0)], "published": None},
+    {"title": "</script> & 'x'", "seeds": [(0, 220.0), (1, 226.0)], "failed": 1, "published": None},
 ]
 PLOTS: dict[str, Callable[[str], bytes]] = {
     "learning": lambda name: curves.learning(TRAINING, "A on B", name),
@@ -107,7 +112,8 @@ def test_axes_units_seeds_and_failures_are_named() -> None:
     assert "generator" in learning
     assert "sigma (pixel units" in bandwidth
     assert "nats per image" in dots
-    assert "n = 2" in dots
+    assert "n = 2, 1 failed" in dots
+    assert "n = 0, 3 failed" in dots
     assert "published ± SE" in dots
     assert "</script> & 'x'" in dots
 
@@ -130,6 +136,19 @@ def test_a_failed_block_still_has_plots() -> None:
         "failed": {seed: {"epoch": 1, "reason": "x"} for seed in "345"},
     }
     assert text_of(curves.learning(empty, "A on B", "x")).count("(failed)") == 3
+
+
+def test_every_fold_has_its_line_and_mark() -> None:
+    folded = {
+        **BANDWIDTH,
+        "curve": [[[[1.0, 2.0, 1.5, -3.0], [0.0, 1.0, 3.0, 1.0]]], None, None],
+        "chosen": [[[0.2, 0.4]], None, None],
+    }
+    root = etree.fromstring(curves.bandwidth(folded, "A on B", "x"))
+    marks = [use.get("class") or "" for use in root.xpath("//*[local-name()='use']")]
+    assert sum("fill-series-0" in one for one in marks) == 3  # two folds, and the legend
+    assert "sample draw and fold" in root[1].text
+    assert "and fold" not in text_of(PLOTS["bandwidth"]("x"))
 
 
 def test_many_seeds() -> None:

@@ -168,6 +168,24 @@ def test_pretraining_doubles_a_layer_as_two_copies_of_it_do() -> None:
     torch.testing.assert_close(visible_field(layer._replace(down=2), h), visible_field(twice, torch.cat([h, h], 2)))
 
 
+def test_pretraining_is_contrastive_divergence_with_the_missing_neighbour_doubled() -> None:
+    """CD-1 written out: the lower machine's units hear the image twice, the upper machine's answer comes back twice."""
+    deep = random_deep((4, 3, 2), seed=9)
+    model = build(deep=deep)
+    data = images(6)[None]
+    code = torch.sigmoid(2 * data @ deep.lower + deep.hidden)
+    sides = ((data, deep.lower, deep.visible, deep.hidden, 2, 1), (code, deep.upper, deep.hidden, deep.top, 1, 2))
+    for number, (below, weight, b, c, up, down) in enumerate(sides):
+        draws = Draws(model.streams, "noise", 5)
+        above = torch.sigmoid(up * below @ weight + c)
+        back = draws.bits(torch.sigmoid(down * draws.bits(above) @ weight.mT + b))
+        again = torch.sigmoid(up * back @ weight + c)
+        wanted = ((back.mT @ again - below.mT @ above) / 6, (back - below).mean(1), (again - above).mean(1))
+        found = model._pretraining_gradients(data, number, Draws(model.streams, "noise", 5))
+        for gradient, want in zip(found, wanted, strict=True):
+            torch.testing.assert_close(gradient.flatten(), want.flatten(), rtol=0, atol=1e-13)
+
+
 def test_both_machines_are_pretrained_and_then_all_layers_learn() -> None:
     """4 epochs of 4 steps: one for each machine, two for all."""
     model = build()

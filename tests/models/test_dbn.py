@@ -145,7 +145,7 @@ def test_sampling_is_a_function_of_weights_and_draw() -> None:
     assert not torch.equal(other.sample(20, 4), found)
 
 
-@pytest.mark.parametrize("changes", [{}, {"pass_up": "samples", "hidden": (3, 2, 2)}])
+@pytest.mark.parametrize("changes", [{}, {"pass_up": "samples", "hidden": (3, 2, 2), "thinning": 1}])
 def test_no_random_number_is_used_twice(monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]) -> None:
     model, keys = build(**changes), []
     uniform = Streams.uniform
