@@ -319,6 +319,9 @@ def test_an_order_too_close_to_call_says_how_many_seeds_would_decide() -> None:
     assert mnist["verdict"]["state"] == "inconclusive"
     assert mnist["verdict"]["seeds_needed"] > 6
     assert "undecided for Deep GSN" in mnist["verdict"]["reason"]
+    gsn = mnist["comparisons"][2]  # ours 210, 212, ..., 220; published 214, which is not above itself
+    assert (gsn["seeds_ahead"], gsn["share_ahead"]) == (3, 0.5)
+    assert gsn["share_interval"] == pytest.approx([0.1876, 0.8124], abs=1e-4)
 
 
 def test_an_order_needs_the_protocols_seeds_of_every_model() -> None:

@@ -26,9 +26,7 @@ REGISTRY: dict[str, tuple[str, str]] = {
 }
 
 #: Models whose pixels may lie outside [0, 1]; the others are not applicable to a data set that lives there.
-UNBOUNDED = frozenset(
-    {"adversarial_nets", "adversarial_nets_conv", "true_distribution", "k_means", "k_means_weighted"}
-)
+UNBOUNDED = frozenset({"adversarial_nets", "adversarial_nets_conv", "true_distribution", "k_means", "k_means_weighted"})
 
 
 def load_model(name: str) -> "type[GenerativeModel]":

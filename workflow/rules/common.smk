@@ -35,6 +35,9 @@ def checked_plan(config):
         logger.error(str(error))
         sys.exit(1)
     validate(config, str(schema_path()), set_default=False)
+    if workflow.is_main_process:
+        for notice in plan.notices:
+            logger.warning(notice)
     return plan
 
 

@@ -1,5 +1,7 @@
 """From trained weights to the log-likelihood of the test images, and to Table 1."""
 
+import json
+
 
 rule sample:
     input:
@@ -102,11 +104,12 @@ rule table:
         "../envs/replicate.yaml"
     params:
         config=config_of("table"),
+        absent=json.dumps(PLAN.absent, sort_keys=True),
         code=code_of("table"),
     shell:
         """
         python -m replicate table --params {params.config:q} --protocol {input.protocol:q} \
-            --published {input.published:q} --out {output.table:q} {input.evaluations:q} 2>&1 | tee -i {log:q}
+            --absent {params.absent:q} --published {input.published:q} --out {output.table:q} {input.evaluations:q} 2>&1 | tee -i {log:q}
         """
 
 
