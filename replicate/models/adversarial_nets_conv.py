@@ -109,7 +109,7 @@ class ConvolutionalNets(AdversarialGame):
                 "generator_maps": (40, 10, 10),
                 "convolutions": (_layer(16, 5, 2, 3, 2), _layer(32, 5, 2, 3, 2), _layer(64, 3, 1, 2, 2)),
                 "discriminator_hidden": (200,),
-                "discriminator_range": 0.02,
+                "discriminator_range": 0.05,
             },
             "ours: a small relative of the released CIFAR-10 recipe, for two cores",
         ),

@@ -10,6 +10,7 @@ Where a model is sampled by Markov chains, many run side by side, and image i is
 
 import argparse
 import json
+import time
 from pathlib import Path
 
 import torch
@@ -39,12 +40,15 @@ def run(arguments: argparse.Namespace) -> None:
     backend = configure(params.compute)
     model, about = read_model(arguments.weights, backend.device, Splits.read(arguments.data))
     draws, count = params.likelihood.draws, params.likelihood.samples
+    started = time.monotonic()
     samples = torch.stack([model.sample(count, draw).cpu() for draw in range(draws)], dim=1)
+    seconds = time.monotonic() - started
     for place, seed in enumerate(about["seeds"]):
         if str(seed) in about["failed"]:
             samples[place] = torch.nan
     code = code_digest(["replicate.stages.sample", REGISTRY[about["model"]][1]])
     metadata = {"about": json.dumps(about | {"chains": model.chains}, sort_keys=True), "code": code}
     write_tensors(arguments.out, {"samples": samples.numpy()}, metadata)
-    record.write(arguments.out, **backend.facts, images=int(samples.shape[0] * draws * count))
+    images = int(samples.shape[0] * draws * count)
+    record.write(arguments.out, **backend.facts, images=images, seconds_per_10000=round(seconds * 10_000 / images, 3))
     print(f"sample {about['dataset']} {about['model']} seeds {about['block']}: {draws} x {count} images of each seed")

@@ -94,6 +94,7 @@ rule table:
         evaluations=rules.likelihood.input,
         protocol="protocol.yaml",
         published="results/published/table1.csv",
+        context="results/published/context.csv",
     output:
         table="results/table1.json",
         csv="results/table1.csv",
@@ -109,7 +110,8 @@ rule table:
     shell:
         """
         python -m replicate table --params {params.config:q} --protocol {input.protocol:q} \
-            --absent {params.absent:q} --published {input.published:q} --out {output.table:q} {input.evaluations:q} 2>&1 | tee -i {log:q}
+            --absent {params.absent:q} --published {input.published:q} --context {input.context:q} \
+            --out {output.table:q} {input.evaluations:q} 2>&1 | tee -i {log:q}
         """
 
 
