@@ -71,7 +71,8 @@ def steps(params: Params, results: ResultFolder, table: Path) -> Iterator[Step]:
         yield from _data_steps(results, dataset)
     for dataset, model, block in params.runs:
         yield from _run_steps(results, dataset, model, block)
-    published = "--protocol protocol.yaml --published results/published/table1.csv --context results/published/context.csv"
+    published = "--protocol protocol.yaml --published results/published/table1.csv"
+    published += " --context results/published/context.csv"
     evaluations = " ".join(f"results/evaluation/{'/'.join(one)}.json" for one in params.runs)
     arguments = f"--params params.yaml {published} --out results/table1.json {evaluations}"
     yield _made(results, "table", arguments, "table1.json", table)

@@ -121,8 +121,8 @@ def commands(plan: Plan, folder: str) -> Iterator[tuple[str, list[str], dict[str
     yield (
         "table",
         [*python, "table", "--params", plan.config("table"), "--protocol", "protocol.yaml",
-         "--absent", json.dumps(plan.absent, sort_keys=True), "--published", "results/published/table1.csv", "--context", "results/published/context.csv",
-         "--out", f"{folder}/table1.json", *plan.results("evaluation")],
+         "--absent", json.dumps(plan.absent, sort_keys=True), "--published", "results/published/table1.csv",
+         "--context", "results/published/context.csv", "--out", f"{folder}/table1.json", *plan.results("evaluation")],
         {f"{folder}/table1.json": table, f"{folder}/table1.csv": "results/table1.csv"},
     )  # fmt: skip
     metrics = f"{folder}/metrics.json"
