@@ -12,15 +12,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from replicate.models.walkback import SOURCE, WalkbackConfig, WalkbackModel
-from replicate.params import OURS, setting
+from replicate.params import setting
 
 
 class DeepGSNConfig(WalkbackConfig):
     """The recipe; defaults are those of the released MNIST run."""
 
     epochs: int = setting(1000, "passes over the training images", f"{SOURCE} run_gsn.py --n_epoch", ge=1)
-    chains: int = setting(1000, "Markov chains that run side by side when images are drawn", OURS, ge=1)
-    burn_in: int = setting(100, "steps of every chain before its first image is kept", OURS, ge=0)
 
 
 class DeepGSN(WalkbackModel):

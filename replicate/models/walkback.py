@@ -11,8 +11,9 @@ Nothing flows back through a sampled image, which is a step function of its prob
 the hidden layers. The gradient is written out by hand: the products of all updates are then one matrix product
 per weight. Odd layers are a function of the even ones and the other way round, so the chain's state is the odd ones.
 
-Chains start at training images and are given a burn-in. From fair coins they fall, on MNIST, into a state far from
-the data that no walk has ever visited and that they do not leave (two thirds of the pixels on; -955 nats).
+Chains start at training images and are given a burn-in, because a start that knows nothing of the data can stay away
+from it: from fair coins the deep network on MNIST falls into a state that no walk in training has ever visited and
+does not leave it (400-400 units after two epochs: two thirds of the pixels on, validation log-likelihood -955 nats).
 """
 
 import math
@@ -26,7 +27,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from replicate.models.chains import ChainConfig, ChainModel
-from replicate.params import setting
+from replicate.params import OURS, setting
 from replicate.training.momentum import momentum_step
 from replicate.training.streams import Purpose
 
@@ -54,8 +55,10 @@ def sampled_and_corrupted(probabilities: Tensor, uniform: Tensor, noise: float) 
 
 
 class WalkbackConfig(ChainConfig):
-    """What the deep network and its one-layer relative share; each fills in its own defaults."""
+    """What the deep network and its one-layer relative share; defaults are those of the deep one."""
 
+    chains: int = setting(1000, "Markov chains that run side by side when images are drawn", OURS, ge=1)
+    burn_in: int = setting(100, "steps of every chain before its first image is kept", OURS, ge=0)
     hidden: tuple[PositiveInt, ...] = setting((1500, 1500), "units per hidden layer", f"{SOURCE} run_gsn.py")
     activation: Literal["tanh", "sigmoid"] = setting("tanh", "of the hidden units", f"{SOURCE} run_gsn.py --act")
     walkback: int = setting(4, "updates of the network per training image", f"{SOURCE} run_gsn.py --N", ge=1)

@@ -20,7 +20,7 @@ def test_a_whole_run_is_current(finished):
 @pytest.mark.parametrize(
     ("file", "old", "new", "rules"),
     [
-        ("replicate/models/__init__.py", '"Adversarial nets"', '"Other nets"', "panels table metrics report"),
+        ("replicate/models/__init__.py", '"Adversarial nets"', '"Other nets"', "panels report"),
         ("replicate/figures/grids.py", "BORDER = ", "X = 1\nBORDER = ", "panels report"),
         ("replicate/statistics.py", "MOST_SEEDS = 1000", "MOST_SEEDS = 999", "table metrics report"),
         ("report/templates/page.html.j2", "</html>", "<!-- changed --></html>", "report"),
