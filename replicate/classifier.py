@@ -16,6 +16,8 @@ from replicate.training.streams import Streams
 #: Training: minibatches, images in each, Adam's rate at the start (falls linearly to 0), dropout's share kept.
 UPDATES, BATCH, RATE, KEEP = 2000, 100, 1e-3, 0.5
 CHANNELS, HIDDEN = (16, 32), 128
+#: Probability of its class from which on an image counts as recognised.
+SURE = 0.9
 #: Images classified at a time: bounds memory.
 CHUNK = 1000
 

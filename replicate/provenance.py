@@ -43,8 +43,15 @@ def _data_steps(results: ResultFolder, dataset: str) -> Iterator[Step]:
     prepare = f"--params params.yaml --dataset {dataset} --manifest {stem}.sources.json --out {stem}.safetensors"
     prepared = _made(results, "prepare", prepare, f"data/{dataset}.json")
     manifest = plain(prepared.result)["inputs"].get("manifest", "not recorded")
-    yield Step("fetch", f"--dataset {dataset} --out {stem}.sources.json", f"{stem}.sources.json", manifest, None)
+    fetch = f"--params params.yaml --dataset {dataset} --out {stem}.sources.json"
+    yield Step("fetch", fetch, f"{stem}.sources.json", manifest, None)
     yield prepared
+
+
+def _classifier_step(results: ResultFolder, dataset: str) -> Step:
+    stem = f"results/classifier/{dataset}"
+    words = f"--params params.yaml --data results/data/{dataset}.safetensors --out {stem}.safetensors"
+    return _made(results, "classifier", words, f"classifier/{dataset}.json")
 
 
 def _run_steps(results: ResultFolder, dataset: str, model: str, block: str) -> Iterator[Step]:
@@ -57,10 +64,13 @@ def _run_steps(results: ResultFolder, dataset: str, model: str, block: str) -> I
         results, "bandwidth", f"{params} --samples {drawn} {data} --out {width}", f"bandwidth/{stem}.json"
     )
     samples = plain(bandwidth.result)["inputs"].get("samples", "not recorded")
-    yield Step("sample", f"{params} --weights {weights} --out {drawn}", drawn, samples, None)
+    yield Step("sample", f"{params} --weights {weights} {data} --out {drawn}", drawn, samples, None)
     yield bandwidth
     evaluate = f"{params} --samples {drawn} --bandwidth {width} {data} --out results/evaluation/{stem}.json"
     yield _made(results, "evaluate", evaluate, f"evaluation/{stem}.json")
+    seen = f"--samples {drawn} --classifier results/classifier/{dataset}.safetensors"
+    words = f"{params} {seen} --out results/recognition/{stem}.json"
+    yield _made(results, "recognise", words, f"recognition/{stem}.json")
     training = f"--weights {weights} --training results/train/{stem}.json --bandwidth {width}"
     yield _made(results, "panels", f"{training} {data} --out results/panels/{stem}", f"panels/{stem}/panels.json")
 
@@ -69,6 +79,8 @@ def steps(params: Params, results: ResultFolder, table: Path) -> Iterator[Step]:
     """The command behind every result file, in the order of the pipeline."""
     for dataset in params.datasets:
         yield from _data_steps(results, dataset)
+    for dataset in dict.fromkeys(dataset for dataset, _, _ in params.runs):
+        yield _classifier_step(results, dataset)
     for dataset, model, block in params.runs:
         yield from _run_steps(results, dataset, model, block)
     published = "--protocol protocol.yaml --published results/published/table1.csv"

@@ -49,6 +49,7 @@ class Run:
     evaluation: Traced
     bandwidth: Traced
     panels: Traced
+    recognition: Traced
     pictures: Mapping[str, Markup] = field(default_factory=dict)
     costs: Mapping[str, Traced] = field(default_factory=dict)
 
@@ -58,6 +59,11 @@ class Run:
         draws = (draw for entry in self.evaluation["per_seed"] for draw in entry["draws"])
         known = [draw["effective_samples"] for draw in draws if draw["effective_samples"] is not None]
         return min(known, key=plain, default=None)
+
+    def recognised(self, share: str) -> list[Traced]:
+        """The least and the largest of a share of the samples over seeds; none where no seed has it."""
+        known = [entry[share] for entry in self.recognition["per_seed"] if entry[share] is not None]
+        return [min(known, key=plain), max(known, key=plain)] if known else []
 
     @property
     def anchor(self) -> str:
@@ -80,6 +86,7 @@ def run_of(results: ResultFolder, dataset: str, model: str, block: str) -> Run:
         evaluation=results.read(f"evaluation/{stem}.json"),
         bandwidth=results.read(f"bandwidth/{stem}.json"),
         panels=results.read(f"{panels}/panels.json"),
+        recognition=results.read(f"recognition/{stem}.json"),
         pictures=pictures,
         costs={
             kind: results.read(f"{kind}/{stem}.run.json")

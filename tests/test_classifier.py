@@ -52,6 +52,7 @@ def test_real_test_images_are_recognised_with_their_classes(digits: Path, tmp_pa
     truth = np.bincount(splits.labels_of("test"), minlength=10) / 257
     np.testing.assert_allclose(good["classes"], truth, atol=2 * (1 - stated["accuracy"]) + 1e-9)
     assert failed["sure"] is None
+    assert good["rarest"] == min(good["classes"])
     assert failed["failed"]["epoch"] == 3
 
 

@@ -83,17 +83,24 @@ def changed_since() -> list[str]:
     return sorted(found - JUDGED)
 
 
+#: Stage and folder of what every training job leads to.
+COSTLY = (("train", "train"), ("bandwidth", "bandwidth"), ("evaluate", "evaluation"), ("recognise", "recognition"))
+
+
 def recorded(plan: Plan) -> Iterator[tuple[Path, str, str]]:
     """Every file that is costly to make, with its recorded digest and that of this checkout's code."""
     for dataset in plan.params.datasets:
         for stage, suffix in (("fetch", ".sources.json"), ("prepare", ".json")):
             path = Path("results", "data", f"{dataset}{suffix}")
             yield path, code_of(read_json(path)), plan.logic(stage, dataset)
+    for dataset in sorted({dataset for dataset, _, _ in plan.params.runs}):
+        path = Path("results", "classifier", f"{dataset}.json")
+        yield path, code_of(read_json(path)), plan.logic("classifier")
     for dataset, model, block in plan.params.runs:
         path = Path("results", "samples", dataset, model, f"{block}.safetensors")
         with safe_open(path, framework="np") as stream:
             yield path, code_of(stream.metadata()), plan.logic("sample", dataset, model)
-        for stage, folder in (("train", "train"), ("bandwidth", "bandwidth"), ("evaluate", "evaluation")):
+        for stage, folder in COSTLY:
             path = Path("results", folder, dataset, model, f"{block}.json")
             yield path, code_of(read_json(path)), plan.logic(stage, dataset, model)
 

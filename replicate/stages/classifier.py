@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from replicate.classifier import fit
+from replicate.classifier import SURE, fit
 from replicate.codedigest import code_digest
 from replicate.datasets.base import Splits
 from replicate.errors import ReplicateError
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
         found |= {
             "classes": classes, "n_test": len(labels),
             "accuracy": float((probabilities.argmax(1) == labels).double().mean()),
-            "sure": float((probabilities.amax(1) >= 0.9).double().mean()),
+            "sure": float((probabilities.amax(1) >= SURE).double().mean()),
         }  # fmt: skip
     content = result(
         "classifier", code_digest(["replicate.stages.classifier"]), {"compute": params.compute.model_dump(mode="json")},

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from replicate.classifier import Classifier
+from replicate.classifier import SURE, Classifier
 from replicate.codedigest import code_digest
 from replicate.errors import ReplicateError
 from replicate.files import read_tensors, write_json
@@ -18,9 +18,6 @@ from replicate.result import read_result, result
 from replicate.runrecord import RunRecord
 from replicate.samples import Samples
 from replicate.training.backend import configure
-
-#: Probability of its class from which on an image counts as recognised.
-SURE = 0.9
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,13 +41,14 @@ def run(arguments: argparse.Namespace) -> None:
     classifier = Classifier({name: torch.from_numpy(value).to(backend.device) for name, value in tensors.items()})
     per_seed: list[dict[str, Any]] = []
     for seed, images, failed in samples.per_seed():
-        entry: dict[str, Any] = {"seed": seed, "failed": failed, "sure": None, "classes": None}
+        entry: dict[str, Any] = {"seed": seed, "failed": failed, "sure": None, "rarest": None, "classes": None}
         if images is not None and judge["reason"] is None:
             rows = images.reshape(-1, *judge["shape"]).to(backend.device)
             probabilities = classifier.probabilities(rows)
             counts = torch.bincount(probabilities.argmax(1), minlength=judge["classes"])
             entry["sure"] = float((probabilities.amax(1) >= SURE).double().mean())
             entry["classes"] = (counts.double() / len(rows)).tolist()
+            entry["rarest"] = min(entry["classes"])
         per_seed.append(entry)
     about = samples.about
     content = result(
@@ -66,4 +64,4 @@ def run(arguments: argparse.Namespace) -> None:
         if entry["sure"] is None:
             print(f"{name}: {judge['reason'] or 'the seed failed'}")
         else:
-            print(f"{name}: sure of {entry['sure']:.1%}, rarest class {min(entry['classes']):.1%} of the samples")
+            print(f"{name}: sure of {entry['sure']:.1%}, rarest class {entry['rarest']:.1%} of the samples")

@@ -369,3 +369,11 @@ def test_the_stage_writes_the_page(html: str, params: Params, results: Path, tmp
     (results / "table1.json").unlink()
     assert main(["report", *given, "--out", str(out)]) == 1
     assert out.read_text(encoding="utf-8") == html
+
+
+def test_what_a_classifier_recognised_shows_the_range_over_seeds(html: str) -> None:
+    rows = {row.xpath("string(td[1])"): row for row in parsed(html).xpath("//section[@id='recognition']//tbody/tr")}
+    assert [data.get("value") for data in rows["Digits"].xpath("td[3]//data")] == ["0.75", "0.875"]
+    assert [data.get("value") for data in rows["Digits"].xpath("td[4]//data")] == ["0.0125", "0.0145"]
+    assert [data.get("value") for data in rows["MNIST"].xpath("td[3]//data")] == ["0.75", "0.8125"]  # seed 2 failed
+    assert "the data set has no labels" in words(rows["Toronto Face Database"])

@@ -97,7 +97,7 @@ def _pristine(folder: Path) -> Project:
             LEFT_OUT & set(names) if where in (str(ROOT), f"{ROOT}/report") else set()
         )
         if Path(where) == ROOT / "results":
-            skipped |= set(names) - {"published", "reference"}
+            skipped |= set(names) - {"published", "reference", "tuning"}
         return skipped
 
     shutil.copytree(ROOT, folder, ignore=left_out)

@@ -2,7 +2,7 @@
 
 import pytest
 
-EVALUATION = ("sample", "bandwidth", "evaluate")
+EVALUATION = ("sample", "bandwidth", "evaluate", "recognise")
 PAGES = ("table", "metrics", "report")
 TRAINED = ("train", *EVALUATION, "panels", *PAGES)
 
@@ -19,11 +19,11 @@ def test_a_second_run_does_nothing_and_is_quick(finished):
     ("file", "old", "new", "rules"),
     [
         ("params.yaml", "learning_rate: .*", "learning_rate: 0.05", TRAINED),
-        ("params.yaml", "digits: {}", "digits: {split_seed: 1}", ("prepare", *TRAINED)),
+        ("params.yaml", "digits: {}", "digits: {split_seed: 1}", ("prepare", "classifier", *TRAINED)),
         ("params.yaml", "draws: .*", "draws: 2", (*EVALUATION, "panels", *PAGES)),
         ("params.yaml", "preset: smoke", "preset: other", PAGES),
         ("params.yaml", "every: .*", "every: 1", TRAINED),
-        ("protocol.yaml", "version: 1", "version: 2", PAGES),
+        ("protocol.yaml", "version: 2", "version: 3", PAGES),
         ("report/templates/page.html.j2", "</html>", "<!-- changed --></html>", ("report",)),
     ],
 )
@@ -50,7 +50,11 @@ def test_comments_docstrings_and_layout_run_nothing(finished, old, new):
 
 
 def test_a_change_of_a_models_logic_runs_that_model(finished):
-    finished.edit("replicate/models/adversarial_nets.py", r"\* math.sqrt\(3\)", "* math.sqrt(3.5)")
+    finished.edit(
+        "replicate/models/adversarial_nets.py",
+        r"slopes = c\.discriminator_weight \*",
+        "slopes = 2 * c.discriminator_weight *",
+    )
     assert finished.planned() == dict.fromkeys(TRAINED, 1)
 
 
