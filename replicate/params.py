@@ -27,6 +27,8 @@ from replicate.errors import ReplicateError
 
 RELEASED = "goodfeli/adversarial@1720041"
 OURS = "not in the paper: our choice"
+#: Source of a recipe that was chosen by validation images (docs/protocol.md, section 2).
+TUNED = "ours: the best of eight trials (tuning/digits.yaml)"
 
 T = TypeVar("T", bound=BaseModel)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from replicate.models import maxout, rectified
 from replicate.models.adversarial_game import AdversarialGame, GameConfig
-from replicate.params import RELEASED, setting
+from replicate.params import RELEASED, TUNED, setting
 from replicate.training.objectives import discriminator_loss, discriminator_slopes, generator_loss, generator_slope
 from replicate.training.streams import Streams
 
@@ -101,10 +101,12 @@ class AdversarialNets(AdversarialGame):
                 "generator_hidden": (200, 200),
                 "discriminator_hidden": (80, 80),
                 "discriminator_range": 0.05,
-                "learning_rate": 0.2,
+                "keep_input": 1.0,
+                "keep_hidden": 0.8,
+                "learning_rate": 0.1,
                 "momentum_epochs": 100,
             },
-            "ours: seven settings tried on validation digits (docs/protocol.md, section 2)",
+            TUNED,
         ),
         "tfd": (_FACES, f"{_PRETRAIN} (50 epochs), then {_TRAIN} (22 epochs)"),
         "faces": (_FACES, "TFD's recipe, whose layout the stand-in has"),

@@ -17,7 +17,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from replicate.errors import ReplicateError
 from replicate.models import mixture, perceptron
 from replicate.models.base import SAMPLE_CHUNK, GenerativeModel, ModelConfig
-from replicate.params import OURS, setting
+from replicate.params import OURS, TUNED, setting
 from replicate.training.adam import adam_step, moments
 
 #: Bernoulli: sigmoid pixels and cross-entropy; Gaussian: linear pixels and squared error.
@@ -71,7 +71,7 @@ class Autoencoder(GenerativeModel):
     has_latent = True
     recipes: ClassVar[Mapping[str, tuple[Mapping[str, Any], str]]] = {
         "mnist": ({}, "ours: re-tuning"),
-        "digits": ({"epochs": 100, "batch_size": 64, "hidden": (400,)}, "ours: re-tuning"),
+        "digits": ({"epochs": 100, "batch_size": 64, "hidden": (400,), "components": 40}, TUNED),
     }
 
     def initialise(self, train: Tensor) -> None:

@@ -24,7 +24,7 @@ from replicate.models.boltzmann import (
     hidden_field,
     visible_field,
 )
-from replicate.params import setting
+from replicate.params import TUNED, setting
 
 _TUTORIAL = "DeepLearningTutorials code/DBN.py"
 
@@ -67,13 +67,13 @@ class DeepBeliefNet(BoltzmannModel):
                 "epochs": 150,
                 "batch_size": 64,
                 "hidden": (200, 200),
-                "learning_rate": 0.2,
+                "learning_rate": 0.4,
                 "pass_up": "samples",
                 "chains": 1000,
                 "burn_in": 100,
                 "thinning": 10,
             },
-            f"{RETUNED}, six settings tried on validation digits",
+            TUNED,
         ),
     }
 

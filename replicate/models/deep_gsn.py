@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from replicate.models.walkback import SOURCE, WalkbackConfig, WalkbackModel
-from replicate.params import setting
+from replicate.params import TUNED, setting
 
 
 class DeepGSNConfig(WalkbackConfig):
@@ -34,11 +34,11 @@ class DeepGSN(WalkbackModel):
                 "hidden": (200, 200),
                 "input_noise": 0.1,
                 "hidden_noise": 0.5,
-                "learning_rate": 0.25,
-                "learning_rate_decay": 0.98,
+                "learning_rate": 1.0,
+                "learning_rate_decay": 0.96,
                 "thinning": 2,
             },
-            "ours: re-tuning, 8 settings tried on validation digits",
+            TUNED,
         ),
     }
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import PositiveFloat, PositiveInt
 
 from replicate.models.walkback import SOURCE, WalkbackConfig, WalkbackModel
-from replicate.params import setting
+from replicate.params import TUNED, setting
 
 _SCRIPT = f"{SOURCE} run_dae_walkback.py"
 
@@ -55,7 +55,7 @@ class DenoisingAutoencoder(WalkbackModel):
                 "learning_rate_decay": 0.98,
                 "thinning": 2,
             },
-            "ours: re-tuning, 7 settings tried on validation digits",
+            TUNED,
         ),
     }
 

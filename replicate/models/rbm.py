@@ -19,7 +19,7 @@ from replicate.models.boltzmann import (
     gibbs,
     visible_field,
 )
-from replicate.params import setting
+from replicate.params import TUNED, setting
 
 
 class RBMConfig(BoltzmannConfig):
@@ -45,13 +45,13 @@ class RestrictedBoltzmannMachine(BoltzmannModel):
             {
                 "epochs": 150,
                 "batch_size": 64,
-                "hidden": 200,
-                "learning_rate": 0.1,
+                "hidden": 400,
+                "learning_rate": 0.2,
                 "chains": 1000,
                 "burn_in": 100,
                 "thinning": 10,
             },
-            f"{RETUNED}, seven settings tried on validation digits",
+            TUNED,
         ),
     }
 

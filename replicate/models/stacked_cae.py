@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from replicate.models.chains import ChainConfig, ChainModel
-from replicate.params import OURS, setting
+from replicate.params import OURS, TUNED, setting
 
 _LIBRARY = "Y. Dauphin & S. Rifai, cae.py (2012-01-17)"
 _STACK = "caglar/autoencoders tests/cae_stack_sample.py"
@@ -109,13 +109,13 @@ class StackedCAE(ChainModel):
                 "epochs": 100,
                 "batch_size": 20,
                 "hidden": (150, 150),
-                "penalty": (0.3, 0.1),
-                "learning_rate": (0.05, 0.05),
+                "penalty": (0.1, 0.1),
+                "learning_rate": (0.2, 0.2),
                 "walk_noise": 0.3,
                 "burn_in": 100,
                 "thinning": 2,
             },
-            "ours: re-tuning, 8 settings tried on validation digits",
+            TUNED,
         ),
     }
 

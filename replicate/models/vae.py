@@ -19,7 +19,7 @@ from torch import Tensor
 from replicate.models import perceptron
 from replicate.models.autoencoder import Pixels, distance, start_of_pixels
 from replicate.models.base import GenerativeModel, ModelConfig
-from replicate.params import setting
+from replicate.params import TUNED, setting
 from replicate.training.adam import adam_step, moments
 
 _EPITOMIC = "Epitomic VAE (Yeung et al. 2017): 3 x 500 units and 8 codes do best under Parzen, 325 nats on MNIST"
@@ -54,7 +54,7 @@ class Vae(GenerativeModel):
                 "pixels": "gaussian",
                 "learning_rate": 0.003,
             },
-            "ours: re-tuning",
+            TUNED,
         ),
     }
 

@@ -1,0 +1,43 @@
+"""Our own recipes are what the committed trials chose, and every trial is one of the committed file."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from replicate.codedigest import package_root
+from replicate.files import read_json
+from replicate.models import REGISTRY, load_model
+from replicate.params import checked
+from replicate.stages.tune import read_trials, settings
+
+FILES = sorted((package_root() / "tuning").glob("*.yaml"))
+#: Reference rows: nothing of them is tuned.
+UNTUNED = {"true_distribution", "k_means", "k_means_weighted"}
+
+
+def measured(path: Path) -> dict[str, list[dict[str, Any]]]:
+    models: dict[str, list[dict[str, Any]]] = read_json(package_root() / f"results/tuning/{path.stem}.json")["models"]
+    return models
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_model_had_the_same_trials_as_the_file_lists(path: Path) -> None:
+    trials, found = read_trials(path), measured(path)
+    assert set(found) == set(trials.models) == set(REGISTRY) - UNTUNED
+    for name, entries in found.items():
+        assert [entry["config"] for entry in entries] == [
+            config.model_dump(mode="json") for config in settings(trials, name)
+        ]
+        assert {entry["seeds"] for entry in entries} == {trials.seeds}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_best_trial_is_the_recipe(path: Path) -> None:
+    trials = read_trials(path)
+    for name, entries in measured(path).items():
+        sound = [entry for entry in entries if entry["log_likelihood"] is not None]
+        best = max(sound, key=lambda entry: entry["log_likelihood"])
+        model = load_model(name)
+        recipe = checked(model.Config, dict(model.recipes[trials.dataset][0]), name)
+        assert recipe.model_dump(mode="json") == best["config"], name
