@@ -269,36 +269,6 @@ def test_sigmoid_pixels_lie_in_the_unit_interval_and_linear_ones_need_not() -> N
     assert float(outside.max()) > 2
 
 
-@pytest.mark.parametrize("schedule", ["simultaneous", "alternating"])
-def test_a_seed_alone_trains_as_in_company(schedule: str) -> None:
-    def trained(seeds: tuple[int, ...]) -> ConvolutionalNets:
-        model = build(seeds, schedule=schedule)
-        for step in range(8):
-            model.train_step(batch(model, step), 0, step)
-        return model
-
-    company = trained((0, 1, 2))
-    for place in range(3):
-        alone = trained((place,))
-        for name, value in alone.parameters.items():
-            torch.testing.assert_close(value[0], company.parameters[name][place], rtol=0, atol=1e-10)
-        torch.testing.assert_close(alone.sample(3, 0)[0], company.sample(3, 0)[place], rtol=0, atol=1e-10)
-
-
-def test_resumed_gives_the_same_bits() -> None:
-    whole, resumed = build((0, 1), torch.float32), build((0, 1), torch.float32)
-    for step in range(6):
-        whole.train_step(batch(whole, step), 0, step)
-        if step == 2:
-            for name, value in whole.parameters.items():
-                resumed.parameters[name].copy_(value)
-                resumed.slots[name].copy_(whole.slots[name])
-        if step > 2:
-            resumed.train_step(batch(resumed, step), 0, step)
-    for name, value in whole.parameters.items():
-        assert torch.equal(value, resumed.parameters[name]), name
-
-
 def test_samples_of_a_draw_repeat_and_draws_differ() -> None:
     model = build((0, 1))
     assert model.sample(5, 0).shape == (2, 5, 128)

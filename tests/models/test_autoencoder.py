@@ -175,35 +175,6 @@ def test_a_step_descends_the_gradient_by_finite_differences(pixels: str) -> None
         assert float(model.slots[f"{name}.first"][index]) == pytest.approx(0.1 * slope, rel=1e-5, abs=1e-9), name
 
 
-def test_an_autoencoder_alone_is_that_in_company() -> None:
-    company = build((4, 5, 6))
-    train(company, range(8))
-    company.settle(images())
-    for place, seed in enumerate((4, 5, 6)):
-        alone = build((seed,))
-        train(alone, range(8))
-        alone.settle(images())
-        for name, value in alone.parameters.items():
-            torch.testing.assert_close(value[0], company.parameters[name][place], rtol=0, atol=1e-10)
-        torch.testing.assert_close(alone.sample(20, 3)[0], company.sample(20, 3)[place], rtol=0, atol=1e-10)
-
-
-def test_an_autoencoder_resumed_is_the_uninterrupted_run() -> None:
-    whole, first, second = build((0, 1)), build((0, 1)), build((0, 1))
-    train(whole, range(9))
-    train(first, range(5))
-    first.settle(images())
-    second.settle(images())
-    for kept, into in ((first.parameters, second.parameters), (first.slots, second.slots)):
-        for name, value in kept.items():
-            into[name].copy_(value)
-    train(second, range(5, 9))
-    whole.settle(images())
-    second.settle(images())
-    for name, value in whole.parameters.items():
-        assert torch.equal(value, second.parameters[name]), name
-
-
 def test_samples_are_a_function_of_weights_and_draw() -> None:
     model, reader = build(), build()
     model.settle(images())

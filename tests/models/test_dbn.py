@@ -108,34 +108,6 @@ def test_only_the_top_machine_has_persistent_chains() -> None:
     assert "particles" not in build(top_negative="data").slots
 
 
-@pytest.mark.parametrize("changes", [{}, {"pass_up": "samples", "top_negative": "data", "visible": "means"}])
-def test_a_seed_alone_agrees_with_itself_in_company(changes: dict[str, Any]) -> None:
-    company = build((0, 1, 2), **changes)
-    train(company, images(20))
-    for place, seed in enumerate((0, 1, 2)):
-        alone = build((seed,), **changes)
-        train(alone, images(20))
-        for name, value in alone.parameters.items():
-            torch.testing.assert_close(value[0], company.parameters[name][place], rtol=0, atol=1e-10)
-        torch.testing.assert_close(alone.sample(9, 1)[0], company.sample(9, 1)[place], rtol=0, atol=1e-10)
-
-
-@pytest.mark.parametrize("at", [3, 8, 11])
-def test_parameters_and_slots_are_all_that_a_resumed_run_needs(at: int) -> None:
-    """Within the first layer, at the first step of the second, and within it."""
-    data = images(20).float()
-    whole, first, second = (build((0, 1), torch.float32) for _ in range(3))
-    train(whole, data)
-    train(first, data, stop=at)
-    for group in ("parameters", "slots"):
-        for name, value in getattr(first, group).items():
-            getattr(second, group)[name].copy_(value)
-    train(second, data, start=at)
-    for group in ("parameters", "slots"):
-        for name, value in getattr(whole, group).items():
-            assert torch.equal(getattr(second, group)[name], value), name
-
-
 def test_sampling_is_a_function_of_weights_and_draw() -> None:
     model, other = build((0, 1), torch.float32), build((0, 1), torch.float32)
     found = model.sample(20, 3)
@@ -143,21 +115,6 @@ def test_sampling_is_a_function_of_weights_and_draw() -> None:
     assert torch.equal(model.sample(20, 3), found)
     assert torch.equal(other.sample(8, 3), found[:, :8])
     assert not torch.equal(other.sample(20, 4), found)
-
-
-@pytest.mark.parametrize("changes", [{}, {"pass_up": "samples", "hidden": (3, 2, 2), "thinning": 1}])
-def test_no_random_number_is_used_twice(monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]) -> None:
-    model, keys = build(**changes), []
-    uniform = Streams.uniform
-
-    def recorded(self: Streams, purpose: Any, step: int, *shape: int, part: int = 0) -> Tensor:
-        keys.append((purpose, step, part))
-        return uniform(self, purpose, step, *shape, part=part)
-
-    monkeypatch.setattr(Streams, "uniform", recorded)
-    train(model, images(20))
-    model.sample(20, 0)
-    assert len(keys) == len(set(keys)) > 50
 
 
 def test_fewer_epochs_than_layers_are_refused() -> None:

@@ -229,37 +229,6 @@ def test_chains_start_at_corrupted_training_images_of_the_draw() -> None:
     assert not torch.equal(start, model.chain_start(1)[0])
 
 
-def test_a_seed_alone_equals_itself_in_company() -> None:
-    company = build((0, 1, 2))
-    for step in range(5):
-        company.train_step(data(18).view(3, 6, SIDE), 0, step)
-    for place in range(3):
-        alone = build((place,))
-        for step in range(5):
-            alone.train_step(data(18).view(3, 6, SIDE)[place : place + 1], 0, step)
-        for name, value in alone.parameters.items():
-            torch.testing.assert_close(value[0], company.parameters[name][place], rtol=0, atol=1e-10, msg=name)
-        torch.testing.assert_close(alone.sample(9, 1)[0], company.sample(9, 1)[place], rtol=0, atol=1e-10)
-
-
-def test_a_run_goes_on_from_parameters_and_slots_with_the_same_bits() -> None:
-    whole, first = build(dtype=torch.float32), build(dtype=torch.float32)
-    batch = data(6)[None].float()
-    for step in range(6):
-        whole.train_step(batch, step // 2, step)
-        if step < 3:
-            first.train_step(batch, step // 2, step)
-    second = build(dtype=torch.float32)
-    for group in ("parameters", "slots"):
-        for name, value in getattr(first, group).items():
-            getattr(second, group)[name].copy_(value)
-    for step in range(3, 6):
-        second.train_step(batch, step // 2, step)
-    for group in ("parameters", "slots"):
-        for name, value in getattr(whole, group).items():
-            assert torch.equal(value, getattr(second, group)[name]), name
-
-
 def test_samples_of_a_draw_repeat_and_a_long_run_begins_with_a_short_one() -> None:
     model = build((0, 1))
     assert model.sample(20, 0).shape == (2, 20, SIDE)

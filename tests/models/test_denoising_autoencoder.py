@@ -104,36 +104,6 @@ def test_the_corrupted_start_has_the_stated_share_of_noise() -> None:
         assert float((found == value).double().mean()) == pytest.approx(share, abs=0.015)
 
 
-def test_a_seed_alone_equals_itself_in_company() -> None:
-    batch = data(18).view(3, 6, 8)
-    company = build((0, 1, 2))
-    for step in range(5):
-        company.train_step(batch, 0, step)
-    for place in range(3):
-        alone = build((place,))
-        for step in range(5):
-            alone.train_step(batch[place : place + 1], 0, step)
-        for name, value in alone.parameters.items():
-            torch.testing.assert_close(value[0], company.parameters[name][place], rtol=0, atol=1e-10, msg=name)
-        torch.testing.assert_close(alone.sample(9, 1)[0], company.sample(9, 1)[place], rtol=0, atol=1e-10)
-
-
-def test_a_run_goes_on_from_parameters_and_slots_with_the_same_bits() -> None:
-    whole, first, second = (build(dtype=torch.float32, momentum=0.3) for _ in range(3))
-    batch = data(6)[None].float()
-    for step in range(6):
-        whole.train_step(batch, 0, step)
-        if step < 3:
-            first.train_step(batch, 0, step)
-    for group in ("parameters", "slots"):
-        for name, value in getattr(first, group).items():
-            getattr(second, group)[name].copy_(value)
-    for step in range(3, 6):
-        second.train_step(batch, 0, step)
-    for name, value in whole.parameters.items():
-        assert torch.equal(value, second.parameters[name]), name
-
-
 def test_samples_of_a_draw_repeat_and_draws_and_seeds_differ() -> None:
     model = build((0, 1))
     assert model.sample(20, 0).shape == (2, 20, 8)

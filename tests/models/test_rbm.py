@@ -189,35 +189,6 @@ def test_the_energy_gap_is_the_difference_of_mean_energies() -> None:
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("negative", ["data", "persistent"])
-@pytest.mark.parametrize("visible", ["means", "samples"])
-def test_a_seed_alone_agrees_with_itself_in_company(negative: str, visible: str) -> None:
-    company = build((0, 1, 2), negative=negative, visible=visible)
-    train(company, images(20))
-    for place, seed in enumerate((0, 1, 2)):
-        alone = build((seed,), negative=negative, visible=visible)
-        train(alone, images(20))
-        for name, value in alone.parameters.items():
-            torch.testing.assert_close(value[0], company.parameters[name][place], rtol=0, atol=1e-10)
-        torch.testing.assert_close(alone.sample(9, 1)[0], company.sample(9, 1)[place], rtol=0, atol=1e-10)
-    assert not torch.equal(company.parameters["machine.0.weight"][0], company.parameters["machine.0.weight"][1])
-
-
-@pytest.mark.parametrize("negative", ["data", "persistent"])
-def test_parameters_and_slots_are_all_that_a_resumed_run_needs(negative: str) -> None:
-    data = images(20).float()
-    whole, first, second = (build((0, 1), torch.float32, negative=negative) for _ in range(3))
-    train(whole, data)
-    train(first, data, stop=5)
-    for group in ("parameters", "slots"):
-        for name, value in getattr(first, group).items():
-            getattr(second, group)[name].copy_(value)
-    train(second, data, start=5)
-    for group in ("parameters", "slots"):
-        for name, value in getattr(whole, group).items():
-            assert torch.equal(getattr(second, group)[name], value), name
-
-
 def test_sampling_is_a_function_of_weights_and_draw() -> None:
     model = build((0, 1), torch.float32)
     found = model.sample(20, 3)
@@ -230,18 +201,3 @@ def test_sampling_is_a_function_of_weights_and_draw() -> None:
     assert torch.equal(other.sample(20, 3), found)
     assert torch.equal(other.sample(8, 3), found[:, :8])
     assert not torch.equal(other.sample(20, 4), found)
-
-
-def test_no_random_number_is_used_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every key (purpose, step, part) once, in training and in a draw."""
-    model, keys = build(), []
-    uniform = Streams.uniform
-
-    def recorded(self: Streams, purpose: Any, step: int, *shape: int, part: int = 0) -> Tensor:
-        keys.append((purpose, step, part))
-        return uniform(self, purpose, step, *shape, part=part)
-
-    monkeypatch.setattr(Streams, "uniform", recorded)
-    train(model, images(20))
-    model.sample(20, 0)
-    assert len(keys) == len(set(keys)) > 50

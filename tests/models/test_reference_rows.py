@@ -96,36 +96,6 @@ def test_settling_again_or_between_epochs_changes_nothing() -> None:
         assert torch.equal(value, unwatched.parameters[name]), name
 
 
-@pytest.mark.parametrize("at", [2, 5, 7, 10])
-def test_k_means_resumed_is_the_uninterrupted_run(at: int) -> None:
-    whole, first, second = build(), build(), build()
-    train(whole, data(), range(13))
-    train(first, data(), range(at))
-    for kept, into in ((first.parameters, second.parameters), (first.slots, second.slots)):
-        for name, value in kept.items():
-            into[name].copy_(value)
-    train(second, data(), range(at, 13))
-    for model in (whole, second):
-        model.settle(data())
-    for name, value in whole.parameters.items():
-        assert torch.equal(value, second.parameters[name]), name
-
-
-@pytest.mark.parametrize("kind", [KMeans, WeightedKMeans])
-def test_k_means_of_a_seed_alone_is_that_in_company(kind: type[KMeans]) -> None:
-    company = build(kind, (4, 5, 6))
-    train(company, data(), range(8))
-    company.settle(data())
-    for place, seed in enumerate((4, 5, 6)):
-        alone = build(kind, (seed,))
-        train(alone, data(), range(8))
-        alone.settle(data())
-        for name, value in alone.parameters.items():
-            torch.testing.assert_close(value[0], company.parameters[name][place], rtol=0, atol=1e-10)
-        torch.testing.assert_close(alone.sample(20, 3)[0], company.sample(20, 3)[place], rtol=0, atol=1e-10)
-    assert not torch.equal(company.parameters["centroids.position"][0], company.parameters["centroids.position"][1])
-
-
 def test_the_loss_is_the_mean_squared_distance_and_falls() -> None:
     model = build(batch_size=120)
     losses = [float(model.train_step(data()[None], epoch, epoch)["squared_distance"]) for epoch in range(6)]

@@ -154,36 +154,6 @@ def test_training_lowers_the_cost_of_each_layer() -> None:
     assert costs[399] < 0.9 * costs[200]
 
 
-def test_a_seed_alone_equals_itself_in_company() -> None:
-    batch = data(18).view(3, 6, 8)
-    company = build((0, 1, 2))
-    for step in range(6):
-        company.train_step(batch, step * 4 // 6, step)
-    for place in range(3):
-        alone = build((place,))
-        for step in range(6):
-            alone.train_step(batch[place : place + 1], step * 4 // 6, step)
-        for name, value in alone.parameters.items():
-            torch.testing.assert_close(value[0], company.parameters[name][place], rtol=0, atol=1e-10, msg=name)
-        torch.testing.assert_close(alone.sample(9, 1)[0], company.sample(9, 1)[place], rtol=0, atol=1e-10)
-
-
-def test_a_run_goes_on_from_its_parameters_with_the_same_bits() -> None:
-    whole, first, second = (build(dtype=torch.float32) for _ in range(3))
-    batch = data(6)[None].float()
-    for step in range(4):
-        whole.train_step(batch, step, step)
-        if step < 2:
-            first.train_step(batch, step, step)
-    assert not first.slots
-    for name, value in first.parameters.items():
-        second.parameters[name].copy_(value)
-    for step in range(2, 4):
-        second.train_step(batch, step, step)
-    for name, value in whole.parameters.items():
-        assert torch.equal(value, second.parameters[name]), name
-
-
 def test_samples_of_a_draw_repeat_and_a_long_run_begins_with_a_short_one() -> None:
     model = build((0, 1))
     assert model.sample(20, 0).shape == (2, 20, 8)

@@ -128,27 +128,6 @@ def test_rate_and_momentum_count_from_the_second_stage() -> None:
             torch.testing.assert_close(value, weights[name], rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("at", [BOUNDARY - 1, BOUNDARY, BOUNDARY + 1, END - 1])
-def test_resumed_across_the_boundary_gives_the_same_bits(at: int) -> None:
-    whole = advance(build((0, 1), torch.float32), 0, END)
-    first, second = advance(build((0, 1), torch.float32), 0, at), build((0, 1), torch.float32)
-    for name, value in first.parameters.items():
-        second.parameters[name].copy_(value)
-        second.slots[name].copy_(first.slots[name])
-    advance(second, at, END)
-    for name, value in whole.parameters.items():
-        assert torch.equal(second.parameters[name], value), name
-
-
-def test_a_seed_alone_trains_as_in_company() -> None:
-    company = advance(build((0, 1, 2)), 0, END)
-    for place in range(3):
-        alone = advance(build((place,)), 0, END)
-        for name, value in alone.parameters.items():
-            torch.testing.assert_close(value[0], company.parameters[name][place], rtol=0, atol=1e-10)
-        torch.testing.assert_close(alone.sample(3, 0)[0], company.sample(3, 0)[place], rtol=0, atol=1e-10)
-
-
 def test_epochs_of_the_first_stage_are_never_chosen(tmp_path: Path) -> None:
     model = build(dtype=torch.float32)
     train = TRAIN.float()

@@ -156,29 +156,6 @@ def test_the_logged_losses_are_the_two_terms() -> None:
     torch.testing.assert_close(losses["divergence"], divergence.mean(1))
 
 
-def test_a_vae_alone_is_that_in_company() -> None:
-    company = build((4, 5, 6))
-    train(company, range(8))
-    for place, seed in enumerate((4, 5, 6)):
-        alone = build((seed,))
-        train(alone, range(8))
-        for name, value in alone.parameters.items():
-            torch.testing.assert_close(value[0], company.parameters[name][place], rtol=0, atol=1e-10)
-        torch.testing.assert_close(alone.sample(20, 3)[0], company.sample(20, 3)[place], rtol=0, atol=1e-10)
-
-
-def test_a_vae_resumed_is_the_uninterrupted_run() -> None:
-    whole, first, second = (build((0, 1), pixels="gaussian") for _ in range(3))
-    train(whole, range(9))
-    train(first, range(5))
-    for kept, into in ((first.parameters, second.parameters), (first.slots, second.slots)):
-        for name, value in kept.items():
-            into[name].copy_(value)
-    train(second, range(5, 9))
-    for name, value in whole.parameters.items():
-        assert torch.equal(value, second.parameters[name]), name
-
-
 def test_samples_are_the_decoders_means_of_standard_normal_codes() -> None:
     model = build((0, 1))
     codes = model.latent(20_000, 1)
