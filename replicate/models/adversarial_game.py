@@ -172,8 +172,3 @@ class AdversarialGame(GenerativeModel):
     def latent(self, count: int, draw: int, part: int = 0) -> Tensor:
         """(seeds, count, noise dimension) draws of p(z)."""
         return self._noise("evaluation", draw, count, part)
-
-    @torch.no_grad()
-    def sample_chunk(self, count: int, draw: int, part: int) -> Tensor:
-        """G of fresh noise: (seeds, count, dimension)."""
-        return self.decode(self.latent(count, draw, part))

@@ -127,9 +127,5 @@ class Autoencoder(GenerativeModel):
         found = self._run(code, "decoder", self.parameters)
         return found.sigmoid_() if self.config.pixels == "bernoulli" else found
 
-    def sample_chunk(self, count: int, draw: int, part: int) -> Tensor:
-        """Decodings of draws of the density: (seeds, count, dimension)."""
-        return self.decode(self.latent(count, draw, part))
-
 
 MODEL = Autoencoder

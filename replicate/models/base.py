@@ -109,12 +109,13 @@ class GenerativeModel(ABC):
             name -> (seeds,), the losses to log; not-a-number marks a diverged seed.
         """
 
+    @torch.no_grad()
     def sample_chunk(self, count: int, draw: int, part: int) -> Tensor:
         """(seeds, count, dimension) images of the independent draw `draw`; `part` numbers its chunks.
 
-        Every model has this, or its own `sample`.
+        Those of fresh codes; a model without a latent space has its own, or its own `sample`.
         """
-        raise NotImplementedError(f"{type(self).__name__} cannot be sampled")
+        return self.decode(self.latent(count, draw, part))
 
     def sample(self, count: int, draw: int) -> Tensor:
         """(seeds, count, dimension) images; the same `draw` gives the same images."""

@@ -111,9 +111,5 @@ class Vae(GenerativeModel):
         found = self._run(code, "decoder", self.parameters)
         return found.sigmoid_() if self.config.pixels == "bernoulli" else found
 
-    def sample_chunk(self, count: int, draw: int, part: int) -> Tensor:
-        """Decoder means of fresh codes: (seeds, count, dimension)."""
-        return self.decode(self.latent(count, draw, part))
-
 
 MODEL = Vae
