@@ -16,7 +16,10 @@ STAGES = {
     "classifier": "train a classifier of the data set's labels",
     "recognise": "say what the classifier sees in a model's samples",
     "panels": "draw the sample, interpolation, learning and bandwidth panels of a model",
+    "experiment": "measure what one experiment says about the paper's claims",
+    "draw": "draw the figures of an experiment",
     "table": "put published and measured log-likelihoods side by side, with verdicts",
+    "claims": "put every claim of the paper beside what was measured, with its verdict",
     "report": "render report/index.html from the result files",
 }
 TOOLS = {

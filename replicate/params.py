@@ -156,6 +156,10 @@ class Params(Section):
         {}, "models of the run: model -> data set -> changes to that model's recipe for that data set", OURS
     )
 
+    experiments: dict[str, Options] = setting(
+        {}, "experiments of the run, each with changes to its settings: what the paper states beside Table 1", OURS
+    )
+
     @property
     def runs(self) -> list[tuple[str, str, str]]:
         """Every training job as (data set, model, block of seeds), in the file's order."""

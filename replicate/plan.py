@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from replicate import datasets, models
+from replicate import datasets, experiments, models
 from replicate.codedigest import code_digest
 from replicate.datasets.base import UserDataset
 from replicate.errors import ReplicateError
@@ -26,7 +26,10 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "recognise": ("compute",),
     "panels": (),
     "table": ("preset", "seeds", "datasets", "models"),
-    "report": ("preset", "seeds", "datasets", "models"),
+    "experiment": ("compute", "experiments"),
+    "draw": (),
+    "claims": ("preset", "experiments"),
+    "report": ("preset", "seeds", "datasets", "models", "experiments"),
 }
 #: Settings of a section that a stage does not read, so that changing them leaves it alone.
 UNUSED: dict[str, frozenset[str]] = {
@@ -36,7 +39,11 @@ UNUSED: dict[str, frozenset[str]] = {
 }
 
 
-def _narrowed(section: str, value: Any, dataset: str | None, model: str | None, unused: frozenset[str]) -> Any:
+def _narrowed(
+    section: str, value: Any, dataset: str | None, model: str | None, experiment: str | None, unused: frozenset[str]
+) -> Any:
+    if section == "experiments" and experiment is not None:
+        return {experiment: value[experiment] or {}}
     if section == "datasets" and dataset is not None:
         # A model only needs the name of its data set; how the set was cut reaches it as a file.
         return {dataset: {} if model else value.get(dataset) or {}}
@@ -52,6 +59,7 @@ def _check_names(params: Params, where: str) -> None:
     for kind, known, named in (
         ("data set", datasets.REGISTRY, params.datasets),
         ("model", models.REGISTRY, params.models),
+        ("experiment", experiments.REGISTRY, params.experiments),
     ):
         for name in named:
             if name not in known:
@@ -68,6 +76,16 @@ def _check_names(params: Params, where: str) -> None:
                 )
 
 
+def _check_images(params: Params, where: str) -> None:
+    """Refuses an experiment on images whose data set is not part of the run."""
+    for name, options in params.experiments.items():
+        if name in experiments.ON_IMAGES and images_of(options) not in params.datasets:
+            raise ReplicateError(
+                f"{where}: experiments.{name}.dataset: the data set {images_of(options)!r} is not among `datasets` of "
+                "this run; add it there or name another one here."
+            )
+
+
 def _without(raw: Mapping[str, Any], absent: Collection[str]) -> dict[str, Any]:
     """The parameters without these data sets, and without the models that are left with none."""
     kept = {name: options for name, options in raw["datasets"].items() if name not in absent}
@@ -75,7 +93,17 @@ def _without(raw: Mapping[str, Any], absent: Collection[str]) -> dict[str, Any]:
         model: {name: changes for name, changes in entries.items() if name not in absent}
         for model, entries in raw["models"].items()
     }
-    return {**raw, "datasets": kept, "models": {model: entries for model, entries in recipes.items() if entries}}
+    left = {model: entries for model, entries in recipes.items() if entries}
+    measured = {
+        name: options for name, options in (raw.get("experiments") or {}).items()
+        if name not in experiments.ON_IMAGES or images_of(options or {}) not in absent
+    }  # fmt: skip
+    return {**raw, "datasets": kept, "models": left, "experiments": measured}
+
+
+def images_of(options: Mapping[str, Any]) -> str:
+    """The data set of an experiment on images, from its settings."""
+    return str(options.get("dataset", experiments.DEFAULT_DATASET))
 
 
 class Plan:
@@ -95,6 +123,7 @@ class Plan:
         self._where, self._folder = where, datasets.data_folder()
         self.raw, self.params = raw, Params.parse(raw, where)
         _check_names(self.params, where)
+        _check_images(self.params, where)
         if not self.params.runs:
             raise ReplicateError(f"{where}: no model is to be trained; name at least one under `models`.")
         self.absent: dict[str, str] = {}
@@ -127,10 +156,12 @@ class Plan:
         except ReplicateError as error:  # `fetch` then meets it too, and ends with it
             return str(error)
 
-    def config(self, stage: str, dataset: str | None = None, model: str | None = None) -> str:
+    def config(
+        self, stage: str, dataset: str | None = None, model: str | None = None, experiment: str | None = None
+    ) -> str:
         """The parameters that a job is given, as one line of JSON; a change of them re-runs the job."""
         given = {
-            section: _narrowed(section, self.raw[section], dataset, model, UNUSED.get(stage, frozenset()))
+            section: _narrowed(section, self.raw[section], dataset, model, experiment, UNUSED.get(stage, frozenset()))
             for section in SECTIONS[stage]
             if section in self.raw
         }
@@ -144,16 +175,22 @@ class Plan:
         named = found.location if isinstance(found, UserDataset) else frozenset()
         return {name: value for name, value in self.params.datasets.get(dataset, {}).items() if name in named}
 
-    def logic(self, stage: str, dataset: str | None = None, model: str | None = None) -> str:
-        """The digest of the modules that a job runs, as its result records it: its stage, model and data set."""
+    def logic(
+        self, stage: str, dataset: str | None = None, model: str | None = None, experiment: str | None = None
+    ) -> str:
+        """The digest of the modules that a job runs, as its result records it: its stage, and what it is about."""
         entries = [f"replicate.stages.{stage}"]
         if dataset is not None and stage in ("fetch", "prepare"):
             entries.append(datasets.REGISTRY[dataset][1])
         if model is not None and stage in ("train", "sample", "panels"):
             entries.append(models.REGISTRY[model][1])
+        if experiment is not None:
+            entries.append(experiments.REGISTRY[experiment][1])
         return code_digest(entries)
 
-    def code(self, stage: str, dataset: str | None = None, model: str | None = None) -> str:
+    def code(
+        self, stage: str, dataset: str | None = None, model: str | None = None, experiment: str | None = None
+    ) -> str:
         """What a job runs, and what it shows of the registries, which no digest of modules follows.
 
         The table names every data set and model there is, the panels their own; nothing else shows a title.
@@ -163,8 +200,14 @@ class Plan:
             shown = [datasets.REGISTRY, models.REGISTRY]
         elif stage == "panels" and dataset is not None and model is not None:
             shown = [datasets.REGISTRY[dataset][0], models.REGISTRY[model][0]]
-        digest = self.logic(stage, dataset, model)
+        elif stage == "claims":
+            shown = [experiments.REGISTRY]
+        digest = self.logic(stage, dataset, model, experiment)
         return f"{digest}-{sha256_json(shown)[:8]}" if shown else digest
+
+    def images(self, experiment: str) -> str | None:
+        """The data set that an experiment is given; None for one that needs no images."""
+        return images_of(self.params.experiments[experiment]) if experiment in experiments.ON_IMAGES else None
 
     def results(self, kind: str, suffix: str = ".json") -> list[str]:
         """The result files of one kind, one per training job, such as `results/evaluation/digits/vae/0-2.json`."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, PositiveFloat, PositiveInt, Tag, model_validator
+from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, model_validator
 
 from replicate.errors import ReplicateError
 from replicate.files import sha256_json
@@ -54,6 +54,54 @@ class Directional(Rule):
         return self.ahead_of + self.behind
 
 
+class Check(Section):
+    """One number that a statement of the paper turns on, and where it must lie.
+
+    Attributes:
+        reads: what is measured, with its unit.
+        below, above: the threshold; one of them.
+        exact: a single number that either lies there or not; otherwise one number a seed, whose mean must.
+    """
+
+    reads: str
+    below: float | None = None
+    above: float | None = None
+    exact: bool = False
+
+    @model_validator(mode="after")
+    def _one_threshold(self) -> Self:
+        if (self.below is None) == (self.above is None):
+            raise ValueError("a check needs either `below` or `above`")
+        return self
+
+    @property
+    def threshold(self) -> float:
+        """Where the number must lie below or above."""
+        return self.below if self.below is not None else self.above  # type: ignore[return-value]
+
+    @property
+    def sign(self) -> int:
+        """1 if the number must be large, -1 if it must be small."""
+        return 1 if self.below is None else -1
+
+
+class Statement(Section):
+    """What the paper says beside Table 1 (docs/protocol.md, section 7): all of its checks must hold.
+
+    Attributes:
+        section: of the paper.
+        says: the claim in our own words.
+        seeds, minimum_seeds: of the checks that are not exact.
+        checks: empty where no experiment measures it yet.
+    """
+
+    section: str
+    says: str
+    seeds: PositiveInt = 10
+    minimum_seeds: PositiveInt = 6
+    checks: dict[str, Check] = Field(default_factory=dict)
+
+
 def _kind(entry: Any) -> Any:
     return entry.get("kind") if isinstance(entry, Mapping) else getattr(entry, "kind", None)
 
@@ -66,9 +114,10 @@ Entry = Annotated[
 class Protocol(Section):
     """The whole file."""
 
-    version: Literal[2]
+    version: Literal[3]
     estimates: dict[str, Estimate]
     claims: dict[str, Entry]
+    statements: dict[str, Statement]
 
     @model_validator(mode="after")
     def _every_claim_has_an_estimate(self) -> Self:
@@ -97,10 +146,16 @@ class Protocol(Section):
         """The hash of a claim's own entry and estimate: a change of another entry leaves it as it is."""
         return sha256_json([self.claims[claim].model_dump(mode="json"), self.estimate(claim).model_dump(mode="json")])
 
+    def statement_sha256(self, claim: str) -> str:
+        """The hash of a statement's own entry."""
+        return sha256_json(self.statements[claim].model_dump(mode="json"))
+
 
 def read_protocol(path: Path) -> Protocol:
     """Reads and checks the file; faults are named with their path in it."""
     raw, where = read_document(str(path))
     if not isinstance(raw, dict):
-        raise ReplicateError(f"{where}: the protocol must be a mapping with `version`, `estimates` and `claims`.")
+        raise ReplicateError(
+            f"{where}: the protocol must be a mapping with `version`, `estimates`, `claims` and `statements`."
+        )
     return checked(Protocol, raw, where)

@@ -75,6 +75,20 @@ def _run_steps(results: ResultFolder, dataset: str, model: str, block: str) -> I
     yield _made(results, "panels", f"{training} {data} --out results/panels/{stem}", f"panels/{stem}/panels.json")
 
 
+def _experiment_steps(params: Params, results: ResultFolder) -> Iterator[Step]:
+    files = [f"results/experiments/{name}.json" for name in params.experiments]
+    for name, file in zip(params.experiments, files, strict=True):
+        content = results.read(f"experiments/{name}.json")
+        dataset = plain(content)["parameters"]["config"].get("dataset")
+        data = f"--data results/data/{dataset}.safetensors " if dataset else ""
+        words = f"--params params.yaml --name {name} {data}--out {file}"
+        yield _made(results, "experiment", words, f"experiments/{name}.json")
+        drawn = f"--result {file} --out results/figures/{name}"
+        yield _made(results, "draw", drawn, f"figures/{name}/figures.json")
+    words = " ".join(["--params params.yaml --protocol protocol.yaml --out results/claims.json", *files])
+    yield _made(results, "claims", words, "claims.json")
+
+
 def steps(params: Params, results: ResultFolder, table: Path) -> Iterator[Step]:
     """The command behind every result file, in the order of the pipeline."""
     for dataset in params.datasets:
@@ -83,6 +97,7 @@ def steps(params: Params, results: ResultFolder, table: Path) -> Iterator[Step]:
         yield _classifier_step(results, dataset)
     for dataset, model, block in params.runs:
         yield from _run_steps(results, dataset, model, block)
+    yield from _experiment_steps(params, results)
     published = "--protocol protocol.yaml --published results/published/table1.csv"
     published += " --context results/published/context.csv"
     evaluations = " ".join(f"results/evaluation/{'/'.join(one)}.json" for one in params.runs)

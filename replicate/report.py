@@ -96,6 +96,26 @@ def run_of(results: ResultFolder, dataset: str, model: str, block: str) -> Run:
     )
 
 
+def statements_of(claims: Traced, results: ResultFolder) -> list[dict[str, Any]]:
+    """Every statement of the paper beside Table 1, with the figures of its experiment.
+
+    A figure stands under the first statement of its experiment alone, for its ids must not occur twice.
+    """
+    shown: set[str] = set()
+    found = []
+    for claim in claims["claims"]:
+        figures: list[dict[str, Any]] = []
+        name = claim["experiment"]
+        if name is not None and name not in shown:
+            shown.add(name)
+            drawn = results.read(f"figures/{name}/figures.json")
+            for figure in drawn["figures"]:
+                path = results.folder / f"figures/{name}/{figure['name']}.svg"
+                figures.append({"svg": embedded_svg(path, "draw"), "caption": figure["caption"]})
+        found.append({"claim": claim, "figures": figures})
+    return found
+
+
 def of_kind(rows: Traced, kind: str) -> list[Traced]:
     """The rows of a table that are models, or reference rows; a table of an earlier version has models only."""
     return [row for row in rows if plain(row).get("kind", "model") == kind]
@@ -137,14 +157,14 @@ def embedded_png(path: Path) -> Markup:
     return Markup('src="{}" width="{}" height="{}"').format(address, width * factor, height * factor)
 
 
-def embedded_svg(path: Path) -> Markup:
+def embedded_svg(path: Path, stage: str = "panels") -> Markup:
     """An SVG file of this project, checked: no script, no inline style, no address but its own ids."""
     try:
         return Markup(theme.checked_svg(path.read_bytes()))
     except FileNotFoundError:
-        raise ReplicateError(f"{path} does not exist; run the stage `panels` first.") from None
+        raise ReplicateError(f"{path} does not exist; run the stage `{stage}` first.") from None
     except ValueError as error:
-        raise ReplicateError(f"{path} {error}; run the stage `panels` again.") from None
+        raise ReplicateError(f"{path} {error}; run the stage `{stage}` again.") from None
 
 
 def claims(table: Traced) -> Iterator[dict[str, Any]]:
@@ -267,6 +287,7 @@ def page(params: Params, table_path: Path, results_folder: Path, folder: Path | 
         "claims": list(claims(table)),
         "data": {name: results.read(f"data/{name}.json") for name in params.datasets},
         "dots": {dataset["name"]: dot_plot(table, dataset) for dataset in table["datasets"]},
+        "statements": statements_of(results.read("claims.json"), results),
         "runs": [run_of(results, *one) for one in params.runs],
         "titles": titles,
         "tunings": [

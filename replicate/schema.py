@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from replicate import datasets, models
+from replicate import datasets, experiments, models
 from replicate.codedigest import package_root
 from replicate.files import canonical_json
 from replicate.params import Params
@@ -41,7 +41,9 @@ def build_schema() -> str:
     """The schema of a whole parameter file as canonical JSON, every registered model and data set included."""
     loaded = {name: models.load_model(name) for name in models.REGISTRY}
     sets = {name: datasets.load_dataset(name) for name in datasets.REGISTRY}
+    measured = {name: experiments.load_experiment(name) for name in experiments.REGISTRY}
     kinds: list[type[BaseModel]] = [Params, *(m.Config for m in loaded.values()), *(d.Config for d in sets.values())]
+    kinds += [experiment.Config for experiment in measured.values()]
     references, shared = models_json_schema([(kind, "validation") for kind in kinds])
     definitions = shared["$defs"]
 
@@ -66,6 +68,10 @@ def build_schema() -> str:
             entries[dataset] = _with_recipe(definition(model.Config), recipe, source, set(changes))
         recipes[name] = _closed(f"{models.REGISTRY[name][0]}: data set -> changes to its recipe", entries)
     properties["models"] = _closed(properties["models"]["description"], recipes)
+    properties["experiments"] = _closed(
+        properties["experiments"]["description"],
+        {name: {**definition(one.Config), "type": ["object", "null"]} for name, one in measured.items()},
+    )
     top = _closed(str(definition(Params)["description"]), properties)
     used = {name: entry for name, entry in definitions.items() if f'"#/$defs/{name}"' in json.dumps(properties)}
     return canonical_json({"$schema": DIALECT, "title": "params.yaml", **top, "$defs": used})

@@ -235,7 +235,7 @@ def ordering_of(found: Difference, comparisons: int = 1) -> State:
     return "not replicated" if found.interval(simultaneous(0.95, comparisons))[1] < 0 else "inconclusive"
 
 
-def _fewest(seeds: int, state: Callable[[int], State]) -> int | None:
+def fewest_seeds(seeds: int, state: Callable[[int], State]) -> int | None:
     """The fewest seeds, more than `seeds`, that decide; None if none up to 1000 does."""
     return next((k for k in range(max(seeds, 1) + 1, MOST_SEEDS + 1) if state(k) != "inconclusive"), None)
 
@@ -247,7 +247,7 @@ def seeds_needed(mean: float, spread: float, seeds: int, published: Published, m
         found = difference(mean, spread, count, published)
         return state_of(found.ci90, found.ci95, margin)
 
-    return _fewest(seeds, state)
+    return fewest_seeds(seeds, state)
 
 
 def seeds_to_order(ours: Sequence[float], theirs: Sequence[float], comparisons: int = 1) -> int | None:
@@ -258,4 +258,4 @@ def seeds_to_order(ours: Sequence[float], theirs: Sequence[float], comparisons: 
     def state(count: int) -> State:
         return ordering_of(_welch(value, [(variance / count, count - 1) for variance in variances]), comparisons)
 
-    return _fewest(min(len(ours), len(theirs)), state)
+    return fewest_seeds(min(len(ours), len(theirs)), state)

@@ -105,20 +105,23 @@ class ResultFolder:
         return traced(self.shown(relative), self.folder / relative)
 
 
-def _formatted(value: int | float, decimals: int | None) -> str:
-    if decimals is None:
+def _formatted(value: int | float, decimals: int | None, digits: int | None) -> str:
+    if digits is not None:
+        text = f"{value:.{digits}g}"
+    elif decimals is None:
         text = f"{int(value):,}" if float(value).is_integer() else repr(value)
     else:
         text = f"{value:,.{decimals}f}"
     return text.replace("-", MINUS).replace(",", THIN_SPACE)
 
 
-def number(place: Any, decimals: int | None = None) -> Markup:
+def number(place: Any, decimals: int | None = None, digits: int | None = None) -> Markup:
     """A number of a result file as HTML: a `data` element with its exact value, and its source as the title.
 
     Args:
         place: a number in a result file.
         decimals: digits after the point; by default the number as the file has it.
+        digits: instead, significant digits, for numbers of any size.
 
     Raises:
         ReplicateError: the value is not a finite number.
@@ -132,7 +135,7 @@ def number(place: Any, decimals: int | None = None) -> Markup:
             f"{where(place)} is {value!r}, not a finite number; run the stage that makes that file again."
         )
     return Markup('<data value="{}" title="{}">{}</data>').format(
-        repr(value), where(place), _formatted(value, decimals)
+        repr(value), where(place), _formatted(value, decimals, digits)
     )
 
 

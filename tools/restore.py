@@ -96,6 +96,9 @@ def recorded(plan: Plan) -> Iterator[tuple[Path, str, str]]:
     for dataset in sorted({dataset for dataset, _, _ in plan.params.runs}):
         path = Path("results", "classifier", f"{dataset}.json")
         yield path, code_of(read_json(path)), plan.logic("classifier")
+    for name in plan.params.experiments:
+        path = Path("results", "experiments", f"{name}.json")
+        yield path, code_of(read_json(path)), plan.logic("experiment", experiment=name)
     for dataset, model, block in plan.params.runs:
         path = Path("results", "samples", dataset, model, f"{block}.safetensors")
         with safe_open(path, framework="np") as stream:

@@ -23,7 +23,7 @@ def test_a_second_run_does_nothing_and_is_quick(finished):
         ("params.yaml", "draws: .*", "draws: 2", (*EVALUATION, "panels", *PAGES)),
         ("params.yaml", "preset: smoke", "preset: other", PAGES),
         ("params.yaml", "every: .*", "every: 1", TRAINED),
-        ("protocol.yaml", "version: 2", "version: 3", PAGES),
+        ("protocol.yaml", "version: 3", "version: 4", PAGES),
         ("report/templates/page.html.j2", "</html>", "<!-- changed --></html>", ("report",)),
     ],
 )

@@ -45,7 +45,12 @@ def config_of(stage):
     """Rule `params`: the subset of the parameters that a job of `stage` depends on, as JSON."""
 
     def given(wildcards):
-        return PLAN.config(stage, wildcards.get("dataset"), wildcards.get("model"))
+        return PLAN.config(
+            stage,
+            wildcards.get("dataset"),
+            wildcards.get("model"),
+            wildcards.get("experiment"),
+        )
 
     return given
 
@@ -54,7 +59,12 @@ def code_of(stage):
     """Rule `params`: the digest of the logic that a job of `stage` runs, blind to comments and layout."""
 
     def given(wildcards):
-        return PLAN.code(stage, wildcards.get("dataset"), wildcards.get("model"))
+        return PLAN.code(
+            stage,
+            wildcards.get("dataset"),
+            wildcards.get("model"),
+            wildcards.get("experiment"),
+        )
 
     return given
 
@@ -129,3 +139,4 @@ wildcard_constraints:
     dataset=r"[a-z0-9_]+",
     model=r"[a-z0-9_]+",
     block=r"\d+(-\d+)?",
+    experiment=r"[a-z0-9_]+",

@@ -9,6 +9,7 @@ rule report:
         evaluations=rules.likelihood.input,
         bandwidths=of_every_run(rules.bandwidth.output.bandwidth),
         panels=rules.figures.input,
+        statements=rules.statements.input,
         recognitions=rules.recognition.input,
         reference=files_below("results/reference", "results/tuning"),
         templates=files_below("report/templates", "report/assets"),

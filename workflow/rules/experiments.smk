@@ -1,0 +1,80 @@
+"""What the paper states beside Table 1: one job an experiment, its figures, and the verdict on every claim."""
+
+
+def images_for(wildcards):
+    """The prepared data set of an experiment on images; nothing for any other."""
+    dataset = PLAN.images(wildcards.experiment)
+    return f"results/data/{dataset}.safetensors" if dataset else []
+
+
+rule experiment:
+    input:
+        data=images_for,
+    output:
+        result="results/experiments/{experiment}.json",
+        record="results/experiments/{experiment}.run.json",
+    log:
+        "logs/experiment/{experiment}.log",
+    conda:
+        "../envs/replicate.yaml"
+    threads: PLAN.params.compute.threads
+    resources:
+        gpu=uses_gpu(),
+    params:
+        config=config_of("experiment"),
+        code=code_of("experiment"),
+        data=lambda wildcards, input: f"--data {input.data}" if input.data else "",
+    shell:
+        """
+        python -m replicate experiment --params {params.config:q} --name {wildcards.experiment} {params.data} \
+            --out {output.result:q} 2>&1 | tee -i {log:q}
+        """
+
+
+# The figures themselves are not declared: figures.json names those that there are.
+rule draw:
+    input:
+        result=rules.experiment.output.result,
+    output:
+        figures="results/figures/{experiment}/figures.json",
+        record="results/figures/{experiment}/figures.run.json",
+    log:
+        "logs/draw/{experiment}.log",
+    conda:
+        "../envs/replicate.yaml"
+    params:
+        folder=subpath(output.figures, parent=True),
+        code=code_of("draw"),
+    shell:
+        """
+        python -m replicate draw --result {input.result:q} --out {params.folder:q} 2>&1 | tee -i {log:q}
+        """
+
+
+rule claims:
+    input:
+        protocol="protocol.yaml",
+        experiments=expand(
+            rules.experiment.output.result, experiment=PLAN.params.experiments
+        ),
+    output:
+        claims="results/claims.json",
+        record="results/claims.run.json",
+    log:
+        "logs/claims.log",
+    conda:
+        "../envs/replicate.yaml"
+    params:
+        config=config_of("claims"),
+        code=code_of("claims"),
+    shell:
+        """
+        python -m replicate claims --params {params.config:q} --protocol {input.protocol:q} \
+            --out {output.claims:q} {input.experiments:q} 2>&1 | tee -i {log:q}
+        """
+
+
+rule statements:
+    input:
+        rules.claims.output.claims,
+        expand(rules.draw.output.figures, experiment=PLAN.params.experiments),
