@@ -111,7 +111,7 @@ def statements_of(claims: Traced, results: ResultFolder) -> list[dict[str, Any]]
             drawn = results.read(f"figures/{name}/figures.json")
             for figure in drawn["figures"]:
                 path = results.folder / f"figures/{name}/{figure['name']}.svg"
-                figures.append({"svg": embedded_svg(path, "draw"), "caption": figure["caption"]})
+                figures.append({"svg": embedded_svg(path, "draw"), "source": figure})
         found.append({"claim": claim, "figures": figures})
     return found
 

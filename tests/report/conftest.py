@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from replicate.claims import build_claims
 from replicate.codedigest import package_root
 from replicate.figures import curves
 from replicate.figures.grids import grid, png
@@ -199,6 +200,39 @@ def _panels(dataset: str, folder: Path, training: dict[str, Any], bandwidth: dic
     write_json(folder / "panels.json", content)
 
 
+def _claims(folder: Path) -> None:
+    """An experiment that decides three statements, and what the claims make of it."""
+    values = [0.5, 0.75, 0.625, 0.5, 0.75, 0.625]
+    checks = {
+        "P1": {"error_on_the_grid": 1e-16, "error_of_a_trained_discriminator": [v / 100 for v in values]},
+        "TH1": {
+            "gap_between_value_and_criterion": 1e-13, "distance_of_the_minimum_from_minus_log_4": 0.0,
+            "smallest_excess_elsewhere": 0.0625, "trained_discriminator_above_the_criterion": -1e-5,
+            "shortfall_of_a_trained_discriminator": [v / 50 for v in values],
+        },
+        "P2": {"divergence_at_the_end": 1.0, "largest_rise_of_a_step": 0.0, "largest_excess_over_a_chord": -0.5},
+    }  # fmt: skip
+    config = {"config": {"seeds": "0-5"}, "compute": {"device": "cpu", "threads": 1}}
+    content = result("experiment", CODE, config, {}, experiment="theory", seeds=list(range(6)),
+                     checks=checks, series={}, not_applicable=None)  # fmt: skip
+    write_json(folder / "experiments/theory.json", content)
+    RunRecord("experiment").write(folder / "experiments/theory.json", device="cpu", threads=1)
+    drawn = folder / "figures/theory/curve.svg"
+    drawn.parent.mkdir(parents=True)
+    drawn.write_bytes(
+        curves.dots(
+            [{"title": "x", "published": None, "failed": 0, "seeds": [(0, 1.0), (1, 2.0)]}],
+            "A figure of an experiment",
+            "theory/curve",
+        )
+    )
+    figures = [{"name": "curve", "caption": "Nothing, of 6 seeds (nats)."}]
+    write_json(drawn.parent / "figures.json", result("draw", CODE, {}, {}, experiment="theory", figures=figures))
+    protocol = read_protocol(package_root() / "protocol.yaml")
+    found = build_claims(protocol, dict.fromkeys(checks, ("results/experiments/theory.json", content)))
+    write_json(folder / "claims.json", result("claims", CODE, {"preset": "mnist"}, {}, preset="mnist", claims=found))
+
+
 def write_table(folder: Path, evaluations: dict[str, dict[str, Any]], preset: str) -> None:
     """`table1.json`, as the stage `table` makes it."""
     root = package_root()
@@ -216,7 +250,12 @@ def write_table(folder: Path, evaluations: dict[str, dict[str, Any]], preset: st
 @pytest.fixture(scope="session")
 def params() -> Params:
     return Params.parse(
-        {"preset": "mnist", "datasets": dict.fromkeys(FOLDS), "models": {MODEL: dict.fromkeys(FOLDS)}},
+        {
+            "preset": "mnist",
+            "datasets": dict.fromkeys(FOLDS),
+            "models": {MODEL: dict.fromkeys(FOLDS)},
+            "experiments": {"theory": {"seeds": "0-5"}},
+        },
         "test",
     )
 
@@ -262,6 +301,7 @@ def kept_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sampled = folder / f"samples/{dataset}/{MODEL}/0-2.safetensors"
         RunRecord("sample").write(sampled, device="cpu", threads=1, seconds_per_10000=1.25)
     write_table(folder, evaluations, "mnist")
+    _claims(folder)
     trials = [
         {"trial": k, "changes": {"learning_rate": 0.1 * k}, "seeds": "100-101", "epochs": 40, "seconds": 12.5,
          "log_likelihood": None if k == 3 else 12.0 + k}
