@@ -1,6 +1,6 @@
 """What the paper states beside Table 1, beside what this run measured, with verdicts by `protocol.yaml`.
 
-A statement is decided by the checks that its entry names (docs/protocol.md, section 7): an exact one by its number,
+A statement is decided by the checks that its entry names (docs/protocol.md, section 6): an exact one by its number,
 any other by a one-sided test on its mean over seeds.
 """
 

@@ -86,7 +86,7 @@ class Check(Section):
 
 
 class Statement(Section):
-    """What the paper says beside Table 1 (docs/protocol.md, section 7): all of its checks must hold.
+    """What the paper says beside Table 1 (docs/protocol.md, section 6): all of its checks must hold.
 
     Attributes:
         section: of the paper.

@@ -3,8 +3,8 @@
 Files that DVC brings have arbitrary times, and Snakemake knows nothing about them: it would run jobs again that
 are up to date, and miss later changes of parameters. `snakemake --touch --forceall` puts that right, but only for
 files that really belong to the parameters and the code of this checkout. This is checked first: what is costly to
-make must have been made by this code, else nothing is touched; what takes seconds (panels, table, metrics, report)
-is made again where it differs.
+make must have been made by this code, else nothing is touched; what takes seconds (panels and figures, table,
+metrics, claims, report) is made again where it differs.
 """
 
 import json
@@ -28,12 +28,15 @@ from replicate.plan import Plan
 
 AGAIN = "`snakemake --cores all --forceall` makes every result anew"
 #: What takes seconds to make -> the target that brings it and all before it up to date, in the order of the rules.
-QUICK = {"panels": "figures", "table": "table", "metrics": "metrics", "report": "report"}
+QUICK = {
+    "panels": "figures", "draw": "statements", "table": "table", "metrics": "metrics", "claims": "claims",
+    "report": "report",
+}  # fmt: skip
 #: Inputs that need not be the recorded ones: code is judged by its digests; the rest goes into what is quick alone.
 JUDGED = {"Snakefile", "profiles", "replicate", "workflow", "protocol.yaml", "report/assets", "report/templates",
           "results/published", "results/reference", "tools/metrics.py"}  # fmt: skip
 #: What is made from what, among the quick ones.
-FOLLOWS = {"metrics": {"table"}, "report": {"panels", "table"}}
+FOLLOWS = {"metrics": {"table"}, "report": {"panels", "draw", "table", "claims"}}
 
 
 def stop(sentence: str) -> NoReturn:
@@ -125,6 +128,12 @@ def panels_differ(plan: Plan) -> bool:
     return False
 
 
+def figures_differ(plan: Plan) -> bool:
+    """Whether the figures of some experiment were drawn by other code."""
+    drawn = {name: Path("results", "figures", name, "figures.json") for name in plan.params.experiments}
+    return any(code_of(read_json(path)) != plan.logic("draw", experiment=name) for name, path in drawn.items())
+
+
 def commands(plan: Plan, folder: str) -> Iterator[tuple[str, list[str], dict[str, str]]]:
     """Rule, command that makes its files in `folder`, and {file there: file here}."""
     python, table = [sys.executable, "-m", "replicate"], "results/table1.json"
@@ -137,6 +146,10 @@ def commands(plan: Plan, folder: str) -> Iterator[tuple[str, list[str], dict[str
     )  # fmt: skip
     metrics = f"{folder}/metrics.json"
     yield "metrics", [sys.executable, "tools/metrics.py", table, metrics], {metrics: "results/metrics.json"}
+    claims = f"{folder}/claims.json"
+    words = ["--params", plan.config("claims"), "--protocol", "protocol.yaml", "--out", claims]
+    files = [f"results/experiments/{name}.json" for name in plan.params.experiments]
+    yield "claims", [*python, "claims", *words, *files], {claims: "results/claims.json"}
     page = f"{folder}/index.html"
     words = ["--params", plan.config("report"), "--table", table, "--results", "results", "--out", page]
     yield "report", [*python, "report", *words], {page: "report/index.html"}
@@ -145,6 +158,7 @@ def commands(plan: Plan, folder: str) -> Iterator[tuple[str, list[str], dict[str
 def to_make_again(plan: Plan) -> list[str]:
     """The quick rules whose files are not what this checkout makes of the others; they are made aside and compared."""
     found = {"panels"} if panels_differ(plan) else set()
+    found |= {"draw"} if figures_differ(plan) else set()
     with tempfile.TemporaryDirectory() as folder:
         for rule, command, files in commands(plan, folder):
             if not found & FOLLOWS.get(rule, set()):
@@ -176,7 +190,8 @@ def main() -> None:
         stop(f"the results cannot be checked: {str(error).rstrip('.')}")
     current = [target for rule, target in QUICK.items() if rule not in again]
     touch = ["snakemake", "--cores", "1", "--touch", "--forceall", "--quiet", "all", "--"]
-    subprocess.run([*touch, "likelihood", *current], check=True)
+    measured = [f"results/experiments/{name}.json" for name in plan.params.experiments]
+    subprocess.run([*touch, "likelihood", "recognition", *measured, *current], check=True)
     if again:
         print(f"restore: not as this checkout makes them, so made again now: {', '.join(again)}", flush=True)
         subprocess.run(["snakemake", "--cores", "all", "--forcerun", *again, "--", "all"], check=True)

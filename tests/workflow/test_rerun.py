@@ -21,9 +21,10 @@ def test_a_second_run_does_nothing_and_is_quick(finished):
         ("params.yaml", "learning_rate: .*", "learning_rate: 0.05", TRAINED),
         ("params.yaml", "digits: {}", "digits: {split_seed: 1}", ("prepare", "classifier", *TRAINED)),
         ("params.yaml", "draws: .*", "draws: 2", (*EVALUATION, "panels", *PAGES)),
-        ("params.yaml", "preset: smoke", "preset: other", PAGES),
+        ("params.yaml", "preset: smoke", "preset: other", ("claims", *PAGES)),
         ("params.yaml", "every: .*", "every: 1", TRAINED),
-        ("protocol.yaml", "version: 3", "version: 4", PAGES),
+        ("protocol.yaml", "version: 3", "version: 4", ("claims", *PAGES)),
+        ("params.yaml", "updates: .*, d", "updates: 60, d", ("experiment", "draw", "claims", "report")),
         ("report/templates/page.html.j2", "</html>", "<!-- changed --></html>", ("report",)),
     ],
 )
@@ -56,6 +57,13 @@ def test_a_change_of_a_models_logic_runs_that_model(finished):
         "slopes = 2 * c.discriminator_weight *",
     )
     assert finished.planned() == dict.fromkeys(TRAINED, 1)
+
+
+def test_a_change_of_an_experiments_logic_runs_that_experiment(finished):
+    finished.edit(
+        "replicate/experiments/theory.py", "return log_data - log_generated", "return log_generated - log_data"
+    )
+    assert finished.planned() == dict.fromkeys(("experiment", "draw", "claims", "report"), 1)
 
 
 def test_a_change_of_one_data_set_leaves_the_others_alone(finished):
