@@ -51,6 +51,10 @@ class Project:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return answer, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
+    def quick(self) -> float:
+        """Processor seconds that a run with nothing to do may take: 5, or more where Snakemake's start alone is slow."""
+        return max(5.0, 3 * self.cost("snakemake", "--version")[1])
+
     def planned(self, *options: str) -> dict[str, int]:
         """Rule -> number of jobs that `snakemake -n` would run, targets left out."""
         text = self.good("snakemake", "-n", "--cores", "2", *options)

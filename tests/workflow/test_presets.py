@@ -66,7 +66,7 @@ def test_the_schema_agrees_with_the_types():
         ("  digits: {}", "  digit: {}", "models.adversarial_nets.digits: the data set 'digits' is not among"),
         ("  digits: {}", "  digits: {}\n  svhn: {}", "there is no data set 'svhn'; the registered ones are digits"),
         ("draws: .*", "sigmas: [-0.1, 0.2]", "likelihood.sigmas[0]: input should be greater than 0, not -0.1"),
-        ("seeds: .*", "seeds: [3-1]", "the block '3-1' runs backwards"),
+        (r"seeds: \[.*", "seeds: [3-1]", "the block '3-1' runs backwards"),
     ],
 )
 def test_a_wrong_parameter_is_one_sentence_with_its_path(fresh, old, new, sentence):

@@ -22,7 +22,7 @@ def test_a_whole_run_is_current(finished):
     [
         ("replicate/models/__init__.py", '"Adversarial nets"', '"Other nets"', "panels report"),
         ("replicate/figures/grids.py", "BORDER = ", "X = 1\nBORDER = ", "panels report"),
-        ("replicate/statistics.py", "MOST_SEEDS = 1000", "MOST_SEEDS = 999", "table metrics report"),
+        ("replicate/statistics.py", "MOST_SEEDS = 1000", "MOST_SEEDS = 999", "table metrics claims report"),
         ("report/templates/page.html.j2", "</html>", "<!-- changed --></html>", "report"),
     ],
 )
@@ -41,6 +41,8 @@ def test_what_takes_seconds_is_made_again_where_it_differs(finished, file, old, 
         ("replicate/stages/sample.py", "results/samples/digits/adversarial_nets/0-1.safetensors"),
         ("replicate/stages/bandwidth.py", "results/bandwidth/digits/adversarial_nets/0-1.json"),
         ("replicate/stages/evaluate.py", "results/evaluation/digits/adversarial_nets/0-1.json"),
+        ("replicate/classifier.py", "results/classifier/digits.json and 1 more"),
+        ("replicate/experiments/theory.py", "results/experiments/theory.json"),
     ],
 )
 def test_what_is_costly_must_have_been_made_by_this_code(finished, file, stale):

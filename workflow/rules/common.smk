@@ -76,6 +76,12 @@ def of_every_run(pattern):
     ]
 
 
+def images_for(wildcards):
+    """The prepared data set of an experiment on images; nothing for any other."""
+    dataset = PLAN.images(wildcards.experiment)
+    return f"results/data/{dataset}.safetensors" if dataset else []
+
+
 def files_below(*folders):
     """Every visible file below the folders, so that an edit of any of them is noticed."""
     found = (

@@ -1,12 +1,6 @@
 """What the paper states beside Table 1: one job an experiment, its figures, and the verdict on every claim."""
 
 
-def images_for(wildcards):
-    """The prepared data set of an experiment on images; nothing for any other."""
-    dataset = PLAN.images(wildcards.experiment)
-    return f"results/data/{dataset}.safetensors" if dataset else []
-
-
 rule experiment:
     input:
         data=images_for,
