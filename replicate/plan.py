@@ -94,11 +94,13 @@ def _without(raw: Mapping[str, Any], absent: Collection[str]) -> dict[str, Any]:
         for model, entries in raw["models"].items()
     }
     left = {model: entries for model, entries in recipes.items() if entries}
-    measured = {
-        name: options for name, options in (raw.get("experiments") or {}).items()
-        if name not in experiments.ON_IMAGES or images_of(options or {}) not in absent
-    }  # fmt: skip
-    return {**raw, "datasets": kept, "models": left, "experiments": measured}
+    found = {**raw, "datasets": kept, "models": left}
+    if "experiments" in raw:
+        found["experiments"] = {
+            name: options for name, options in (raw["experiments"] or {}).items()
+            if name not in experiments.ON_IMAGES or images_of(options or {}) not in absent
+        }  # fmt: skip
+    return found
 
 
 def images_of(options: Mapping[str, Any]) -> str:

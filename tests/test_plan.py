@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from replicate import datasets, models
+from replicate import datasets, experiments, models
 from replicate.__main__ import main
 from replicate.errors import ReplicateError
 from replicate.plan import Plan
@@ -174,3 +174,28 @@ def test_status_names_what_is_left_out(
     assert "tfd adversarial_nets" not in text
     assert main([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["absent"] == {"tfd": NEEDS}
+
+
+def test_an_experiment_is_given_its_own_settings_and_depends_on_its_own_code() -> None:
+    raw = {"datasets": {"digits": {}}, "models": {"vae": {"digits": {}}}, "experiments": {"theory": {"updates": 60}}}
+    plan = Plan(raw)
+    given = json.loads(plan.config("experiment", experiment="theory"))
+    assert given == {"experiments": {"theory": {"updates": 60}}}
+    assert plan.images("theory") is None
+    codes = {plan.code(stage, experiment="theory") for stage in ("experiment", "draw")} | {plan.code("experiment")}
+    assert len(codes) == 3
+    with pytest.raises(ReplicateError, match="there is no experiment 'magic'; the registered ones are theory"):
+        Plan({**raw, "experiments": {"magic": {}}})
+
+
+def test_an_experiment_on_images_needs_its_data_set_and_goes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiments, "ON_IMAGES", frozenset({"theory"}))
+
+    def plan(**options: str) -> Plan:
+        raw = {"datasets": {"digits": {}, "tfd": {}}, "models": {"vae": {"digits": {}}}}
+        return Plan({**raw, "experiments": {"theory": options}})
+
+    assert plan().images("theory") == "digits"
+    assert plan(dataset="tfd").params.experiments == {}  # nobody has the faces here
+    with pytest.raises(ReplicateError, match=r"experiments\.theory\.dataset: the data set 'mnist' is not among"):
+        plan(dataset="mnist")
