@@ -52,7 +52,7 @@ class Project:
         return answer, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     def quick(self) -> float:
-        """Processor seconds that a run with nothing to do may take: 5, or more where Snakemake's start alone is slow."""
+        """Processor seconds that a run with nothing to do may take: 5, or more where Snakemake itself starts slowly."""
         return max(5.0, 3 * self.cost("snakemake", "--version")[1])
 
     def planned(self, *options: str) -> dict[str, int]:
