@@ -377,3 +377,16 @@ def test_what_a_classifier_recognised_shows_the_range_over_seeds(html: str) -> N
     assert [data.get("value") for data in rows["Digits"].xpath("td[4]//data")] == ["0.0125", "0.0145"]
     assert [data.get("value") for data in rows["MNIST"].xpath("td[3]//data")] == ["0.75", "0.8125"]  # seed 2 failed
     assert "the data set has no labels" in words(rows["Toronto Face Database"])
+
+
+def test_statements_show_their_checks_and_those_without_an_experiment_stand_apart(html: str) -> None:
+    document = parsed(html)
+    first = document.get_element_by_id("statement-P1")
+    assert words(first).startswith("P1 · paper, 4.1, proposition 1 For a fixed G")
+    assert [data.get("value") for data in first.xpath(".//tbody/tr[1]//data")] == ["1e-09", "1e-16"]
+    assert "replicated" in words(first)
+    assert "not replicated not so: largest JSD at the end" in words(document.get_element_by_id("statement-P2"))
+    assert len(first.xpath(".//figure")) == 1
+    assert not document.get_element_by_id("statement-TH1").xpath(".//figure")  # once, under the first of its claims
+    assert document.get_element_by_id("statement-X1").tag == "li"
+    assert "this version has no experiment for it" in words(document.get_element_by_id("statement-X1"))
