@@ -28,7 +28,7 @@ def test_a_preset_is_valid_and_its_dry_run_starts_nothing(fresh, preset):
 
 def _jobs(shown: str) -> list[str]:
     """The jobs of a dry run, each with its files and its command; Snakemake lists and numbers them in any order."""
-    return sorted(re.sub(r"jobid: \d+", "", job) for job in STAMP.sub("", shown).split("\n\n"))
+    return sorted(re.sub(r"jobid: \d+", "", job).strip() for job in STAMP.sub("", shown).split("\n\n"))
 
 
 def test_a_preset_replaces_params_yaml_either_way(fresh):
