@@ -202,8 +202,6 @@ class Plan:
             shown = [datasets.REGISTRY, models.REGISTRY]
         elif stage == "panels" and dataset is not None and model is not None:
             shown = [datasets.REGISTRY[dataset][0], models.REGISTRY[model][0]]
-        elif stage == "claims":
-            shown = [experiments.REGISTRY]
         digest = self.logic(stage, dataset, model, experiment)
         return f"{digest}-{sha256_json(shown)[:8]}" if shown else digest
 

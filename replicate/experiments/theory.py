@@ -125,7 +125,7 @@ def train_discriminator(config: TheoryConfig, seeds: Sequence[int], device: torc
     return curve
 
 
-def descend(config: TheoryConfig, seeds: Sequence[int]) -> dict[str, Any]:
+def descend(config: TheoryConfig, seeds: Sequence[int], optimum: Optimum = optimal) -> dict[str, Any]:
     """Proposition 2 on a discrete p_g: small steps against the gradient of C, with D at its optimum before each.
 
     With D = D* the gradient of V by p_g is log(1 - D*), up to a constant; p_g moves in its natural parameters
@@ -142,7 +142,7 @@ def descend(config: TheoryConfig, seeds: Sequence[int]) -> dict[str, Any]:
         data, generated = distributions[0], distributions[1]
         path = [criterion(data, generated, 1.0)]
         for _ in range(config.descent_steps):
-            slope = np.log(generated) - np.log(data + generated)  # log(1 - D*)
+            slope = log_expit(-optimum(np.log(data), np.log(generated)))  # log(1 - D)
             moved = np.log(generated) - config.descent_rate * slope
             generated = np.exp(moved - moved.max())
             generated /= generated.sum()
@@ -173,7 +173,7 @@ class Theory(Experiment):
     def run(self, config: TheoryConfig, seeds: Sequence[int], device: torch.device, splits: Splits | None) -> Found:
         """All three; `splits` is not used."""
         grid = grid_facts(self._optimum)
-        trained, descent = train_discriminator(config, seeds, device), descend(config, seeds)
+        trained, descent = train_discriminator(config, seeds, device), descend(config, seeds, self._optimum)
         gaps = np.abs(np.subtract(grid["value"], grid["criterion"]))
         checks: dict[str, dict[str, float | list[float | None]]] = {
             "P1": {"error_on_the_grid": max(grid["error"]), "error_of_a_trained_discriminator": trained["error"][-1]},

@@ -12,7 +12,6 @@ from typing import Any
 from replicate.claims import build_claims
 from replicate.codedigest import code_digest
 from replicate.errors import ReplicateError
-from replicate.experiments import REGISTRY
 from replicate.files import write_json
 from replicate.params import load_params
 from replicate.protocol import read_protocol
@@ -41,10 +40,9 @@ def run(arguments: argparse.Namespace) -> None:
             found[claim] = (str(path), content)
     claims = build_claims(protocol, found)
     inputs = {"protocol": arguments.protocol, **{str(path): path for path in arguments.experiments}}
-    titles = {name: title for name, (title, _) in REGISTRY.items()}
     content = result(
         "claims", code_digest(["replicate.stages.claims"]), {"preset": params.preset}, inputs,
-        preset=params.preset, titles=titles, claims=claims,
+        preset=params.preset, claims=claims,
     )  # fmt: skip
     write_json(arguments.out, content)
     record.write(arguments.out)

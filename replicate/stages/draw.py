@@ -25,9 +25,6 @@ def run(arguments: argparse.Namespace) -> None:
     content = read_result(arguments.result, "experiment")
     name = content["experiment"]
     drawn = {} if content["not_applicable"] else load_experiment(name).draw(content)
-    for old in arguments.out.glob("*.svg"):
-        if old.stem not in drawn:
-            old.unlink()
     description = result(
         "draw", code_digest(["replicate.stages.draw", REGISTRY[name][1]]), {}, {"result": arguments.result},
         experiment=name, figures=[{"name": key, "caption": one.caption} for key, one in drawn.items()],
@@ -37,5 +34,8 @@ def run(arguments: argparse.Namespace) -> None:
     with replacing(*(arguments.out / file for file in files)) as parts:
         for part, written in zip(parts, files.values(), strict=True):
             part.write_bytes(written)
+    for old in arguments.out.glob("*.svg"):  # figures that are no longer drawn
+        if old.stem not in drawn:
+            old.unlink()
     record.write(arguments.out / "figures.json")
     print(f"draw {name}: {len(drawn)} figure(s) -> {arguments.out}")

@@ -105,6 +105,8 @@ def test_the_claims_hold_and_a_wrong_optimum_is_found_out() -> None:
     assert right == {"P1": "replicated", "TH1": "replicated", "P2": "replicated"}
     wrong = verdict(Theory(lambda p, q: p - q - math.log(2)), config, seeds)
     assert (wrong["P1"], wrong["TH1"]) == ("not replicated", "not replicated")
+    blind = verdict(Theory(lambda p, q: p), config, seeds)  # a D that does not look at p_g
+    assert blind["P2"] == "not replicated"
 
 
 def test_figures_say_what_they_show() -> None:
