@@ -209,6 +209,17 @@ class Plan:
         """The data set that an experiment is given; None for one that needs no images."""
         return images_of(self.params.experiments[experiment]) if experiment in experiments.ON_IMAGES else None
 
+    def samples(self, experiment: str) -> list[str]:
+        """The samples that an experiment is given: of every model of the run on its data set, or none."""
+        if experiment not in experiments.ON_SAMPLES:
+            return []
+        dataset = images_of(self.params.experiments[experiment])
+        return [
+            f"results/samples/{dataset}/{model}/{block}.safetensors"
+            for of, model, block in self.params.runs
+            if of == dataset
+        ]
+
     def results(self, kind: str, suffix: str = ".json") -> list[str]:
         """The result files of one kind, one per training job, such as `results/evaluation/digits/vae/0-2.json`."""
         return [

@@ -6,21 +6,37 @@ from typing import TYPE_CHECKING
 from replicate.errors import ReplicateError
 
 if TYPE_CHECKING:
-    from replicate.experiments.base import Experiment
+    from replicate.experiments.base import Study
 
 #: name -> (title, module); the module has one public object, `EXPERIMENT`.
 REGISTRY: dict[str, tuple[str, str]] = {
     "theory": ("The optimal discriminator and the global optimum", "replicate.experiments.theory"),
+    "figure1": ("Figure 1: a game on a line at its four stages", "replicate.experiments.figure1"),
+    "synchrony": ("How often each player moves: k, and too much G", "replicate.experiments.synchrony"),
+    "gradients": ("The gradient that D leaves to G", "replicate.experiments.gradients"),
+    "degenerate": ("Sharp and degenerate distributions", "replicate.experiments.degenerate"),
+    "estimator": ("The Parzen estimate where the density is known", "replicate.experiments.estimator"),
+    "noise_contrastive": ("Noise-contrastive estimation beside the game", "replicate.experiments.noise_contrastive"),
+    "sampling": ("Samples of the run: memory, correlation, chains", "replicate.experiments.sampling"),
+    "conditional": ("Conditional adversarial nets", "replicate.experiments.conditional"),
+    "inference": ("Inference by a network that predicts z from x", "replicate.experiments.inference"),
+    "inpainting": ("In-painting by one family of conditional models", "replicate.experiments.inpainting"),
+    "acceleration": ("What speeds training: coordination and p(z)", "replicate.experiments.acceleration"),
+    "features": ("Features of D and of the inference net with few labels", "replicate.experiments.features"),
 }
 #: Experiments on images; the data set is their setting `dataset`.
-ON_IMAGES: frozenset[str] = frozenset()
+ON_IMAGES: frozenset[str] = frozenset(
+    {"acceleration", "conditional", "features", "inference", "inpainting", "sampling"}
+)
+#: Those of them that look at the samples of the run's models on that data set.
+ON_SAMPLES: frozenset[str] = frozenset({"sampling"})
 #: The data set of an experiment on images that names none.
 DEFAULT_DATASET = "digits"
 
 
-def load_experiment(name: str) -> "Experiment":
+def load_experiment(name: str) -> "Study":
     """The registered experiment of that name; an unknown name lists the known ones."""
     if name not in REGISTRY:
         raise ReplicateError(f"there is no experiment {name!r}; the registered ones are {', '.join(REGISTRY)}.")
-    experiment: Experiment = importlib.import_module(REGISTRY[name][1]).EXPERIMENT
+    experiment: Study = importlib.import_module(REGISTRY[name][1]).EXPERIMENT
     return experiment

@@ -1,7 +1,8 @@
-"""What an experiment is: a typed config, a function from parameters and seeds to measured values, and its figures.
+"""What an experiment is: a typed config, a function to measured values, and its figures.
 
 It decides claims that are not Table 1's. For every claim it measures the checks that the claim's entry in
-`protocol.yaml` names; the verdict is taken from them by `replicate.claims`, never here.
+`protocol.yaml` names; the verdict is taken from them by `replicate.claims`, never here. Most experiments train what
+they need (`Experiment`); those about the models of Table 1 look at the samples of the run (`SampleStudy`).
 """
 
 from abc import ABC, abstractmethod
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from replicate.datasets.base import Splits
 from replicate.experiments import DEFAULT_DATASET
@@ -27,6 +29,12 @@ class ExperimentConfig(Section):
 
 class DataConfig(ExperimentConfig):
     """Of an experiment on images."""
+
+    dataset: str = setting(DEFAULT_DATASET, "the data set, one of `datasets` of the run", OURS)
+
+
+class SampleConfig(Section):
+    """Of a study of the run's samples; its seeds are those of the run."""
 
     dataset: str = setting(DEFAULT_DATASET, "the data set, one of `datasets` of the run", OURS)
 
@@ -56,12 +64,35 @@ class Drawing:
     caption: str
 
 
-class Experiment(ABC):
-    """One claim of the paper, or a close family of them."""
+@dataclass(frozen=True)
+class ModelSamples:
+    """What a model of the run generated.
 
-    Config: ClassVar[type[ExperimentConfig]] = ExperimentConfig
+    Attributes:
+        images: seed -> (n, dimension), its first draw; None where the seed failed.
+        chains: Markov chains that the images come from, image i of chain i % chains; None where drawn independently.
+    """
+
+    images: Mapping[int, Tensor | None]
+    chains: int | None
+
+
+class Study(ABC):
+    """What decides one claim of the paper, or a close family of them."""
+
+    Config: ClassVar[type[ExperimentConfig] | type[SampleConfig]]
     #: The claims that it decides, as in protocol.yaml.
     claims: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def draw(self, result: Mapping[str, Any]) -> dict[str, Drawing]:
+        """Name -> figure, from a result of the stage `experiment` alone; nothing is trained or measured here."""
+
+
+class Experiment(Study):
+    """A study that trains or computes what it judges."""
+
+    Config: ClassVar[type[ExperimentConfig]] = ExperimentConfig
 
     @abstractmethod
     def run(self, config: Any, seeds: Sequence[int], device: torch.device, splits: Splits | None) -> Found:
@@ -76,6 +107,20 @@ class Experiment(ABC):
             NotApplicable: the data set cannot answer, for instance because it has no labels.
         """
 
+
+class SampleStudy(Study):
+    """A study of the samples of the run's models on one data set."""
+
+    Config: ClassVar[type[SampleConfig]] = SampleConfig
+
     @abstractmethod
-    def draw(self, result: Mapping[str, Any]) -> dict[str, Drawing]:
-        """Name -> figure, from a result of the stage `experiment` alone; nothing is trained or measured here."""
+    def judge(self, config: Any, models: Mapping[str, ModelSamples], seeds: Sequence[int], splits: Splits) -> Found:
+        """Measures; a pure function of its arguments.
+
+        Args:
+            models: name -> its samples, for every model that the run trains on the data set.
+            seeds: those of the run.
+
+        Raises:
+            NotApplicable: the run has not the models that it takes.
+        """

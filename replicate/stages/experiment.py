@@ -4,18 +4,32 @@ python -m replicate experiment --params params.yaml --name theory --out results/
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from replicate.codedigest import code_digest
 from replicate.datasets.base import Splits
 from replicate.errors import ReplicateError
 from replicate.experiments import REGISTRY, load_experiment
-from replicate.experiments.base import DataConfig, Experiment, ExperimentConfig, Found, NotApplicable
+from replicate.experiments.base import (
+    DataConfig,
+    Experiment,
+    ExperimentConfig,
+    Found,
+    ModelSamples,
+    NotApplicable,
+    SampleConfig,
+    SampleStudy,
+    Study,
+)
 from replicate.files import write_json
 from replicate.params import Params, checked, load_params, seeds_of
 from replicate.result import result
 from replicate.runrecord import RunRecord
+from replicate.samples import Samples
 from replicate.training.backend import configure
 
 
@@ -24,33 +38,76 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--params", default="{}", help="parameter file, or inline JSON")
     parser.add_argument("--name", required=True, help=f"one of {', '.join(REGISTRY)}")
     parser.add_argument("--data", type=Path, help="prepared data set (safetensors), for an experiment on images")
+    parser.add_argument(
+        "--samples",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="samples of the run's models on it (safetensors), for a study of them",
+    )
     parser.add_argument("--out", type=Path, required=True, help="result (JSON)")
 
 
-def experiment_parameters(params: Params, name: str) -> ExperimentConfig:
+def experiment_parameters(params: Params, name: str) -> ExperimentConfig | SampleConfig:
     """The experiment's whole config, faults named with their path in the parameters."""
     where = f"experiments.{name}"
     config = checked(load_experiment(name).Config, params.experiments.get(name, {}), "parameters", where)
-    try:
-        seeds_of(config.seeds)
-    except ValueError as error:
-        raise ReplicateError(f"parameters: {where}.seeds: {error}.") from None
+    if isinstance(config, ExperimentConfig):
+        try:
+            seeds_of(config.seeds)
+        except ValueError as error:
+            raise ReplicateError(f"parameters: {where}.seeds: {error}.") from None
     return config
 
 
-def _measured(experiment: Experiment, config: ExperimentConfig, device: Any, data: Path | None) -> dict[str, Any]:
-    if isinstance(config, DataConfig) and data is None:
+def read_samples(paths: Sequence[Path], dataset: str) -> dict[str, ModelSamples]:
+    """Model -> the first draw of every seed, from files of the stage `sample`."""
+    images: dict[str, dict[int, Tensor | None]] = {}
+    chains: dict[str, int | None] = {}
+    for path in paths:
+        samples = Samples.read(path)
+        model = samples.about["model"]
+        if samples.about["dataset"] != dataset:
+            raise ReplicateError(f"{path} holds samples of {samples.about['dataset']}, and not of {dataset}.")
+        of_model = images.setdefault(model, {})
+        for seed, draws, _ in samples.per_seed():
+            if seed in of_model:
+                raise ReplicateError(f"{path} has samples of {model}, seed {seed}, that another file has too.")
+            of_model[seed] = None if draws is None else draws[0].clone()  # the other draws can go
+        chains[model] = samples.chains
+    return {model: ModelSamples(found, chains[model]) for model, found in images.items()}
+
+
+def _measured(
+    study: Study, config: ExperimentConfig | SampleConfig, device: Any, data: Path | None, samples: Sequence[Path]
+) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """What the result says, and its seeds."""
+    if isinstance(config, DataConfig | SampleConfig) and data is None:
         raise ReplicateError("this experiment needs images; give the prepared data set with --data.")
     splits = Splits.read(data) if data is not None else None
+    models: dict[str, ModelSamples] = {}
+    if isinstance(config, SampleConfig):
+        if not samples:
+            raise ReplicateError("this experiment needs the samples of the run's models; give them with --samples.")
+        models = read_samples(samples, config.dataset)
+        seeds = tuple(sorted({seed for model in models.values() for seed in model.images}))
+    else:
+        seeds = seeds_of(config.seeds)
     try:
-        found = experiment.run(config, seeds_of(config.seeds), device, splits)
+        if isinstance(study, SampleStudy):
+            assert splits is not None
+            found = study.judge(config, models, seeds, splits)
+        else:
+            assert isinstance(study, Experiment)
+            found = study.run(config, seeds, device, splits)
     except NotApplicable as reason:
-        return {"not_applicable": str(reason), "checks": {claim: {} for claim in experiment.claims}, "series": {}}
-    _complete(experiment, found, len(seeds_of(config.seeds)))
-    return {"not_applicable": None, "checks": found.checks, "series": dict(found.series)}
+        nothing: dict[str, Any] = {"checks": {claim: {} for claim in study.claims}, "series": {}}
+        return {"not_applicable": str(reason), **nothing}, seeds
+    _complete(study, found, len(seeds))
+    return {"not_applicable": None, "checks": found.checks, "series": dict(found.series)}, seeds
 
 
-def _complete(experiment: Experiment, found: Found, seeds: int) -> None:
+def _complete(experiment: Study, found: Found, seeds: int) -> None:
     """Refuses an experiment that leaves out one of its claims, or a seed."""
     if set(found.checks) != set(experiment.claims):
         raise AssertionError(f"checks of {sorted(found.checks)} instead of {sorted(experiment.claims)}")
@@ -66,13 +123,12 @@ def run(arguments: argparse.Namespace) -> None:
     experiment, params = load_experiment(arguments.name), load_params(arguments.params)
     config = experiment_parameters(params, arguments.name)
     backend = configure(params.compute)
-    measured = _measured(experiment, config, backend.device, arguments.data)
+    measured, seeds = _measured(experiment, config, backend.device, arguments.data, arguments.samples)
     given = {"config": config.model_dump(mode="json"), "compute": params.compute.model_dump(mode="json")}
     code = code_digest(["replicate.stages.experiment", REGISTRY[arguments.name][1]])
     inputs = {"data": arguments.data} if arguments.data is not None else {}
-    content = result(
-        "experiment", code, given, inputs, experiment=arguments.name, seeds=list(seeds_of(config.seeds)), **measured
-    )
+    inputs |= {f"samples/{number}": path for number, path in enumerate(arguments.samples)}
+    content = result("experiment", code, given, inputs, experiment=arguments.name, seeds=list(seeds), **measured)
     write_json(arguments.out, content)
     record.write(arguments.out, **backend.facts)
     outcome = measured["not_applicable"] or f"{sum(map(len, measured['checks'].values()))} checks measured"

@@ -82,6 +82,11 @@ def images_for(wildcards):
     return f"results/data/{dataset}.safetensors" if dataset else []
 
 
+def samples_for(wildcards):
+    """The samples of the run, for an experiment that looks at them."""
+    return PLAN.samples(wildcards.experiment)
+
+
 def files_below(*folders):
     """Every visible file below the folders, so that an edit of any of them is noticed."""
     found = (

@@ -4,6 +4,7 @@
 rule experiment:
     input:
         data=images_for,
+        samples=samples_for,
     output:
         result="results/experiments/{experiment}.json",
         record="results/experiments/{experiment}.run.json",
@@ -18,10 +19,13 @@ rule experiment:
         config=config_of("experiment"),
         code=code_of("experiment"),
         data=lambda wildcards, input: f"--data {input.data}" if input.data else "",
+        samples=lambda wildcards, input: (
+            f"--samples {input.samples}" if input.samples else ""
+        ),
     shell:
         """
         python -m replicate experiment --params {params.config:q} --name {wildcards.experiment} {params.data} \
-            --out {output.result:q} 2>&1 | tee -i {log:q}
+            {params.samples} --out {output.result:q} 2>&1 | tee -i {log:q}
         """
 
 

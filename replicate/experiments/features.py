@@ -1,0 +1,208 @@
+"""Section 7.4: features of D, or of the inference net, help classifiers where labels are few (X4).
+
+D's hidden layers, those of the inference net of section 7.2, those of D before its training, and raw pixels go to the
+same linear classifier, which sees few labelled images; validation images choose its regularisation.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import PositiveFloat, PositiveInt
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from replicate.datasets.base import Splits
+from replicate.experiments.base import Drawing, Experiment, Found, NotApplicable
+from replicate.experiments.game import initial, labelled, pixels, play
+from replicate.experiments.inference import InferenceConfig, train_inference
+from replicate.figures.theme import MARKERS, SERIES, canvas, legend, svg
+from replicate.models import perceptron
+from replicate.params import OURS, setting
+from replicate.training.streams import Streams
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+#: What a classifier is given, in the order of the figure, with the name in it.
+FEATURES = {
+    "pixels": "raw pixels",
+    "untrained": "D before training",
+    "discriminator": "trained D",
+    "inference": "inference net",
+}
+#: Part of the stream `evaluation` that draws the labelled images.
+PART = 20
+#: Steps of the solver, more than it needs.
+STEPS = 5000
+
+
+class FeaturesConfig(InferenceConfig):
+    """The game and E, and what the classifiers see."""
+
+    label_counts: tuple[PositiveInt, ...] = setting(
+        (50, 100, 300), "labelled images of a classifier; (100, 1000, 3000) suit MNIST", OURS, min_length=1
+    )
+    penalties: tuple[PositiveFloat, ...] = setting(
+        (0.001, 0.01, 0.1, 1.0, 10.0), "C of the classifier, chosen on validation images; ties to the smallest", OURS,
+        min_length=1,
+    )  # fmt: skip
+
+
+def hidden_layers(parameters: Mapping[str, Tensor], network: str, layers: int, images: Tensor) -> Tensor:
+    """All rectified units of a network of `layers` for images (seeds, n, dimension), joined: (seeds, n, units)."""
+    return torch.cat([perceptron.outputs(images, parameters, network, k).relu() for k in range(1, layers)], 2)
+
+
+def standardised(sets: Mapping[str, Array]) -> dict[str, Array]:
+    """Every set less the mean of `train`, by one scale: the features' root mean variance there.
+
+    One scale for all of them leaves to raw pixels that those at the rim hardly vary.
+    """
+    mean, scale = sets["train"].mean(0), np.sqrt(sets["train"].var(0).mean())
+    return {name: (rows - mean) / scale for name, rows in sets.items()}
+
+
+def stratified(labels: Labels, drawn: NDArray[np.float32]) -> Labels:
+    """All rows in an order of which every beginning has equally many images of each class, to within one.
+
+    Args:
+        labels: (n,); while a class has images left.
+        drawn: (n,) random numbers that decide which images of a class come first.
+    """
+    rank = np.empty_like(labels)
+    for number in np.unique(labels):
+        rows = np.flatnonzero(labels == number)
+        rank[rows[np.argsort(drawn[rows], kind="stable")]] = np.arange(len(rows))
+    return np.lexsort((drawn, rank))
+
+
+def classifier_error(
+    sets: Mapping[str, Array], labels: Mapping[str, Labels], rows: Labels, penalties: Sequence[float]
+) -> tuple[float, float]:
+    """The share of test images that a linear classifier trained on `rows` of `train` gets wrong, and its C."""
+    fits = [
+        LogisticRegression(C=c, max_iter=STEPS).fit(sets["train"][rows], labels["train"][rows])
+        for c in sorted(penalties)
+    ]
+    best = int(np.argmax([one.score(sets["valid"], labels["valid"]) for one in fits]))  # the first of a tie
+    return 1 - float(fits[best].score(sets["test"], labels["test"])), float(fits[best].C)
+
+
+class Features(Experiment):
+    """X4; `judged` names the features that are to beat raw pixels."""
+
+    Config = FeaturesConfig
+    claims: ClassVar[tuple[str, ...]] = ("X4",)
+
+    def __init__(self, judged: Literal["discriminator", "untrained"] = "discriminator") -> None:
+        self._judged = judged
+
+    def run(self, config: FeaturesConfig, seeds: Sequence[int], device: torch.device, splits: Splits | None) -> Found:
+        """Trains the game and E on all training images without labels, then the classifiers on a few with."""
+        assert splits is not None
+        parts = {name: labelled(splits, name, device) for name in ("train", "valid", "test")}
+        labels = {name: found.cpu().numpy() for name, (_, found) in parts.items()}
+        _check_counts(config, labels["train"])
+        streams = Streams(seeds, device)
+        given = _features(config, streams, pixels(splits, "train", device), {k: one for k, (one, _) in parts.items()})
+        drawn = streams.uniform("evaluation", 0, len(labels["train"]), part=PART).cpu().numpy()
+        errors: dict[str, list[list[float | None]]] = {name: [] for name in FEATURES}
+        chosen: dict[str, list[list[float | None]]] = {name: [] for name in FEATURES}
+        for seed in range(len(seeds)):
+            order = stratified(labels["train"], drawn[seed])
+            for name in FEATURES:
+                sets = {part: rows[seed] for part, rows in given[name].items()}
+                found = _curve(config, sets, labels, order)
+                errors[name].append([error for error, _ in found])
+                chosen[name].append([penalty for _, penalty in found])
+        column = config.label_counts.index(min(config.label_counts))
+        gains = [
+            _less(raw[column], ours[column]) for raw, ours in zip(errors["pixels"], errors[self._judged], strict=True)
+        ]
+        checks: dict[str, dict[str, float | list[float | None]]] = {"X4": {"error_saved_by_features_of_d": gains}}
+        series = {
+            "label_counts": list(config.label_counts), "errors": errors, "chosen": chosen,
+            "test_images": len(labels["test"]), "unlabelled": splits.count("train"),
+        }  # fmt: skip
+        return Found(checks, series)
+
+    def draw(self, result: Mapping[str, Any]) -> dict[str, Drawing]:
+        """Test error against the number of labels, and what is saved against raw pixels, of every seed."""
+        return {"errors": _errors(result["series"], len(result["seeds"]))}
+
+
+def _check_counts(config: FeaturesConfig, labels: Labels) -> None:
+    classes, fewest, most = len(np.unique(labels)), min(config.label_counts), max(config.label_counts)
+    if most > len(labels):
+        raise NotApplicable(f"it asks for {most} labelled images, and the data set has {len(labels)}")
+    if fewest < classes:
+        raise NotApplicable(f"it asks for {fewest} labelled images, and the data set has {classes} classes")
+
+
+def _features(
+    config: FeaturesConfig, streams: Streams, train: Tensor, images: Mapping[str, Tensor]
+) -> dict[str, dict[str, Array]]:
+    """Features by name -> split -> (seeds, n, features); raw pixels are the same for every seed."""
+    game = play(config, streams, train)
+    inference, _ = train_inference(config, streams, game, train.shape[1])
+    networks = {
+        "untrained": (initial(config, streams, train), "discriminator"),
+        "discriminator": (game, "discriminator"), "inference": (inference, "inference"),
+    }  # fmt: skip
+    given: dict[str, dict[str, Array]] = {name: {} for name in FEATURES}
+    for split, rows in images.items():
+        every = rows.expand(len(streams.seeds), -1, -1)
+        given["pixels"][split] = every.double().cpu().numpy()
+        for name, (parameters, network) in networks.items():
+            given[name][split] = hidden_layers(parameters, network, config.layers, every).double().cpu().numpy()
+    return given
+
+
+def _curve(
+    config: FeaturesConfig, sets: Mapping[str, Array], labels: Mapping[str, Labels], order: Labels
+) -> list[tuple[float | None, float | None]]:
+    """Test error and C for every number of labels; None where the network failed."""
+    if not all(np.isfinite(rows).all() for rows in sets.values()):
+        return [(None, None)] * len(config.label_counts)
+    scaled = standardised(sets)
+    return [classifier_error(scaled, labels, order[:count], config.penalties) for count in config.label_counts]
+
+
+def _less(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one - other
+
+
+def _errors(series: Mapping[str, Any], count: int) -> Drawing:
+    counts = series["label_counts"]
+    values = {name: np.array(series["errors"][name], dtype=np.float64) for name in FEATURES}
+    jitter = np.linspace(-0.03, 0.03, count) if count > 1 else np.zeros(1)
+    with canvas(height=4.4, rows=(1.0, 1.0)) as (figure, axes):
+        for look, (name, label) in enumerate(FEATURES.items()):
+            places = np.arange(len(counts)) + 0.16 * (look - 1.5)
+            for row, shown in enumerate((values[name], values["pixels"] - values[name])):
+                if row and name == "pixels":
+                    continue
+                axes[row].plot(
+                    (places + jitter[:, None]).T, shown.T, MARKERS[look], color=SERIES[look], markersize=2.5, alpha=0.6
+                )
+                axes[row].plot(
+                    places, shown.mean(0), MARKERS[look], linestyle="-", color=SERIES[look], linewidth=1, markersize=5,
+                    label=label,
+                )  # fmt: skip
+        axes[1].axhline(0, color=SERIES[0], linewidth=1)
+        axes[0].set_ylim(bottom=0)
+        axes[0].set_ylabel("test error (share)")
+        axes[1].set_ylabel("error saved\nagainst raw pixels (share)")
+        axes[1].set_xticks(range(len(counts)), [f"{number:,}" for number in counts])
+        axes[1].set_xlabel(f"labelled images (n = {count} seeds: small marks; large: their mean)")
+        legend(axes[0], 2)
+        text = (
+            f"A linear classifier of few labelled images, {count} seeds of networks and of labelled images, "
+            f"{series['test_images']} test images; the networks saw {series['unlabelled']:,} images without labels."
+        )
+        return Drawing(svg(figure, "features/errors", "What features of D and E save a classifier", text), text)
+
+
+EXPERIMENT = Features()

@@ -1,0 +1,201 @@
+"""Section 7.3: all conditionals p(x_S | x_not-S) by one family of conditional models that share their parameters (X3).
+
+G is asked with the known pixels, a mask that says which they are, and z; it makes the others. D sees the whole image
+and the mask. Half of the training masks are random, half show one half of the image, and one G and D serve them all.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import PositiveFloat
+from torch import Tensor
+
+from replicate.datasets.base import Splits
+from replicate.experiments.base import Drawing, Experiment, Found
+from replicate.experiments.game import Condition, GameConfig, generate, per_seed, pixels, play
+from replicate.figures.theme import INK, MARKERS, SERIES, canvas, legend, svg
+from replicate.params import OURS, setting
+from replicate.training.streams import Streams
+
+#: Least standard deviation of the completions of an image, relative to that of the data. Without z it would be 0.
+SPREAD = 0.1
+#: Parts of the stream `noise` for masks; those below are the game's.
+RANDOM, SIDE, KIND = 10, 11, 12
+#: What is known of the image, in the order of the figure.
+KINDS = ("random", "left", "right", "top", "bottom")
+
+#: What G is shown of the known pixels (seeds, n, dimension): a tensor of the same shape.
+Sight = Callable[[Tensor], Tensor]
+Shape = tuple[int, int, int]
+
+
+class InpaintingConfig(GameConfig):
+    """The game, and how completions are judged."""
+
+    learning_rate: PositiveFloat = setting(
+        0.002, "of Adam at the start; it falls linearly to 0", "ours: .006, .002 and .0007 tried on seeds 100-102"
+    )
+    known_share: float = setting(0.5, "probability that a random mask shows a pixel", OURS, gt=0, lt=1)
+    completions: int = setting(8, "completions of every test image and mask", OURS, ge=2)
+
+
+def all_of_them(known: Tensor) -> Tensor:
+    """G is shown the known pixels: section 7.3."""
+    return known
+
+
+def halves(shape: Shape, device: torch.device) -> Tensor:
+    """Masks that show the left, right, top and bottom half of an image of that shape: (4, dimension), 1 where known."""
+    _, height, width = shape
+    rows = (torch.arange(height, device=device) < height // 2).float()[:, None].expand(height, width)
+    columns = (torch.arange(width, device=device) < width // 2).float().expand(height, width)
+    masks = torch.stack([columns, 1 - columns, rows, 1 - rows])
+    return masks[:, None].expand(-1, *shape).reshape(4, -1)
+
+
+def random_masks(drawn: Tensor, share: float, channels: int) -> Tensor:
+    """Masks from numbers uniform on [0, 1), one a place, (..., places): (..., channels * places), 1 where known."""
+    return (drawn < share).to(drawn.dtype).repeat(*[1] * (drawn.ndim - 1), channels)
+
+
+def training_masks(config: InpaintingConfig, streams: Streams, update: int, count: int, shape: Shape) -> Tensor:
+    """The masks of a minibatch, (seeds, count, dimension): one half of them random, the other halves of the image."""
+    channels, height, width = shape
+    drawn = streams.uniform("noise", update, count, height * width, part=RANDOM)
+    side = (4 * streams.uniform("noise", update, count, part=SIDE)).long()
+    is_random = streams.uniform("noise", update, count, 1, part=KIND) < 0.5
+    return torch.where(
+        is_random, random_masks(drawn, config.known_share, channels), halves(shape, drawn.device).to(drawn.dtype)[side]
+    )
+
+
+def condition(real: Tensor, known: Tensor, sight: Sight) -> Condition:
+    """G is asked with the known pixels and the mask, D is shown the mask; both (seeds, n, dimension)."""
+    return Condition(torch.cat([sight(known * real), known], 2), known, known)
+
+
+def judged(completed: Tensor, images: Tensor, known: Tensor, mean: Tensor) -> dict[str, Tensor]:
+    """Of completions (completions, seeds, n, dimension), over the pixels that were not known, each (seeds,) float64.
+
+    mean_image, one, several: mean squared error of the `mean` training image, of one completion, and of the mean of
+    all completions. other: distance of one completion from the next image, which it knows nothing of. spread: standard
+    deviation of the completions of an image (ddof 1, root of the mean square) over that of the data, the root of
+    `mean_image`.
+    """
+    made = (1 - known).double()
+    total = made.sum((1, 2))
+
+    def average(values: Tensor) -> Tensor:
+        return (values.double() * made).sum((1, 2)) / total
+
+    found = {
+        "mean_image": average((images - mean).square()),
+        "one": average((images - completed[0]).square()),
+        "other": average((images.roll(-1, 1) - completed[0]).square()),
+        "several": average((images - completed.mean(0)).square()),
+    }
+    return found | {"spread": (average(completed.var(0)) / found["mean_image"]).sqrt()}
+
+
+class Inpainting(Experiment):
+    """X3."""
+
+    Config = InpaintingConfig
+    claims: ClassVar[tuple[str, ...]] = ("X3",)
+
+    def __init__(self, sight: Sight = all_of_them) -> None:
+        self._sight = sight
+
+    def _complete(
+        self,
+        config: InpaintingConfig,
+        streams: Streams,
+        parameters: Mapping[str, Tensor],
+        images: Tensor,
+        known: Tensor,
+    ) -> Tensor:
+        """Images (seeds, n, dimension) completed several times: (completions, seeds, n, dimension)."""
+        asked = condition(images, known, self._sight).asked
+        made = [
+            generate(config, parameters, streams.normal("evaluation", k, images.shape[1], config.code_dimension), asked)
+            for k in range(config.completions)
+        ]
+        return known * images + (1 - known) * torch.stack(made)
+
+    def run(self, config: InpaintingConfig, seeds: Sequence[int], device: torch.device, splits: Splits | None) -> Found:
+        """Trains one family of conditional models and completes the test images under every kind of mask."""
+        assert splits is not None
+        streams, shape = Streams(seeds, device), splits.shape
+        train, test = (pixels(splits, split, device) for split in ("train", "test"))
+
+        def ask(update: int, rows: Tensor) -> Condition:
+            known = training_masks(config, streams, update, rows.shape[1], shape)
+            return condition(train[rows], known, self._sight)
+
+        parameters = play(config, streams, train, ask)
+        images = test.expand(len(streams.seeds), -1, -1)
+        drawn = streams.uniform("evaluation", 0, len(test), shape[1] * shape[2], part=RANDOM)
+        masks = [random_masks(drawn, config.known_share, shape[0]), *halves(shape, device)]
+        found = {
+            kind: judged(self._complete(config, streams, parameters, images, known), images, known, train.mean(0))
+            for kind, known in zip(KINDS, (mask.expand_as(images) for mask in masks), strict=True)
+        }
+        series = {
+            "kinds": {kind: {name: per_seed(values) for name, values in one.items()} for kind, one in found.items()},
+            "spread_threshold": SPREAD, "completions": config.completions, "test_images": len(test),
+        }  # fmt: skip
+        return Found({"X3": _checks(found)}, series)
+
+    def draw(self, result: Mapping[str, Any]) -> dict[str, Drawing]:
+        """The error of what was filled in, and how much completions differ, for every kind of mask and seed."""
+        return {"completions": _completions(result["series"], len(result["seeds"]))}
+
+
+def _checks(found: Mapping[str, Mapping[str, Tensor]]) -> dict[str, float | list[float | None]]:
+    """The random masks by themselves; of the four halves the mean, each of which has as many pixels."""
+    checks: dict[str, float | list[float | None]] = {}
+    for name, kinds in (("random_masks", KINDS[:1]), ("halves", KINDS[1:])):
+        mean = {key: torch.stack([found[kind][key] for kind in kinds]).mean(0) for key in found["random"]}
+        checks[f"gain_on_{name}"] = per_seed((mean["other"] / mean["one"]).log())
+        checks[f"spread_on_{name}"] = per_seed(mean["spread"])
+    return checks
+
+
+def _completions(series: Mapping[str, Any], count: int) -> Drawing:
+    labels = {
+        "other": "one completion,\nof another image", "one": "one completion", "mean_image": "mean training image",
+        "several": f"mean of {series['completions']}\ncompletions",
+    }  # fmt: skip
+    places = np.arange(len(KINDS))
+    jitter = np.linspace(-0.07, 0.07, count)[:, None] if count > 1 else np.zeros((1, 1))
+    with canvas(height=4.2, rows=(1.3, 1.0)) as (figure, axes):
+
+        def dots(row: int, name: str, look: int, shift: float, label: str) -> None:
+            values = np.array([series["kinds"][kind][name] for kind in KINDS], dtype=np.float64).T
+            axes[row].plot(
+                places + shift + jitter, values, MARKERS[look], color=SERIES[look], markersize=3,
+                label=[label, *["_"] * (len(KINDS) - 1)],
+            )  # fmt: skip
+
+        for look, (name, label) in enumerate(labels.items()):
+            dots(0, name, look, 0.2 * (look - 1.5), label)
+        dots(1, "spread", 4, 0.0, "_")
+        axes[1].axhline(series["spread_threshold"], color=INK, linestyle=":", linewidth=1)
+        axes[0].set_ylabel("squared error\nper unknown pixel")
+        axes[1].set_ylabel("spread of completions\n(1: as the data's)")
+        for place in axes:
+            place.set_ylim(bottom=0)
+        axes[1].set_xticks(places, ["random\npixels" if kind == "random" else f"{kind}\nhalf" for kind in KINDS])
+        axes[1].set_xlabel(f"what is known of the image (n = {count} seeds)")
+        legend(axes[0], 4, fontsize="small")
+        text = (
+            f"One conditional model for every mask, {count} seeds: squared error of the unknown pixels of "
+            f"{series['test_images']} test images, and the standard deviation of the completions of an image relative "
+            "to that of the data (dotted: threshold)."
+        )
+        return Drawing(svg(figure, "inpainting/completions", "One model fills in any part of an image", text), text)
+
+
+EXPERIMENT = Inpainting()

@@ -1,0 +1,394 @@
+"""How often each player moves: k updates of D per update of G (A1), and G trained too much without D (H1, section 6).
+
+Two data sets in the plane whose modes can be counted: a ring of 8 Gaussians and a grid of 25. Samples are judged as
+VEEGAN counts them (Srivastava et al. 2017, section 4): of high quality within 3 standard deviations of the nearest
+mode; a mode is captured if it is nearest to a sample of high quality. No remedy against collapse is used.
+
+For H1 all ratios make equal numbers of updates of G: outputs move only by those, so that none had less chance to spread
+them. They differ in how far D has learnt; so 1:1 is also shown after as few updates of D as each of them had, and
+ratios that go on from a game already trained at 1:1.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from pydantic import PositiveFloat
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from replicate.datasets.base import Splits
+from replicate.experiments.base import Drawing, Experiment, ExperimentConfig, Found
+from replicate.figures.theme import FAINT, INK, MARKERS, SERIES, canvas, legend, svg
+from replicate.models import perceptron
+from replicate.params import OURS, setting
+from replicate.training.adam import adam_step, moments
+from replicate.training.objectives import discriminator_loss, generator_loss
+from replicate.training.streams import Streams
+
+#: Updates of G per update of D (H1), those of a game already trained, and those that the claim is judged at.
+RATIOS, LATE_RATIOS, MANY = (1, 2, 5, 20, 100), (1, 20, 100), (20, 100)
+#: Updates of D per update of G (A1).
+STEPS = (1, 2, 5)
+#: Samples that are judged, values of z whose outputs are counted, and samples in the picture of a ratio.
+SAMPLES, OUTPUTS, SHOWN = 2500, 10_000, 250
+#: Ratios with a picture.
+PICTURED = (1, 5, 100)
+
+#: Measure -> one value a seed; None where its outputs are not finite.
+Measures = dict[str, list[float | None]]
+
+
+class SynchronyConfig(ExperimentConfig):
+    """Both players and how long they play."""
+
+    updates: int = setting(3000, "of D at every k (A1), of G at every ratio (H1)", OURS, ge=100, multiple_of=100)
+    further_updates: int = setting(
+        1000, "of G, at each ratio, from a game already trained", OURS, ge=100, multiple_of=100
+    )
+    batch_size: int = setting(64, "samples of the data, and of G, per update", OURS, ge=1)
+    noise_dimension: int = setting(16, "length of z, standard normal", OURS, ge=1)
+    hidden: tuple[int, ...] = setting((64, 64), "rectified units per layer, of G and of D", OURS, min_length=1)
+    learning_rate: PositiveFloat = setting(
+        0.003, "of Adam, for both", "ours: of 0.001 and 0.003 the one that trains sooner at 1:1"
+    )
+    momentum: float = setting(0.5, "b1 of Adam, for both", "Radford et al. 2016, section 4", ge=0, lt=1)
+
+
+@dataclass(frozen=True)
+class Modes:
+    """A mixture of equal Gaussians: `means` (modes, 2), and the standard deviation of each."""
+
+    means: Tensor
+    spread: float
+
+    def draw(self, streams: Streams, step: int, count: int) -> Tensor:
+        """(seeds, count, 2) samples."""
+        which = (streams.uniform("noise", step, count, part=0) * len(self.means)).long()
+        noise = streams.normal("noise", step, count, 2, part=1)
+        return self.means.to(noise)[which] + self.spread * noise
+
+
+def ring() -> Modes:
+    """8 modes on a circle of radius 2."""
+    angles = torch.arange(8) * (2 * math.pi / 8)  # without 2 pi, which would be the first again
+    return Modes(2 * torch.stack([angles.cos(), angles.sin()], 1), 0.02)
+
+
+def grid() -> Modes:
+    """25 modes on {-4, -2, 0, 2, 4} squared."""
+    places = torch.arange(-4.0, 5.0, 2.0)
+    return Modes(torch.cartesian_prod(places, places), 0.05)
+
+
+@dataclass
+class Game:
+    """Both players of every seed, and how often each has moved."""
+
+    parameters: dict[str, Tensor]
+    slots: dict[str, Tensor]
+    moves: dict[str, int]
+
+    def copy(self) -> "Game":
+        """A game that goes on by itself."""
+        parameters, slots = (
+            {name: tensor.clone() for name, tensor in group.items()} for group in (self.parameters, self.slots)
+        )
+        return Game(parameters, slots, dict(self.moves))
+
+
+class Table:
+    """Where games on one data set are played: the data, the random numbers and the rules."""
+
+    def __init__(self, config: SynchronyConfig, modes: Modes, streams: Streams) -> None:
+        self.config, self.modes, self.streams = config, modes, streams
+        self._layers = len(config.hidden) + 1
+
+    def start(self) -> Game:
+        """Fresh players."""
+        widths = self.config.hidden
+        parameters = perceptron.initial(self.streams, "generator", (self.config.noise_dimension, *widths, 2), 0)
+        parameters |= perceptron.initial(self.streams, "discriminator", (2, *widths, 1), self._layers)
+        return Game(parameters, moments(parameters), {"generator": 0, "discriminator": 0})
+
+    def _generated(self, parameters: Mapping[str, Tensor], z: Tensor) -> Tensor:
+        return perceptron.outputs(z, parameters, "generator", self._layers)
+
+    def samples(self, game: Game, count: int) -> Tensor:
+        """(seeds, count, 2) outputs of G, of z that no game is trained with."""
+        z = self.streams.normal("evaluation", 0, count, self.config.noise_dimension)
+        with torch.no_grad():
+            return self._generated(game.parameters, z)
+
+    def gradients(self, game: Game, player: str) -> dict[str, Tensor]:
+        """Of the player's loss by its parameters, on fresh samples: D's of equation 1; G descends -log D(G(z))."""
+        count, step, learns = self.config.batch_size, game.moves[player], player == "discriminator"
+        leaves = {n: t.detach().requires_grad_() for n, t in game.parameters.items() if n.startswith(player)}
+        parameters = game.parameters | leaves
+        z = self.streams.normal("noise", step, count, self.config.noise_dimension, part=2 if learns else 3)
+        rows = self._generated(parameters, z)
+        if learns:
+            rows = torch.cat([self.modes.draw(self.streams, step, count), rows], 1)
+        logits = perceptron.outputs(rows, parameters, "discriminator", self._layers)[..., 0]
+        loss = (
+            discriminator_loss(logits[:, :count], logits[:, count:])
+            if learns
+            else generator_loss(logits, "non_saturating")
+        )
+        return dict(zip(leaves, torch.autograd.grad(loss.sum(), list(leaves.values())), strict=True))
+
+    def _move(self, game: Game, player: str, gradients: Mapping[str, Tensor]) -> None:
+        decays = (self.config.momentum, 0.999)
+        adam_step(game.parameters, game.slots, gradients, game.moves[player], self.config.learning_rate, decays)
+        game.moves[player] += 1
+
+    def play(self, game: Game, rounds: int, of_discriminator: int = 1, of_generator: int = 1) -> Game:
+        """The game after `rounds` of that many updates of D, then that many of G (one of G is Algorithm 1)."""
+        game = game.copy()
+        for _ in range(rounds):
+            for player, count in (("discriminator", of_discriminator), ("generator", of_generator)):
+                for _ in range(count):
+                    self._move(game, player, self.gradients(game, player))
+        return game
+
+    def play_at_once(self, game: Game, rounds: int) -> Game:
+        """The game after `rounds` in which both move from the same point, as in the released code."""
+        game = game.copy()
+        for _ in range(rounds):
+            found = {player: self.gradients(game, player) for player in ("discriminator", "generator")}
+            for player, gradients in found.items():
+                self._move(game, player, gradients)
+        return game
+
+
+def _of_finite(values: Tensor, samples: Tensor) -> list[float | None]:
+    finite = samples.isfinite().all(2).all(1).tolist()
+    return [float(value) if good else None for value, good in zip(values, finite, strict=True)]
+
+
+def judged(samples: Tensor, modes: Modes) -> Measures:
+    """Of every seed's samples (seeds, n, 2): modes captured, share of high quality, and the JSD to the data in nats.
+
+    The JSD is between shares of the modes, of samples of high quality only; all others are one class more, which the
+    data has too (exp(-9 / 2) of it lies beyond 3 standard deviations). Of 8 modes, a G that puts all on one has 0.50,
+    one that serves half of them evenly 0.22, one that misses all of them 0.66; the most is log 2 = 0.69.
+    """
+    distance, nearest = torch.cdist(samples.double(), modes.means.to(samples).double()[None]).min(2)
+    good = distance < 3 * modes.spread
+    count, outside = len(modes.means), math.exp(-4.5)
+    shares = one_hot(torch.where(good, nearest, count), count + 1).double().mean(1)
+    data = torch.full_like(shares, (1 - outside) / count)
+    data[:, -1] = outside
+    middle = (shares + data) / 2
+    divergence = (torch.xlogy(shares, shares / middle) + torch.xlogy(data, data / middle)).sum(1) / 2
+    found = {"modes": (shares[:, :-1] > 0).sum(1), "high_quality": good.double().mean(1), "jsd": divergence}
+    return {name: _of_finite(values, samples) for name, values in found.items()}
+
+
+def distinct(outputs: Tensor, modes: Modes) -> list[float | None]:
+    """Per seed, in how many cells of a lattice as fine as a mode's standard deviation outputs (seeds, n, 2) fall."""
+    column, row = (outputs.double() / modes.spread).round().unbind(2)
+    cells = column.long() * 2**32 + row.long()  # one number a cell: many times faster to tell apart than pairs
+    return _of_finite(torch.tensor([len(numbers.unique()) for numbers in cells]), outputs)
+
+
+class Synchrony(Experiment):
+    """A1 and H1.
+
+    Args:
+        seen: what is judged in place of the outputs of G.
+        moves: how many updates of G a ratio makes per update of D.
+    """
+
+    Config = SynchronyConfig
+    claims: ClassVar[tuple[str, ...]] = ("A1", "H1")
+
+    def __init__(
+        self, seen: Callable[[Tensor], Tensor] = lambda outputs: outputs, moves: Callable[[int], int] = int
+    ) -> None:
+        self._seen, self._moves = seen, moves
+
+    def run(self, config: SynchronyConfig, seeds: Sequence[int], device: torch.device, splits: Splits | None) -> Found:
+        """Both; `splits` is not used."""
+        streams = Streams(seeds, device)
+        steps, trained = self._steps(Table(config, ring(), streams))
+        ratios, pictures = {}, {}
+        for name, modes in (("ring", ring()), ("grid", grid())):
+            ratios[name], pictures[name] = self._ratios(Table(config, modes, streams))
+        table = Table(config, ring(), streams)
+        late = {str(r): self._measured(table, self._at(table, trained, config.further_updates, r)) for r in LATE_RATIOS}
+        checks = {"A1": _checks_of_steps(steps), "H1": _checks_of_ratios(ratios)}
+        series = {"steps": steps, "ratios": ratios, "late": late, "pictures": pictures}
+        return Found(checks, series | {"further_updates": config.further_updates})
+
+    def _judged(self, table: Table, game: Game) -> Measures:
+        return judged(self._seen(table.samples(game, SAMPLES)), table.modes)
+
+    def _measured(self, table: Table, game: Game) -> Measures:
+        outputs = self._seen(table.samples(game, OUTPUTS))
+        return judged(outputs[:, :SAMPLES], table.modes) | {"distinct": distinct(outputs, table.modes)}
+
+    def _at(self, table: Table, game: Game, updates: int, ratio: int) -> Game:
+        of_generator = self._moves(ratio)
+        return table.play(game, updates // of_generator, 1, of_generator)
+
+    def _steps(self, table: Table) -> tuple[dict[str, dict[str, list[Any]]], Game]:
+        """For every way to play, how it stands after every tenth of the updates of D; and the game at k = 1.
+
+        A k above 1 goes on until G has made half of its updates at k = 1, to be compared at equal updates of G too.
+        """
+        tenth, fresh = table.config.updates // 10, table.start()
+        curves: dict[str, dict[str, list[Any]]] = {}
+        trained = fresh
+        for way in (*map(str, STEPS), "at once"):
+            k = 1 if way == "at once" else int(way)
+            game, curve = fresh, curves.setdefault(way, {})
+            for _ in range(10 if k == 1 else 5 * k):
+                game = table.play_at_once(game, tenth) if way == "at once" else table.play(game, tenth // k, k, 1)
+                for name, value in {**game.moves, **self._judged(table, game)}.items():
+                    curve.setdefault(name, []).append(value)
+            trained = game if way == "1" else trained
+        return curves, trained
+
+    def _ratios(self, table: Table) -> tuple[dict[str, dict[str, Measures]], dict[str, list[list[float]]]]:
+        """The measures of every ratio, of 1:1 after equal updates of D, and pictures: outputs of the first seed."""
+        updates, pictures = table.config.updates, {}
+        found: dict[str, dict[str, Measures]] = {"equal_generator": {}, "equal_discriminator": {}}
+        even = table.start()
+        for ratio in reversed(RATIOS):
+            of_generator = self._moves(ratio)
+            even = table.play(even, updates // of_generator - even.moves["discriminator"])
+            game = even if of_generator == 1 else self._at(table, table.start(), updates, ratio)
+            found["equal_generator"][str(ratio)] = self._measured(table, game)
+            found["equal_discriminator"][str(ratio)] = self._measured(table, even)
+            if ratio in PICTURED:
+                pictures[str(ratio)] = self._seen(table.samples(game, SHOWN))[0].double().round(decimals=2).tolist()
+        return found, pictures
+
+    def draw(self, result: Mapping[str, Any]) -> dict[str, Drawing]:
+        """JSD while the players of A1 train; for H1 modes and distinct outputs of every ratio, and pictures."""
+        series, count = result["series"], len(result["seeds"])
+        drawn = {"steps": _figure_of_steps(series["steps"], count)}
+        for name, ratios in series["ratios"].items():
+            late = series["late"] if name == "ring" else {}
+            drawn[f"ratios_{name}"] = _figure_of_ratios(name, ratios, late, series["further_updates"], count)
+            drawn[f"samples_{name}"] = _figure_of_samples(name, series["pictures"][name], result["seeds"][0])
+        return drawn
+
+
+def _less(
+    one: Sequence[float | None], other: Sequence[float | None], scale: Callable[[float], float] = float
+) -> list[float | None]:
+    return [None if a is None or b is None else scale(a) - scale(b) for a, b in zip(one, other, strict=True)]
+
+
+def _checks_of_steps(steps: Mapping[str, Mapping[str, list[Any]]]) -> dict[str, float | list[float | None]]:
+    one, five = steps["1"], steps["5"]
+    same = five["discriminator"].index(one["discriminator"][-1])
+    return {
+        "modes_with_one_step": one["modes"][-1],
+        "divergence_with_one_step": one["jsd"][-1],
+        "divergence_beyond_that_of_five_steps": _less(one["jsd"][-1], five["jsd"][same]),
+    }
+
+
+def _checks_of_ratios(ratios: Mapping[str, Mapping[str, Any]]) -> dict[str, float | list[float | None]]:
+    checks: dict[str, float | list[float | None]] = {}
+    for name, found in ratios.items():
+        even = found["equal_generator"]["1"]
+        for ratio in MANY:
+            much = found["equal_generator"][str(ratio)]
+            checks[f"modes_lost_on_the_{name}_at_{ratio}"] = _less(even["modes"], much["modes"])
+            checks[f"outputs_lost_on_the_{name}_at_{ratio}"] = _less(even["distinct"], much["distinct"], math.log)
+    return checks
+
+
+def _numbers(rows: Sequence[Any]) -> np.ndarray:
+    return np.array(rows, dtype=np.float64)  # None becomes not-a-number, which is not drawn
+
+
+def _figure_of_steps(steps: Mapping[str, Mapping[str, list[Any]]], count: int) -> Drawing:
+    with canvas(height=4.2, rows=(1.0, 1.0)) as (figure, axes):
+        for place, player in zip(axes, ("discriminator", "generator"), strict=True):
+            for k, (way, curve) in enumerate(steps.items()):
+                label = "both at once" if way == "at once" else f"k = {way}"
+                divergence, color = _numbers(curve["jsd"]), SERIES[k]
+                place.plot(curve[player], divergence, MARKERS[k], color=color, markersize=2, alpha=0.5)
+                place.plot(curve[player], np.nanmean(divergence, 1), color=color, label=label)
+            place.set_ylabel("JSD of the modes (nats)")
+            place.set_ylim(0)
+            place.set_xlim(0, steps["1"]["discriminator"][-1] * 1.02)
+        legend(axes[0], len(steps))
+        axes[1].set_xlabel(f"updates: of D above, of G below (n = {count} seeds)")
+        text = (
+            f"A ring of 8 Gaussians, {count} seeds (marks) and their means (lines): divergence of samples from data "
+            "by nearest mode, for k updates of D per update of G, at equal updates of D (above) and of G (below)."
+        )
+        return Drawing(svg(figure, "synchrony/steps", "Updates of D per update of G", text), text)
+
+
+def _scatter_of_ratios(place: Axes, found: Mapping[str, Measures], measure: str, look: int, label: str) -> None:
+    at = [RATIOS.index(int(ratio)) + 0.22 * (look - 1) for ratio in found]
+    values = _numbers([found[ratio][measure] for ratio in found])
+    for k, (x, row) in enumerate(zip(at, values, strict=True)):
+        spots = x + 0.012 * (np.arange(len(row)) - (len(row) - 1) / 2)
+        place.plot(spots, row, MARKERS[look], color=SERIES[look], markersize=3.5, alpha=0.75, label="_" if k else label)
+
+
+def _figure_of_ratios(
+    name: str, ratios: Mapping[str, Mapping[str, Measures]], late: Mapping[str, Measures], further: int, count: int
+) -> Drawing:
+    kinds = [(ratios["equal_discriminator"], "1:1 at equal D"), (ratios["equal_generator"], "ratio")]
+    if late:
+        kinds.append((late, "ratio after 1:1"))
+    with canvas(height=4.4, rows=(1.0, 1.0)) as (figure, axes):
+        for place, measure, label in (
+            (axes[0], "modes", "modes captured"),
+            (axes[1], "distinct", f"distinct outputs\nof {OUTPUTS:,} z"),
+        ):
+            for look, (found, title) in enumerate(kinds):
+                _scatter_of_ratios(place, found, measure, look, title)
+            place.set_ylabel(label)
+        axes[1].set_yscale("log")
+        axes[1].set_xticks(range(len(RATIOS)), [f"{ratio}:1" for ratio in RATIOS])
+        axes[1].set_xlabel(f"updates of G per update of D (n = {count} seeds)")
+        legend(axes[0], 3 if late else 2, fontsize="small")
+        text = (
+            f"The {name} of Gaussians, {count} seeds: modes captured by {SAMPLES:,} samples, and distinct outputs, in "
+            "cells as fine as a mode's standard deviation. All ratios make equal numbers of updates of G; beside each, "
+            "the game at 1:1 after as few updates of D."
+        )
+        text += f" After 1:1: {further:,} further updates of G from a game trained at 1:1." if late else ""
+        return Drawing(svg(figure, f"synchrony/ratios/{name}", "Modes against the ratio of updates", text), text)
+
+
+def _figure_of_samples(name: str, pictures: Mapping[str, list[list[float]]], seed: int) -> Drawing:
+    modes = ring() if name == "ring" else grid()
+    reach = 1.25 * float(modes.means.abs().max())
+    lost = []
+    with canvas(height=2.2) as (figure, (axes,)):
+        for k, ratio in enumerate(map(str, PICTURED)):
+            points, shift = np.array(pictures[ratio]), 2.1 * reach * k
+            inside = (np.abs(points) < reach).all(1)
+            lost.append(f"{int((~inside).sum())} at {ratio}:1")
+            axes.plot(*(modes.means.numpy() + [shift, 0]).T, "+", color=FAINT, markersize=7, markeredgewidth=0.8)
+            axes.plot(*(points[inside] + [shift, 0]).T, ".", color=SERIES[0], markersize=2.5)
+            axes.text(shift, 1.08 * reach, f"{ratio}:1", ha="center", color=INK)
+        axes.set_aspect("equal")
+        axes.set_ylim(-reach, 1.35 * reach)
+        axes.grid(False)
+        axes.set_xticks([2.1 * reach * k for k in range(len(PICTURED))], ["0"] * len(PICTURED))
+        axes.set_xlabel(f"x, one panel for each ratio (seed {seed})")
+        axes.set_ylabel("y")
+        text = (
+            f"{SHOWN} samples of one seed ({seed}) after equal numbers of updates of G, for three numbers of those per "
+            f"update of D; crosses are the modes of the {name}. Outside the panels: {', '.join(lost)}."
+        )
+        return Drawing(svg(figure, f"synchrony/samples/{name}", "Samples against the ratio of updates", text), text)
+
+
+EXPERIMENT = Synchrony()

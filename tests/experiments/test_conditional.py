@@ -1,0 +1,101 @@
+"""X1: samples follow the class; they do not where G is told another class than D."""
+
+import base64
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from replicate.datasets.base import Splits
+from replicate.experiments.base import Found, NotApplicable
+from replicate.experiments.conditional import (
+    EXPERIMENT,
+    FOLLOWS,
+    SPREAD,
+    Conditional,
+    ConditionalConfig,
+    mean_distance,
+    relative_spread,
+)
+from replicate.figures.theme import checked_svg
+from tests.experiments.small_digits import small_digits, states
+
+CPU = torch.device("cpu")
+SEEDS = range(6)
+QUICK = ConditionalConfig(
+    updates=500, batch_size=32, code_dimension=4, hidden=(32, 32), learning_rate=0.01, samples_per_class=20
+)
+THRESHOLDS = {"share_of_the_requested_class": FOLLOWS, "spread_within_a_class": SPREAD}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_classifier() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("replicate.classifier.UPDATES", 150)
+        yield
+
+
+@pytest.fixture(scope="module")
+def found() -> Found:
+    return EXPERIMENT.run(QUICK, SEEDS, CPU, small_digits(3))
+
+
+def test_samples_follow_the_class_and_differ(found: Found) -> None:
+    assert found.series["classifier_accuracy"] >= 0.97
+    assert set(states(found.checks["X1"], THRESHOLDS).values()) == {"replicated"}
+
+
+def test_where_g_is_told_another_class_than_d_it_is_not_replicated() -> None:
+    def shuffled(told: Tensor) -> Tensor:
+        return told.roll(1, dims=1)  # the class of another image: the rows of a minibatch are in random order
+
+    measured = Conditional(shuffled).run(QUICK, SEEDS, CPU, small_digits(3)).checks["X1"]
+    assert states(measured, THRESHOLDS)["share_of_the_requested_class"] == "not replicated"
+
+
+def test_distances_are_those_of_a_double_loop() -> None:
+    generator = np.random.default_rng(0)
+    samples, images = generator.normal(size=(2, 3, 4, 5)), generator.normal(size=(30, 5))
+    labels = np.arange(30) % 3
+
+    def brute(rows: np.ndarray) -> float:
+        pairs = [np.linalg.norm(rows[i] - rows[j]) for i in range(len(rows)) for j in range(i)]
+        return float(np.mean(pairs))
+
+    expected = [[brute(samples[s, c]) / brute(images[labels == c][:4]) for c in range(3)] for s in range(2)]
+    ratio = relative_spread(torch.from_numpy(samples), torch.from_numpy(images), torch.from_numpy(labels))
+    np.testing.assert_allclose(ratio.numpy(), expected, rtol=1e-12)
+    assert float(mean_distance(torch.ones(7, 3))) == 0.0
+
+
+def test_the_result_is_a_function_of_its_seeds(found: Found) -> None:
+    short = QUICK.model_copy(update={"updates": 5})
+    one, again = (EXPERIMENT.run(short, (2, 7), CPU, small_digits(3)) for _ in range(2))
+    assert one == again
+    alone = EXPERIMENT.run(short, (7,), CPU, small_digits(3))
+    for check, values in one.checks["X1"].items():
+        assert values[1:] == pytest.approx(alone.checks["X1"][check], abs=1e-5)  # type: ignore[index]
+    assert one.checks != found.checks
+
+
+def test_kept_samples_are_small_images(found: Found) -> None:
+    kept = np.frombuffer(base64.b64decode(found.series["samples"]), np.uint8).reshape(3, 8, 8, 8)
+    assert kept.max() > 200
+    assert kept.std(axis=1).max() > 10
+
+
+def test_the_figure_is_drawn_from_the_result_alone(found: Found) -> None:
+    drawn = EXPERIMENT.draw({"seeds": list(SEEDS), "series": found.series})
+    checked_svg(drawn["classes"].svg)
+    assert "6 seeds" in drawn["classes"].caption
+
+
+def test_a_poor_judge_or_no_labels_is_not_applicable() -> None:
+    splits = small_digits(3)
+    with pytest.raises(NotApplicable, match="no labels"):
+        EXPERIMENT.run(QUICK, SEEDS, CPU, Splits(splits.images, {}, 16.0))
+    noise = {name: np.random.default_rng(0).permutation(values) for name, values in splits.labels.items()}
+    with pytest.raises(NotApplicable, match="too few to judge"):
+        EXPERIMENT.run(QUICK, SEEDS, CPU, Splits(splits.images, noise, 16.0))

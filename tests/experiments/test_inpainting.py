@@ -1,0 +1,109 @@
+"""X3: one network fills in any part of an image; it does not where it cannot see the rest."""
+
+import numpy as np
+import pytest
+import torch
+
+from replicate.experiments.base import Found
+from replicate.experiments.inpainting import (
+    EXPERIMENT,
+    KINDS,
+    SPREAD,
+    Inpainting,
+    InpaintingConfig,
+    all_of_them,
+    condition,
+    halves,
+    judged,
+    random_masks,
+    training_masks,
+)
+from replicate.figures.theme import checked_svg
+from replicate.training.streams import Streams
+from tests.experiments.small_digits import small_digits, states
+
+CPU = torch.device("cpu")
+SEEDS = range(6)
+QUICK = InpaintingConfig(updates=1500, code_dimension=4, hidden=(64, 64), learning_rate=0.004)
+THRESHOLDS = {
+    "gain_on_random_masks": 0.1, "spread_on_random_masks": SPREAD, "gain_on_halves": 0.1, "spread_on_halves": SPREAD,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def found() -> Found:
+    return EXPERIMENT.run(QUICK, SEEDS, CPU, small_digits())
+
+
+def test_completions_belong_to_the_image_that_they_complete(found: Found) -> None:
+    assert set(states(found.checks["X3"], THRESHOLDS).values()) == {"replicated"}
+
+
+def test_a_network_that_cannot_see_the_known_pixels_is_not_replicated() -> None:
+    measured = Inpainting(torch.zeros_like).run(QUICK, SEEDS, CPU, small_digits()).checks["X3"]
+    found = states(measured, THRESHOLDS)
+    assert found["gain_on_random_masks"] == found["gain_on_halves"] == "not replicated"
+
+
+def test_masks_show_what_their_names_say() -> None:
+    left, right, top, bottom = halves((3, 4, 6), CPU).reshape(4, 3, 4, 6)
+    assert left[:, :, :3].all()
+    assert not left[:, :, 3:].any()
+    assert top[:, :2].all()
+    assert not top[:, 2:].any()
+    assert torch.equal(left + right, torch.ones(3, 4, 6))
+    assert torch.equal(top + bottom, torch.ones(3, 4, 6))
+    masks = random_masks(torch.tensor([[0.1, 0.7], [0.3, 0.2]]), 0.25, 2)
+    assert masks.tolist() == [[1, 0, 1, 0], [0, 1, 0, 1]]  # all channels of a place together
+
+
+def test_half_of_the_training_masks_are_halves_each_side_as_often() -> None:
+    known = training_masks(QUICK, Streams((0, 1), CPU), 0, 4000, (1, 8, 8))
+    sides = (known[:, :, None] == halves((1, 8, 8), CPU)).all(-1)
+    assert sides.any(2).float().mean().item() == pytest.approx(0.5, abs=0.03)
+    np.testing.assert_allclose(sides.float().mean((0, 1)), 0.125, atol=0.02)
+    random = known[~sides.any(2)]
+    assert random.mean().item() == pytest.approx(QUICK.known_share, abs=0.01)
+
+
+def test_g_is_asked_with_the_known_pixels_and_never_with_the_others() -> None:
+    streams = Streams((0,), CPU)
+    real, known = streams.uniform("noise", 0, 5, 64), (streams.uniform("noise", 1, 5, 64) < 0.5).float()
+    other = torch.where(known > 0, real, torch.rand(1, 5, 64, generator=torch.Generator().manual_seed(0)))
+    one, two = (condition(images, known, all_of_them) for images in (real, other))
+    assert torch.equal(one.asked, two.asked)
+    assert torch.equal(one.asked[..., :64][known > 0], real[known > 0])
+    assert torch.equal(one.shown, known)
+
+
+def test_judgement_is_that_of_a_loop_over_the_unknown_pixels() -> None:
+    generator = np.random.default_rng(0)
+    completed, images = generator.random((3, 2, 5, 6)), generator.random((2, 5, 6))
+    known, mean = (generator.random((2, 5, 6)) < 0.4).astype(float), generator.random(6)
+    found = judged(*(torch.from_numpy(array) for array in (completed, images, known, mean)))
+    for seed in range(2):
+        rows = [(i, p) for i in range(5) for p in range(6) if not known[seed, i, p]]
+        fill = np.mean([(images[seed, i, p] - mean[p]) ** 2 for i, p in rows])
+        other = np.mean([(images[seed, (i + 1) % 5, p] - completed[0, seed, i, p]) ** 2 for i, p in rows])
+        several = np.mean([(images[seed, i, p] - completed[:, seed, i, p].mean()) ** 2 for i, p in rows])
+        spread = np.mean([completed[:, seed, i, p].var(ddof=1) for i, p in rows])
+        assert float(found["mean_image"][seed]) == pytest.approx(fill, rel=1e-12)
+        assert float(found["other"][seed]) == pytest.approx(other, rel=1e-12)
+        assert float(found["several"][seed]) == pytest.approx(several, rel=1e-12)
+        assert float(found["spread"][seed]) == pytest.approx(np.sqrt(spread / fill), rel=1e-12)
+
+
+def test_the_result_is_a_function_of_its_seeds() -> None:
+    short = QUICK.model_copy(update={"updates": 4})
+    one, again = (EXPERIMENT.run(short, (2, 7), CPU, small_digits()) for _ in range(2))
+    assert one == again
+    alone = EXPERIMENT.run(short, (7,), CPU, small_digits())
+    for check, values in one.checks["X3"].items():
+        assert values[1:] == pytest.approx(alone.checks["X3"][check], abs=1e-5)  # type: ignore[index]
+
+
+def test_the_figure_is_drawn_from_the_result_alone(found: Found) -> None:
+    assert tuple(found.series["kinds"]) == KINDS
+    drawn = EXPERIMENT.draw({"seeds": list(SEEDS), "series": found.series})
+    checked_svg(drawn["completions"].svg)
+    assert "6 seeds" in drawn["completions"].caption

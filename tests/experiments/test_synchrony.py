@@ -1,0 +1,197 @@
+"""The ratio of updates: modes counted by brute force, gradients by differences, and broken games that are found out."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from replicate.claims import judged_statement
+from replicate.experiments.base import Checks
+from replicate.experiments.synchrony import (
+    EXPERIMENT,
+    MANY,
+    Game,
+    Modes,
+    Synchrony,
+    SynchronyConfig,
+    Table,
+    distinct,
+    grid,
+    judged,
+    ring,
+)  # fmt: skip
+from replicate.protocol import Check, Protocol, Statement
+from replicate.training.streams import Streams
+
+CPU = torch.device("cpu")
+TINY = SynchronyConfig(
+    updates=100, further_updates=100, batch_size=8, noise_dimension=3, hidden=(6,), learning_rate=0.01
+)
+RULES: dict[str, dict[str, Check]] = {
+    "A1": {
+        "modes_with_one_step": Check(reads="", above=4),
+        "divergence_with_one_step": Check(reads="", below=math.log(2) / 2),
+        "divergence_beyond_that_of_five_steps": Check(reads="", below=0.05),
+    },
+    "H1": {
+        name: rule
+        for data in ("ring", "grid")
+        for ratio in MANY
+        for name, rule in (
+            (f"modes_lost_on_the_{data}_at_{ratio}", Check(reads="", above=1)),
+            (f"outputs_lost_on_the_{data}_at_{ratio}", Check(reads="", above=math.log(2))),
+        )
+    },
+}
+
+
+def verdict(claim: str, checks: Checks) -> str:
+    statement = Statement(section="", says="", checks=RULES[claim])
+    protocol = Protocol(version=3, estimates={}, claims={}, statements={claim: statement})
+    content = {"experiment": "synchrony", "not_applicable": None, "checks": checks}
+    return str(judged_statement(claim, protocol, {claim: ("test.json", content)})["state"])
+
+
+def table(seeds: tuple[int, ...], modes: Modes | None = None) -> Table:
+    return Table(TINY, modes or ring(), Streams(seeds, CPU, torch.float64))
+
+
+def same(one: Game, other: Game) -> bool:
+    return all(torch.equal(one.parameters[name], other.parameters[name]) for name in one.parameters)
+
+
+def test_the_ring_and_the_grid_have_distinct_modes() -> None:
+    for modes, count in ((ring(), 8), (grid(), 25)):
+        apart = torch.cdist(modes.means, modes.means) + torch.eye(count) * 9
+        assert modes.means.shape == (count, 2)
+        assert apart.min() > 20 * modes.spread
+    assert ring().means.norm(dim=1) == pytest.approx(2)
+
+
+def test_the_data_has_the_moments_of_the_mixture() -> None:
+    drawn = grid().draw(Streams((0,), CPU, torch.float64), 0, 50_000)[0]
+    assert drawn.mean(0).abs().max() < 0.06
+    assert drawn.var(0).numpy() == pytest.approx(8 + 0.05**2, rel=0.02)
+
+
+def test_the_data_itself_is_of_high_quality() -> None:
+    for modes in (ring(), grid()):
+        found = judged(modes.draw(Streams((0, 1), CPU, torch.float64), 0, 20_000), modes)
+        assert found["modes"] == [len(modes.means)] * 2
+        assert found["high_quality"] == pytest.approx([1 - math.exp(-4.5)] * 2, abs=0.004)
+        assert max(v for v in found["jsd"] if v is not None) < 1e-3
+
+
+@pytest.mark.parametrize(("served", "expected"), [(1, 0.4985), (4, 0.2188), (0, 0.6626)])
+def test_the_divergence_of_few_modes(served: int, expected: float) -> None:
+    """By hand, from shares p of the data and q of the samples: (sum p log p/m + sum q log q/m) / 2, m = (p + q) / 2."""
+    modes = ring()
+    samples = modes.means[:served].repeat(8 // served, 1) if served else torch.zeros(8, 2)
+    outside = math.exp(-4.5)
+    p = np.array([(1 - outside) / 8] * 8 + [outside])
+    q = np.array([1 / served] * served + [0.0] * (9 - served)) if served else np.eye(9)[8]
+    middle = (p + q) / 2
+    wanted = (p * np.log(p / middle)).sum() / 2 + (q[q > 0] * np.log(q[q > 0] / middle[q > 0])).sum() / 2
+    found = judged(samples[None], modes)
+    assert found["jsd"][0] == pytest.approx(wanted, abs=1e-12)
+    assert wanted == pytest.approx(expected, abs=5e-4)
+    assert found["modes"] == [served]
+
+
+def test_modes_and_outputs_by_brute_force() -> None:
+    modes = grid()
+    noise = Streams((5,), CPU, torch.float64).normal("evaluation", 0, 300, 2)[0] * 0.1
+    samples = modes.means.double()[torch.arange(300) % 7] + noise
+    captured, good = set(), 0
+    for point in samples.tolist():
+        gaps = [math.dist(point, mean) for mean in modes.means.tolist()]
+        if min(gaps) < 0.15:
+            good += 1
+            captured.add(gaps.index(min(gaps)))
+    found = judged(samples[None], modes)
+    assert (found["modes"], found["high_quality"]) == ([len(captured)], [pytest.approx(good / 300)])
+    assert 0 < good < 300
+    cells = {(round(x / 0.05), round(y / 0.05)) for x, y in samples.tolist()}
+    assert distinct(samples[None], modes) == [len(cells)]
+    assert distinct(samples[None, :1].expand(1, 300, 2), modes) == [1]
+
+
+def test_outputs_that_are_not_finite_are_a_failed_seed() -> None:
+    samples = torch.zeros(2, 5, 2)
+    samples[1, 2, 0] = math.inf
+    found = judged(samples, ring())
+    assert found["jsd"][0] is not None
+    assert found["jsd"][1] is None
+    assert distinct(samples, ring()) == [1, None]
+
+
+def _loss(place: Table, game: Game, player: str) -> float:
+    """Equation 1 in NumPy, with the random numbers of the next update of `player`; of one seed."""
+    streams, count, part = place.streams, TINY.batch_size, 2 if player == "discriminator" else 3
+    weights = {name: tensor[0].numpy() for name, tensor in game.parameters.items()}
+
+    def network(rows: Any, name: str) -> Any:
+        hidden = np.maximum(rows @ weights[f"{name}.0.weight"] + weights[f"{name}.0.bias"], 0)
+        return hidden @ weights[f"{name}.1.weight"] + weights[f"{name}.1.bias"]
+
+    z = streams.normal("noise", game.moves[player], count, TINY.noise_dimension, part=part)[0].numpy()
+    fake = network(network(z, "generator"), "discriminator")
+    if player == "generator":
+        return float(np.log1p(np.exp(-fake)).mean())
+    real = network(place.modes.draw(streams, game.moves[player], count)[0].numpy(), "discriminator")
+    return float(np.log1p(np.exp(-real)).mean() + np.log1p(np.exp(fake)).mean())
+
+
+@pytest.mark.parametrize("player", ["generator", "discriminator"])
+def test_gradients_are_those_of_the_game(player: str) -> None:
+    place = table((3,))
+    game = place.play(place.start(), 3)
+    found = place.gradients(game, player)
+    assert set(found) == {name for name in game.parameters if name.startswith(player)}
+    for name, gradient in found.items():
+        moved = []
+        for step in (1e-6, -1e-6):
+            other = game.copy()
+            other.parameters[name][0, 0, 0] += step
+            moved.append(_loss(place, other, player))
+        assert float(gradient[0, 0, 0]) == pytest.approx((moved[0] - moved[1]) / 2e-6, abs=1e-7)
+
+
+def test_both_players_move_as_often_as_told() -> None:
+    place = table((0,))
+    start = place.start()
+    assert place.play(start, 2, 5, 3).moves == {"discriminator": 10, "generator": 6}
+    assert start.moves == {"discriminator": 0, "generator": 0}
+    assert same(start, place.start())
+    assert same(place.play(place.play(start, 2), 3), place.play(start, 5))
+
+
+def test_at_once_g_does_not_see_the_move_of_d() -> None:
+    place = table((0,))
+    together, in_turn = place.play_at_once(place.start(), 1), place.play(place.start(), 1)
+    for name in together.parameters:
+        agree = torch.equal(together.parameters[name], in_turn.parameters[name])
+        assert agree == (name.startswith("discriminator")), name
+
+
+def test_a_seed_alone_is_that_in_company() -> None:
+    company, alone = (table(seeds).play(table(seeds).start(), 20, 1, 2) for seeds in ((1, 2), (2,)))
+    for name, tensor in alone.parameters.items():
+        torch.testing.assert_close(company.parameters[name][1:], tensor, rtol=0, atol=1e-10)
+
+
+def test_a_constant_generator_is_not_trained_and_equal_ratios_collapse_nothing() -> None:
+    constant = Synchrony(seen=lambda outputs: outputs[:, :1].expand_as(outputs)).run(TINY, range(6), CPU, None)
+    assert verdict("A1", {"A1": constant.checks["A1"]}) == "not replicated"
+    equal = Synchrony(moves=lambda ratio: 1).run(TINY, range(6), CPU, None)
+    assert verdict("H1", {"H1": equal.checks["H1"]}) == "not replicated"
+
+
+def test_figures_say_what_they_show_and_the_result_is_a_function_of_its_seeds() -> None:
+    found, again = (EXPERIMENT.run(TINY, (0, 1), CPU, None) for _ in range(2))
+    assert found == again
+    drawn = EXPERIMENT.draw({"seeds": [0, 1], "series": found.series})
+    assert set(drawn) == {"steps", "ratios_ring", "ratios_grid", "samples_ring", "samples_grid"}
+    assert all("2 seeds" in drawn[name].caption for name in ("steps", "ratios_ring", "ratios_grid"))
