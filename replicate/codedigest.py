@@ -15,9 +15,8 @@ from pathlib import Path
 
 PACKAGE = "replicate"
 #: Packages whose `__init__` only names plug-ins. They are not followed: a job names the plug-in it uses,
-#: so that a new model or data set leaves the digests of the others alone.
-REGISTRIES = frozenset({f"{PACKAGE}.models", f"{PACKAGE}.datasets"})
-
+#: so that a new model, data set or experiment leaves the digests of the others alone.
+REGISTRIES = frozenset({f"{PACKAGE}.models", f"{PACKAGE}.datasets", f"{PACKAGE}.experiments"})
 
 #: What says how a value was written, not what it is: `u"x"` is `"x"`.
 WRITING = frozenset({"kind", "type_comment", "type_ignores"})

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from replicate.experiments import ON_SAMPLES
 from replicate.files import canonical_json, sha256_file
 from replicate.params import Params
 from replicate.runrecord import record_path
@@ -81,7 +82,8 @@ def _experiment_steps(params: Params, results: ResultFolder) -> Iterator[Step]:
         content = results.read(f"experiments/{name}.json")
         dataset = plain(content)["parameters"]["config"].get("dataset")
         data = f"--data results/data/{dataset}.safetensors " if dataset else ""
-        words = f"--params params.yaml --name {name} {data}--out {file}"
+        drawn = f"--samples results/samples/{dataset}/*/*.safetensors " if name in ON_SAMPLES else ""
+        words = f"--params params.yaml --name {name} {data}{drawn}--out {file}"
         yield _made(results, "experiment", words, f"experiments/{name}.json")
         drawn = f"--result {file} --out results/figures/{name}"
         yield _made(results, "draw", drawn, f"figures/{name}/figures.json")

@@ -19,6 +19,8 @@ REGISTRY: dict[str, tuple[str, str]] = {
     "noise_contrastive": ("Noise-contrastive estimation beside the game", "replicate.experiments.noise_contrastive"),
     "sampling": ("Samples of the run: memory, correlation, chains", "replicate.experiments.sampling"),
     "conditional": ("Conditional adversarial nets", "replicate.experiments.conditional"),
+    "interpolation": ("Figure 3: straight lines in z", "replicate.experiments.interpolation"),
+    "collapse": ("Too much G on images", "replicate.experiments.collapse"),
     "inference": ("Inference by a network that predicts z from x", "replicate.experiments.inference"),
     "inpainting": ("In-painting by one family of conditional models", "replicate.experiments.inpainting"),
     "acceleration": ("What speeds training: coordination and p(z)", "replicate.experiments.acceleration"),
@@ -26,7 +28,7 @@ REGISTRY: dict[str, tuple[str, str]] = {
 }
 #: Experiments on images; the data set is their setting `dataset`.
 ON_IMAGES: frozenset[str] = frozenset(
-    {"acceleration", "conditional", "features", "inference", "inpainting", "sampling"}
+    {"acceleration", "collapse", "conditional", "features", "inference", "inpainting", "interpolation", "sampling"}
 )
 #: Those of them that look at the samples of the run's models on that data set.
 ON_SAMPLES: frozenset[str] = frozenset({"sampling"})

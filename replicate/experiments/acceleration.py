@@ -230,7 +230,7 @@ class Acceleration(Experiment):
         }
         series = {
             "looks": looks(config), "target": config.target, "validation_images": len(valid), "judged": JUDGED,
-            "noise": [name for name in self._variants if name in NOISE],
+            "order": list(self._variants), "noise": [name for name in self._variants if name in NOISE],
             "updates": {name: per_seed(count) for name, count in counts.items()},
             "censored": {name: (curve < config.target).all(0).tolist() for name, curve in curves.items()},
             "best": {name: per_seed(curve.amax(0)) for name, curve in curves.items()},
@@ -253,7 +253,7 @@ def _log_axis(axes: Axes, updates: Sequence[int]) -> None:
 
 
 def _updates(series: Mapping[str, Any], count: int) -> Drawing:
-    names, judged = list(series["updates"]), series["judged"].values()
+    names, judged = series["order"], series["judged"].values()
     with canvas(height=4.0) as (figure, (axes,)):
         offsets = np.linspace(-0.25, 0.25, count) if count > 1 else np.zeros(1)
         for place, name in enumerate(names):
@@ -284,7 +284,7 @@ def _updates(series: Mapping[str, Any], count: int) -> Drawing:
 
 
 def _curves(series: Mapping[str, Any], count: int) -> Drawing:
-    names = list(series["curves"])
+    names = series["order"]
     kinds = ([name for name in names if name not in series["noise"]], [BASELINE, *series["noise"]])
     with canvas(height=5.8, rows=(1.0, 1.0)) as (figure, axes):
         for place, shown in zip(axes, kinds, strict=True):

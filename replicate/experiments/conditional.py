@@ -4,7 +4,6 @@ A classifier that was trained on the data set's own training images says which c
 asked for in most cases, and that the samples of a class are not all alike, is what the claim is about.
 """
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -17,18 +16,15 @@ from replicate.classifier import CHANNELS, Classifier, fit
 from replicate.datasets.base import Splits
 from replicate.experiments.base import Drawing, Experiment, Found, NotApplicable
 from replicate.experiments.game import Condition, GameConfig, generate, labelled, per_seed, play
+from replicate.figures.mosaic import mosaic, packed, unpacked
 from replicate.figures.theme import INK, SERIES, canvas, legend, svg
 from replicate.params import OURS, setting
 from replicate.training.streams import Streams
 
 #: Test accuracy below which the classifier is no judge of samples.
 RELIABLE = 0.97
-#: Share of samples whose class must be the requested one: most of them. Chance is one over the classes.
-FOLLOWS = 0.5
-#: Least spread of the samples of a class, relative to that of the data. One image per class would have 0.
-SPREAD = 0.3
-#: Samples per class that the result keeps of one seed, of images with at most KEPT_PIXELS pixels.
-KEPT, KEPT_PIXELS = 8, 64
+#: Samples per class that the result keeps of the first seed.
+KEPT = 8
 
 #: What G is told where D is told the classes `told` (seeds, n, classes): a tensor of the same shape.
 Telling = Callable[[Tensor], Tensor]
@@ -123,61 +119,58 @@ class Conditional(Experiment):
             }
         }
         series = {
-            "classifier_accuracy": accuracy, "classifier_test_images": splits.count("test"), "threshold": FOLLOWS,
-            "spread_threshold": SPREAD, "share": [per_seed(row) for row in share],
-            "spread": [per_seed(row) for row in spread], "samples": _kept(samples[0]),
+            "classifier_accuracy": accuracy, "classifier_test_images": splits.count("test"),
+            "share": [per_seed(row) for row in share],
+            "spread": [per_seed(row) for row in spread],
+            "samples": packed(samples[0, :, :KEPT].cpu().numpy(), splits.shape),
         }  # fmt: skip
         return Found(checks, series)
 
     def draw(self, result: Mapping[str, Any]) -> dict[str, Drawing]:
-        """The share of samples of the requested class, and their spread, of every class and seed."""
-        series, count = result["series"], len(result["seeds"])
-        with canvas(height=4.2, rows=(1.0, 1.0)) as (figure, axes):
-            for place, name, line, label in (
-                (axes[0], "share", "threshold", "samples of the\nrequested class (share)"),
-                (axes[1], "spread", "spread_threshold", "distance within a class\n(1: as the data's)"),
-            ):
-                values = np.array(series[name], dtype=np.float64)
-                classes = np.arange(values.shape[1])
-                offsets = np.linspace(-0.3, 0.3, count) if count > 1 else np.zeros(1)
-                place.plot(
-                    classes + offsets[:, None], values, "o", color=SERIES[0], markersize=2.5,
-                    label=["one seed"] + ["_"] * (values.shape[1] - 1),
-                )  # fmt: skip
-                place.plot(
-                    classes,
-                    values.mean(0),
-                    "_",
-                    color=SERIES[1],
-                    markersize=16,
-                    markeredgewidth=2,
-                    label="mean",
-                )
-                place.axhline(series[line], color=INK, linestyle=":", linewidth=1, label="threshold")
-                place.set_ylabel(label)
-                place.set_ylim(bottom=0)
-            axes[0].axhline(1 / len(classes), color=INK, linestyle="--", linewidth=0.8, label="chance")
-            axes[1].set_xticks(classes)
-            axes[1].set_xlabel(f"class that G and D were given (n = {count} seeds)")
-            legend(axes[0], 4)
-            text = (
-                f"Conditional adversarial nets, {count} seeds: how often the classifier (right on "
-                f"{series['classifier_accuracy']:.1%} of {series['classifier_test_images']} test images) sees the "
-                "class that was asked for, and how far apart two samples of a class are, on average."
-            )
-            return {
-                "classes": Drawing(
-                    svg(figure, "conditional/classes", "Samples follow the class they are given", text), text
-                )
-            }
+        """Samples of the first seed, where they were kept; how often they follow their class, and their spread."""
+        series, seeds = result["series"], result["seeds"]
+        drawn = {"classes": _classes(series, len(seeds))}
+        return drawn if series["samples"] is None else {"samples": _samples(series, seeds[0])} | drawn
 
 
-def _kept(samples: Tensor) -> str | None:
-    """The first samples of each class of one seed (classes, n, dimension) as 8-bit pixels in base64; None if large."""
-    if samples.shape[2] > KEPT_PIXELS:
-        return None
-    levels = (samples[:, :KEPT].nan_to_num() * 255).round().to(torch.uint8).cpu().numpy()
-    return base64.b64encode(levels.tobytes()).decode()
+def _classes(series: Mapping[str, Any], count: int) -> Drawing:
+    with canvas(height=4.2, rows=(1.0, 1.0)) as (figure, axes):
+        for place, name, label in (
+            (axes[0], "share", "samples of the\nrequested class (share)"),
+            (axes[1], "spread", "distance within a class\n(1: as the data's)"),
+        ):
+            values = np.array(series[name], dtype=np.float64)
+            classes = np.arange(values.shape[1])
+            offsets = np.linspace(-0.3, 0.3, count) if count > 1 else np.zeros(1)
+            place.plot(
+                classes + offsets[:, None], values, "o", color=SERIES[0], markersize=2.5,
+                label=["one seed"] + ["_"] * (values.shape[1] - 1),
+            )  # fmt: skip
+            place.plot(classes, values.mean(0), "_", color=SERIES[1], markersize=16, markeredgewidth=2, label="mean")
+            place.set_ylabel(label)
+            place.set_ylim(bottom=0)
+        axes[0].axhline(1 / len(classes), color=INK, linestyle="--", linewidth=0.8, label="chance")
+        axes[1].set_xticks(classes)
+        axes[1].set_xlabel(f"class that G and D were given (n = {count} seeds)")
+        legend(axes[0], 3)
+        text = (
+            f"Conditional adversarial nets, {count} seeds: how often the classifier (right on "
+            f"{series['classifier_accuracy']:.1%} of {series['classifier_test_images']} test images) sees the "
+            "class that was asked for, and how far apart two samples of a class are, on average."
+        )
+        return Drawing(svg(figure, "conditional/classes", "Samples follow the class they are given", text), text)
+
+
+def _samples(series: Mapping[str, Any], seed: int) -> Drawing:
+    with canvas() as (figure, (axes,)):
+        images = unpacked(series["samples"]).swapaxes(0, 1)
+        axes.set_xlabel(f"class that G and D were given (seed {seed})")
+        mosaic(axes, images, column_names=[str(number) for number in range(images.shape[1])])
+        text = (
+            f"Samples of conditional adversarial nets, one seed ({seed}): the first {len(images)} of every class, "
+            "not chosen."
+        )
+        return Drawing(svg(figure, "conditional/samples", "Samples of every class", text), text)
 
 
 EXPERIMENT = Conditional()

@@ -34,7 +34,7 @@ from replicate.training.streams import Purpose, Streams
 #: Of the first half circle, of radius 1 and open below; the second is the first turned by 180 degrees about 0.
 CENTRE = (-0.5, -0.25)
 #: Samples that are judged, one of each chain, and those in a picture.
-SAMPLES, SHOWN = 1000, 400
+SAMPLES, SHOWN = 1000, 200
 #: Equal arcs of the curves; one is covered by a sample no farther from it than that.
 ARCS, NEAR = 32, 0.1
 #: A chain mixes at a corruption if that share of the chains changes the half circle.
@@ -327,6 +327,7 @@ class Degenerate(Experiment):
         mixing = [chains[level] for level in levels]
         pictured = [*(name for name in samples if name not in chains), mixing[0]]
         series = {
+            "order": list(samples),
             "models": models,
             "mixing": mixing,
             "pictures": {name: samples[name][0, :SHOWN].double().round(decimals=3).tolist() for name in pictured},
@@ -337,8 +338,10 @@ class Degenerate(Experiment):
         """Samples of one seed of every model; and what is measured of all seeds, with the trade of the chains."""
         series, seeds = result["series"], result["seeds"]
         return {
-            "samples": _figure_of_samples(series["pictures"], seeds[0]),
-            "distances": _figure_of_distances(series["models"], len(seeds)),
+            "samples": _figure_of_samples(
+                {name: series["pictures"][name] for name in series["order"] if name in series["pictures"]}, seeds[0]
+            ),
+            "distances": _figure_of_distances({n: series["models"][n] for n in series["order"]}, len(seeds)),
         }
 
 

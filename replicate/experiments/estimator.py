@@ -139,7 +139,8 @@ class Estimator(Experiment):
 
 def _figure_of_bias(found: Mapping[str, Mapping[str, Any]], count: int) -> Drawing:
     with canvas(height=3.8) as (figure, (axes,)):
-        for k, (name, errors_of) in enumerate(found.items()):
+        for k, name in enumerate((*map(str, DIMENSIONS), THIN)):
+            errors_of = found[name]
             means = np.mean(errors_of["bias"], axis=1)
             intervals = [mean_interval(row) or (row[0], row[0]) for row in errors_of["bias"]]
             reach = np.abs(np.array(intervals).T - means)
@@ -173,7 +174,7 @@ def _figure_of_spread(found: Mapping[str, Mapping[str, Any]], count: int) -> Dra
         axes.minorticks_off()
         axes.set_xlabel(f"dimension (n = {count} seeds)")
         axes.set_ylabel("standard deviation (nats)")
-        legend(axes, 4, fontsize="small")
+        legend(axes, 2, fontsize="small")
         text = (
             f"Spread of the estimate over {count} sets of samples and of validation samples, at the same test points; "
             "dotted: the standard error over those points, as tables print it."

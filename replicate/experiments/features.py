@@ -196,7 +196,7 @@ def _errors(series: Mapping[str, Any], count: int) -> Drawing:
         axes[0].set_ylabel("test error (share)")
         axes[1].set_ylabel("error saved\nagainst raw pixels (share)")
         axes[1].set_xticks(range(len(counts)), [f"{number:,}" for number in counts])
-        axes[1].set_xlabel(f"labelled images (n = {count} seeds: small marks; large: their mean)")
+        axes[1].set_xlabel(f"labelled images (n = {count} seeds; large: mean)")
         legend(axes[0], 2)
         text = (
             f"A linear classifier of few labelled images, {count} seeds of networks and of labelled images, "

@@ -194,7 +194,7 @@ def _alone(curve: Mapping[str, list[Any]], count: int) -> Drawing:
         axes[1].set_yscale("log")
         axes[1].set_xscale("log")
         axes[1].set_ylabel("norm of the gradient of G")
-        axes[1].set_xlabel(f"updates of D, plus 1, against a fixed G (n = {count} seeds: thin lines)")
+        axes[1].set_xlabel(f"updates of D, plus 1 (n = {count} seeds: thin lines)")
         legend(axes[1], 2)
         text = (
             f"D learns to tell data from the images of a G that stays, {count} seeds: how often it is right, and the "
@@ -216,11 +216,11 @@ def _games(games: Mapping[str, Mapping[str, list[Any]]], early: int, count: int)
         for place in axes:
             place.set_xscale("log")
             place.set_yscale("log")
-        axes[1].set_xlabel(f"rounds, plus 1 (n = {count} seeds: thin lines; dotted: counts as early)")
+        axes[1].set_xlabel(f"rounds, plus 1 (n = {count} seeds: thin lines)")
         legend(axes[0], 2)
         text = (
             f"Above: gradients by both objectives along the game that descends -log D(G(z)), {count} seeds. Below: the "
-            "distance to the data, in its standard deviations, of the games that each objective plays."
+            "distance to the data, in its standard deviations, of the games that each objective plays (dotted: early)."
         )
         return Drawing(svg(figure, "gradients/games", "Two objectives of G", text), text)
 

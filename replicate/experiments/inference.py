@@ -165,7 +165,7 @@ def _reconstruction(series: Mapping[str, Any], count: int) -> Drawing:
         axes.grid(axis="y", visible=False)
         axes.grid(axis="x", visible=True)
         axes.set_xlim(left=0)
-        axes.set_xlabel(f"squared error per pixel of test images (n = {count} seeds)")
+        axes.set_xlabel(f"squared error per pixel (n = {count} seeds)")
         text = (
             f"{series['test_images']} test images shown by G from the code that E predicts, from a random code, and "
             f"by the mean training image: mean squared error per pixel, one dot for each of {count} seeds."

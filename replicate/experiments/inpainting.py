@@ -15,16 +15,17 @@ from torch import Tensor
 from replicate.datasets.base import Splits
 from replicate.experiments.base import Drawing, Experiment, Found
 from replicate.experiments.game import Condition, GameConfig, generate, per_seed, pixels, play
-from replicate.figures.theme import INK, MARKERS, SERIES, canvas, legend, svg
+from replicate.figures.mosaic import mosaic, packed, unpacked
+from replicate.figures.theme import MARKERS, SERIES, canvas, legend, svg
 from replicate.params import OURS, setting
 from replicate.training.streams import Streams
 
-#: Least standard deviation of the completions of an image, relative to that of the data. Without z it would be 0.
-SPREAD = 0.1
 #: Parts of the stream `noise` for masks; those below are the game's.
 RANDOM, SIDE, KIND = 10, 11, 12
 #: What is known of the image, in the order of the figure.
 KINDS = ("random", "left", "right", "top", "bottom")
+#: Test images whose completions the result keeps of the first seed, how many of each, and what an unknown pixel shows.
+KEPT, KEPT_COMPLETIONS, UNKNOWN = 3, 2, 0.25
 
 #: What G is shown of the known pixels (seeds, n, dimension): a tensor of the same shape.
 Sight = Callable[[Tensor], Tensor]
@@ -99,6 +100,17 @@ def judged(completed: Tensor, images: Tensor, known: Tensor, mean: Tensor) -> di
     return found | {"spread": (average(completed.var(0)) / found["mean_image"]).sqrt()}
 
 
+def pictured(images: Tensor, known: Tensor, completed: Tensor) -> Tensor:
+    """The first images, each beside its known part and some of its completions: (images * (2 + some), dimension).
+
+    Args:
+        images: (n, dimension), and `known` in the same shape.
+        completed: (completions, n, dimension).
+    """
+    masked = known * images + (1 - known) * UNKNOWN
+    return torch.stack([images, masked, *completed[:KEPT_COMPLETIONS]], 1)[:KEPT].flatten(0, 1)
+
+
 class Inpainting(Experiment):
     """X3."""
 
@@ -138,19 +150,24 @@ class Inpainting(Experiment):
         images = test.expand(len(streams.seeds), -1, -1)
         drawn = streams.uniform("evaluation", 0, len(test), shape[1] * shape[2], part=RANDOM)
         masks = [random_masks(drawn, config.known_share, shape[0]), *halves(shape, device)]
-        found = {
-            kind: judged(self._complete(config, streams, parameters, images, known), images, known, train.mean(0))
-            for kind, known in zip(KINDS, (mask.expand_as(images) for mask in masks), strict=True)
-        }
+        found, pictures = {}, []
+        for kind, mask in zip(KINDS, masks, strict=True):
+            known = mask.expand_as(images)
+            completed = self._complete(config, streams, parameters, images, known)
+            found[kind] = judged(completed, images, known, train.mean(0))
+            pictures.append(pictured(test, known[0], completed[:, 0]))
         series = {
             "kinds": {kind: {name: per_seed(values) for name, values in one.items()} for kind, one in found.items()},
-            "spread_threshold": SPREAD, "completions": config.completions, "test_images": len(test),
+            "completions": config.completions, "test_images": len(test),
+            "pictures": packed(torch.stack(pictures).cpu().numpy(), shape),
         }  # fmt: skip
         return Found({"X3": _checks(found)}, series)
 
     def draw(self, result: Mapping[str, Any]) -> dict[str, Drawing]:
-        """The error of what was filled in, and how much completions differ, for every kind of mask and seed."""
-        return {"completions": _completions(result["series"], len(result["seeds"]))}
+        """Completions of the first seed, where they were kept; their error, and how much they differ, of every seed."""
+        series, seeds = result["series"], result["seeds"]
+        drawn = {"completions": _completions(series, len(seeds))}
+        return drawn if series["pictures"] is None else {"pictures": _pictures(series, seeds[0])} | drawn
 
 
 def _checks(found: Mapping[str, Mapping[str, Tensor]]) -> dict[str, float | list[float | None]]:
@@ -161,6 +178,19 @@ def _checks(found: Mapping[str, Mapping[str, Tensor]]) -> dict[str, float | list
         checks[f"gain_on_{name}"] = per_seed((mean["other"] / mean["one"]).log())
         checks[f"spread_on_{name}"] = per_seed(mean["spread"])
     return checks
+
+
+def _pictures(series: Mapping[str, Any], seed: int) -> Drawing:
+    with canvas() as (figure, (axes,)):
+        images = unpacked(series["pictures"])
+        axes.set_xlabel(f"{KEPT} test images and their completions (seed {seed})")
+        names = ["random pixels" if kind == "random" else f"{kind} half" for kind in KINDS]
+        mosaic(axes, images, names, marked=range(0, images.shape[1], 2 + KEPT_COMPLETIONS))
+        text = (
+            f"In-painting, one seed ({seed}): {KEPT} test images (framed), beside each the part that G is shown "
+            f"(evenly grey: unknown) and {KEPT_COMPLETIONS} completions with different z. A row for every kind of mask."
+        )
+        return Drawing(svg(figure, "inpainting/pictures", "Test images completed", text), text)
 
 
 def _completions(series: Mapping[str, Any], count: int) -> Drawing:
@@ -182,7 +212,6 @@ def _completions(series: Mapping[str, Any], count: int) -> Drawing:
         for look, (name, label) in enumerate(labels.items()):
             dots(0, name, look, 0.2 * (look - 1.5), label)
         dots(1, "spread", 4, 0.0, "_")
-        axes[1].axhline(series["spread_threshold"], color=INK, linestyle=":", linewidth=1)
         axes[0].set_ylabel("squared error\nper unknown pixel")
         axes[1].set_ylabel("spread of completions\n(1: as the data's)")
         for place in axes:
@@ -193,7 +222,7 @@ def _completions(series: Mapping[str, Any], count: int) -> Drawing:
         text = (
             f"One conditional model for every mask, {count} seeds: squared error of the unknown pixels of "
             f"{series['test_images']} test images, and the standard deviation of the completions of an image relative "
-            "to that of the data (dotted: threshold)."
+            "to that of the data."
         )
         return Drawing(svg(figure, "inpainting/completions", "One model fills in any part of an image", text), text)
 

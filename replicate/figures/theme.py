@@ -30,6 +30,9 @@ PUBLISHED = "#6b6f76"
 SERIES = ("#0173b2", "#b35900", "#02805e", "#b0568f", "#7a5c00", "#1f8fb5", "#9c3d00", "#5f5a9e", "#767676", "#a8323e")
 #: Marks of seeds, so that no seed is told by colour alone.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+#: Beginning of an artist's gid, with the frame's number and a part: the page shows the frames one after the other, down
+#: to frame 0, which is the one that stays where nothing may move.
+FRAME = "frame-"
 _CLASSES = {FAINT: "faint", PUBLISHED: "published"} | {colour: f"series-{k}" for k, colour in enumerate(SERIES)}
 _SVG = "http://www.w3.org/2000/svg"
 _ALLOWED = frozenset(
@@ -94,6 +97,7 @@ def svg(figure: Figure, name: str, title: str, description: str) -> bytes:
         dropped.getparent().remove(dropped)
     for element in root.iter(etree.Element):
         _presentation(element)
+        _mark_frame(element)
     _shorten_numbers(root)
     prefix_ids(root, f"{_slug(name)}-")
     return _framed(root, _slug(name), title, description)
@@ -147,6 +151,13 @@ def _presentation(element: etree._Element) -> None:
         element.set("fill", "currentColor")
     if classes:
         element.set("class", " ".join(classes))
+
+
+def _mark_frame(element: etree._Element) -> None:
+    """Gives an artist of a frame the class `frame` and that of its number, which the style sheet plays."""
+    name = element.attrib.get("id", "")
+    if name.startswith(FRAME):
+        element.set("class", f"frame {name.rpartition('-')[0]}")
 
 
 def _shorten_numbers(root: etree._Element) -> None:

@@ -1,6 +1,5 @@
 """X1: samples follow the class; they do not where G is told another class than D."""
 
-import base64
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,12 @@ from replicate.datasets.base import Splits
 from replicate.experiments.base import Found, NotApplicable
 from replicate.experiments.conditional import (
     EXPERIMENT,
-    FOLLOWS,
-    SPREAD,
     Conditional,
     ConditionalConfig,
     mean_distance,
     relative_spread,
 )
+from replicate.figures.mosaic import unpacked
 from replicate.figures.theme import checked_svg
 from tests.experiments.small_digits import small_digits, states
 
@@ -27,7 +25,6 @@ SEEDS = range(6)
 QUICK = ConditionalConfig(
     updates=500, batch_size=32, code_dimension=4, hidden=(32, 32), learning_rate=0.01, samples_per_class=20
 )
-THRESHOLDS = {"share_of_the_requested_class": FOLLOWS, "spread_within_a_class": SPREAD}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,7 +41,7 @@ def found() -> Found:
 
 def test_samples_follow_the_class_and_differ(found: Found) -> None:
     assert found.series["classifier_accuracy"] >= 0.97
-    assert set(states(found.checks["X1"], THRESHOLDS).values()) == {"replicated"}
+    assert set(states("X1", found.checks["X1"]).values()) == {"replicated"}
 
 
 def test_where_g_is_told_another_class_than_d_it_is_not_replicated() -> None:
@@ -52,7 +49,7 @@ def test_where_g_is_told_another_class_than_d_it_is_not_replicated() -> None:
         return told.roll(1, dims=1)  # the class of another image: the rows of a minibatch are in random order
 
     measured = Conditional(shuffled).run(QUICK, SEEDS, CPU, small_digits(3)).checks["X1"]
-    assert states(measured, THRESHOLDS)["share_of_the_requested_class"] == "not replicated"
+    assert states("X1", measured)["share_of_the_requested_class"] == "not replicated"
 
 
 def test_distances_are_those_of_a_double_loop() -> None:
@@ -81,15 +78,20 @@ def test_the_result_is_a_function_of_its_seeds(found: Found) -> None:
 
 
 def test_kept_samples_are_small_images(found: Found) -> None:
-    kept = np.frombuffer(base64.b64decode(found.series["samples"]), np.uint8).reshape(3, 8, 8, 8)
-    assert kept.max() > 200
-    assert kept.std(axis=1).max() > 10
+    kept = unpacked(found.series["samples"])
+    assert kept.shape == (3, 8, 8, 8)
+    assert kept.max() > 0.8
+    assert kept.std(axis=1).max() > 0.04
 
 
-def test_the_figure_is_drawn_from_the_result_alone(found: Found) -> None:
+def test_figures_are_drawn_from_the_result_alone(found: Found) -> None:
     drawn = EXPERIMENT.draw({"seeds": list(SEEDS), "series": found.series})
-    checked_svg(drawn["classes"].svg)
+    assert list(drawn) == ["samples", "classes"]
+    for drawing in drawn.values():
+        checked_svg(drawing.svg)
     assert "6 seeds" in drawn["classes"].caption
+    assert "one seed (0): the first 8 of every class" in drawn["samples"].caption
+    assert list(EXPERIMENT.draw({"seeds": list(SEEDS), "series": {**found.series, "samples": None}})) == ["classes"]
 
 
 def test_a_poor_judge_or_no_labels_is_not_applicable() -> None:

@@ -8,16 +8,18 @@ from replicate.experiments.base import Found
 from replicate.experiments.inpainting import (
     EXPERIMENT,
     KINDS,
-    SPREAD,
+    UNKNOWN,
     Inpainting,
     InpaintingConfig,
     all_of_them,
     condition,
     halves,
     judged,
+    pictured,
     random_masks,
     training_masks,
 )
+from replicate.figures.mosaic import unpacked
 from replicate.figures.theme import checked_svg
 from replicate.training.streams import Streams
 from tests.experiments.small_digits import small_digits, states
@@ -25,9 +27,6 @@ from tests.experiments.small_digits import small_digits, states
 CPU = torch.device("cpu")
 SEEDS = range(6)
 QUICK = InpaintingConfig(updates=1500, code_dimension=4, hidden=(64, 64), learning_rate=0.004)
-THRESHOLDS = {
-    "gain_on_random_masks": 0.1, "spread_on_random_masks": SPREAD, "gain_on_halves": 0.1, "spread_on_halves": SPREAD,
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +35,12 @@ def found() -> Found:
 
 
 def test_completions_belong_to_the_image_that_they_complete(found: Found) -> None:
-    assert set(states(found.checks["X3"], THRESHOLDS).values()) == {"replicated"}
+    assert set(states("X3", found.checks["X3"]).values()) == {"replicated"}
 
 
 def test_a_network_that_cannot_see_the_known_pixels_is_not_replicated() -> None:
     measured = Inpainting(torch.zeros_like).run(QUICK, SEEDS, CPU, small_digits()).checks["X3"]
-    found = states(measured, THRESHOLDS)
+    found = states("X3", measured)
     assert found["gain_on_random_masks"] == found["gain_on_halves"] == "not replicated"
 
 
@@ -102,8 +101,29 @@ def test_the_result_is_a_function_of_its_seeds() -> None:
         assert values[1:] == pytest.approx(alone.checks["X3"][check], abs=1e-5)  # type: ignore[index]
 
 
-def test_the_figure_is_drawn_from_the_result_alone(found: Found) -> None:
+def test_figures_are_drawn_from_the_result_alone(found: Found) -> None:
     assert tuple(found.series["kinds"]) == KINDS
     drawn = EXPERIMENT.draw({"seeds": list(SEEDS), "series": found.series})
-    checked_svg(drawn["completions"].svg)
+    assert list(drawn) == ["pictures", "completions"]
+    for drawing in drawn.values():
+        checked_svg(drawing.svg)
     assert "6 seeds" in drawn["completions"].caption
+    assert "one seed (0)" in drawn["pictures"].caption
+    assert list(EXPERIMENT.draw({"seeds": list(SEEDS), "series": {**found.series, "pictures": None}})) == [
+        "completions"
+    ]
+
+
+def test_pictures_are_test_images_their_known_part_and_completions_that_keep_it(found: Found) -> None:
+    kept = unpacked(found.series["pictures"]).reshape(len(KINDS), 3, 4, 64)
+    images = small_digits().flat("test")[:3]
+    known = halves((1, 8, 8), CPU).numpy()[:, None]
+    np.testing.assert_allclose(kept[:, :, 0], np.broadcast_to(images, (len(KINDS), 3, 64)), atol=0.5 / 255 + 1e-6)
+    np.testing.assert_allclose(kept[1:, :, 1], np.where(known > 0, images, UNKNOWN), atol=0.5 / 255 + 1e-6)
+    for k in (2, 3):
+        np.testing.assert_array_equal((known * kept[1:, :, k]), known * kept[1:, :, 0])
+    assert np.abs(kept[:, :, 2] - kept[:, :, 3]).max() > 0.1
+
+
+def test_fewer_images_than_are_kept_can_be_pictured() -> None:
+    assert pictured(torch.ones(2, 6), torch.zeros(2, 6), torch.ones(5, 2, 6)).shape == (8, 6)

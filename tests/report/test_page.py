@@ -389,4 +389,4 @@ def test_statements_show_their_checks_and_those_without_an_experiment_stand_apar
     assert len(first.xpath(".//figure")) == 1
     assert not document.get_element_by_id("statement-TH1").xpath(".//figure")  # once, under the first of its claims
     assert document.get_element_by_id("statement-X1").tag == "li"
-    assert "this version has no experiment for it" in words(document.get_element_by_id("statement-X1"))
+    assert "the preset does not run its experiment" in words(document.get_element_by_id("statement-X1"))
