@@ -92,14 +92,13 @@ class Statement(Section):
         section: of the paper.
         says: the claim in our own words.
         seeds, minimum_seeds: of the checks that are not exact.
-        checks: empty where no experiment measures it yet.
     """
 
     section: str
     says: str
     seeds: PositiveInt = 10
     minimum_seeds: PositiveInt = 6
-    checks: dict[str, Check] = Field(default_factory=dict)
+    checks: dict[str, Check] = Field(min_length=1)
 
 
 def _kind(entry: Any) -> Any:

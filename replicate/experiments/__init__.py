@@ -23,12 +23,23 @@ REGISTRY: dict[str, tuple[str, str]] = {
     "collapse": ("Too much G on images", "replicate.experiments.collapse"),
     "inference": ("Inference by a network that predicts z from x", "replicate.experiments.inference"),
     "inpainting": ("In-painting by one family of conditional models", "replicate.experiments.inpainting"),
+    "data_size": ("How much data adversarial nets need", "replicate.experiments.data_size"),
     "acceleration": ("What speeds training: coordination and p(z)", "replicate.experiments.acceleration"),
     "features": ("Features of D and of the inference net with few labels", "replicate.experiments.features"),
 }
 #: Experiments on images; the data set is their setting `dataset`.
 ON_IMAGES: frozenset[str] = frozenset(
-    {"acceleration", "collapse", "conditional", "features", "inference", "inpainting", "interpolation", "sampling"}
+    {
+        "acceleration",
+        "collapse",
+        "conditional",
+        "data_size",
+        "features",
+        "inference",
+        "inpainting",
+        "interpolation",
+        "sampling",
+    }
 )
 #: Those of them that look at the samples of the run's models on that data set.
 ON_SAMPLES: frozenset[str] = frozenset({"sampling"})

@@ -1,228 +1,276 @@
-"""The gradient that D leaves to G (G1, section 3; L1, lecture slides), for a game on a line whose G starts far away.
+"""Figure 1 of the paper: a game on a line, seen at its four stages (F1).
 
-With b = logit D(G(z)), the gradient of log(1 - D(G(z))) by b is -D, which D(G(z)) near 0 takes away; that of
--log D(G(z)) is -(1 - D). Both vanish by no more than D's slope where D is 1/2, and there they are the same.
-
-G descends by its plain gradient with a bounded step, so that the size of the gradient is what it learns by; Adam would
-divide it out. Norms are over all parameters of G, of the mean over equally spaced z: no sampling error.
+p_data = N(0, 1), and z is uniform. The stages are the caption's: (a) an adversarial pair early in the game, p_g similar
+to p_data and D partially right; (b) D trained to its optimum for this G; (c) G moved along D's gradient, D as it was;
+(d) the end of the game.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, get_args
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from pydantic import PositiveFloat
-from torch import Tensor
 
 from replicate.datasets.base import Splits
 from replicate.experiments.base import Checks, Drawing, Experiment, ExperimentConfig, Found
-from replicate.experiments.line_game import DATA_MASS, LATENTS, Array, Game, distance_to_data, masses, new_game
-from replicate.figures.theme import FAINT, INK, MARKERS, SERIES, canvas, legend, svg
+from replicate.experiments.line_game import (
+    CENTRES,
+    DATA_DENSITY,
+    DATA_MASS,
+    EDGES,
+    LATENTS,
+    Array,
+    Game,
+    distance_to_data,
+    masses,
+    new_game,
+)  # fmt: skip
+from replicate.figures.theme import FAINT, FRAME, INK, SERIES, canvas, legend, svg
 from replicate.params import OURS, setting
-from replicate.training.objectives import Objective, generator_loss
 from replicate.training.streams import Streams
 
-OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
-TITLES = {"saturating": "log(1 - D(G(z)))", "non_saturating": "-log D(G(z))"}
-#: Looks at D while it learns against a fixed G, and at a game.
-LOOKS = 24
+#: What the four panels show.
+STAGES = {
+    "a": "(a) early in the game",
+    "b": "(b) D at its optimum",
+    "c": "(c) G moved by D's gradient",
+    "d": "(d) the end",
+}
+#: Bins of the figure: every second one from -4 to 4. Values of z that have an arrow.
+SHOWN = slice(80, 240, 2)
+ARROWS = np.linspace(0, len(LATENTS) - 1, 17).round().astype(int)
+#: Frames of the animation.
+FRAMES = 12
 
 
-class GradientsConfig(ExperimentConfig):
-    """Both games: D alone against a G that stays, and both players."""
+class Figure1Config(ExperimentConfig):
+    """How the game is played, and when its stages are."""
 
     hidden: tuple[int, ...] = setting((32, 32), "rectified units per layer, of G and of D", OURS, min_length=1)
-    shift: float = setting(-4.0, "mean of p_g at the start of the games; both standard deviations are 1", OURS)
-    fixed_shift: float = setting(-6.0, "mean of the p_g that stays: its images and the data are apart (L1)", OURS)
+    shift: float = setting(-2.0, "mean of p_g at the start; its standard deviation is 1, like that of the data", OURS)
     batch_size: int = setting(256, "samples of the data, and of G, per update", OURS, ge=1)
-    convergence_updates: int = setting(2000, "updates of D against the fixed G (L1)", OURS, ge=LOOKS)
-    head_start: int = setting(200, "updates of D before the game begins (G1)", OURS, ge=1)
-    early_rounds: int = setting(50, "rounds after which progress counts as early (G1)", OURS, ge=1)
-    rounds: int = setting(1500, "rounds: an update of D, then one of G", OURS, ge=LOOKS)
-    discriminator_rate: PositiveFloat = setting(0.003, "of Adam for D; falls linearly to 0", OURS)
-    generator_rate: PositiveFloat = setting(0.02, "of plain gradient descent for G; falls linearly to 0", OURS)
-    longest_step: PositiveFloat = setting(0.02, "longest step of G's parameters in an update", OURS)
+    early_rounds: int = setting(50, "rounds (an update of D, then one of G) until stage (a)", OURS, ge=1)
+    optimum_updates: int = setting(1500, "updates of D alone, from (a) to (b)", OURS, ge=1)
+    moves: int = setting(10, "updates of G alone, from (b) to (c)", OURS, ge=1)
+    rounds: int = setting(4000, "further rounds until stage (d)", OURS, ge=FRAMES)
+    discriminator_rate: PositiveFloat = setting(0.003, "Adam's, for D; falls linearly to 0 from (c) on", OURS)
+    optimum_rate: PositiveFloat = setting(0.005, "Adam's, for D from (a) to (b); falls linearly to 0", OURS)
+    generator_rate: PositiveFloat = setting(0.0003, "Adam's, for G; falls linearly to 0 from (c) on", OURS)
 
 
-def gradient_norms(game: Game, objective: Objective) -> Array:
-    """The norm of the gradient of G's objective by all parameters of G, (seeds,)."""
-    logits = game.discriminator.outputs(game.generate(game.grid(LATENTS)))[..., 0]
-    leaves = list(game.generator.parameters.values())
-    slopes = torch.autograd.grad(generator_loss(logits, objective).sum(), leaves)
-    squares = torch.stack([slope.double().square().flatten(1).sum(1) for slope in slopes])
-    return np.asarray(squares.sum(0).sqrt().cpu().numpy())
+@dataclass
+class Seen:
+    """What was seen of a game: at its stages, along it, and in frames of the first seed."""
+
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    curve: dict[str, list[Any]] = field(default_factory=lambda: {"round": [], "distance": [], "from_half": []})
+    frames: list[dict[str, Any]] = field(default_factory=list)
 
 
-def accuracy(game: Game) -> Array:
-    """The share that D tells right of data and images in equal numbers, (seeds,)."""
-    says_data = game.opinions() > 0.5
-    generated = masses(game.images())
-    return np.asarray(((DATA_MASS * says_data).sum(1) + (generated * ~says_data).sum(1)) / 2)
+def facts(game: Game) -> dict[str, list[float]]:
+    """Per seed: the Wasserstein distance of p_g to the data, and the mean distance of D from D* and from 1/2.
 
-
-def _looks(last: int) -> set[int]:
-    return {round((last + 1) ** (k / (LOOKS - 1))) - 1 for k in range(LOOKS)}
-
-
-def _norms(game: Game) -> dict[str, list[float]]:
-    return {name: [float(norm) for norm in gradient_norms(game, name)] for name in OBJECTIVES}
-
-
-def converge(config: GradientsConfig, game: Game) -> dict[str, list[Any]]:
-    """Trains D against the G as it stands: its accuracy, and the norms of both objectives, as it learns."""
-    curve: dict[str, list[Any]] = {"update": [], "accuracy": [], **{name: [] for name in OBJECTIVES}}
-    for update in range(config.convergence_updates + 1):
-        if update in _looks(config.convergence_updates):
-            _note(curve, {"update": update, "accuracy": [float(share) for share in accuracy(game)], **_norms(game)})
-        rate = config.discriminator_rate * (1 - update / (config.convergence_updates + 1))
-        game.update_discriminator(game.real(update, config.batch_size), game.latent(update, config.batch_size), rate)
-    return curve
-
-
-def play(config: GradientsConfig, game: Game, objective: Objective) -> dict[str, list[Any]]:
-    """A whole game by one objective: the distance of p_g to the data, and the norms of both at the same D and G."""
-    size = config.batch_size
-    for update in range(config.head_start):
-        game.update_discriminator(game.real(update, size), game.latent(update, size), config.discriminator_rate)
-    curve: dict[str, list[Any]] = {"round": [], "distance": [], **{name: [] for name in OBJECTIVES}}
-    for turn in range(config.rounds + 1):
-        if turn in _looks(config.rounds) | {config.early_rounds}:
-            _note(curve, {"round": turn, "distance": distance_to_data(game.images()), **_norms(game)})
-        update, fade = config.head_start + turn, 1 - turn / (config.rounds + 1)
-        rate = config.discriminator_rate * fade
-        game.update_discriminator(game.real(update, size), game.latent(update, size), rate)
-        descend(config, game, game.latent(update, size, part=1), objective, fade)
-    return curve
-
-
-def _note(curve: dict[str, list[Any]], found: Mapping[str, Any]) -> None:
-    for name, value in found.items():
-        curve[name].append(value)
-
-
-def descend(config: GradientsConfig, game: Game, latent: Tensor, objective: Objective, fade: float) -> None:
-    """One update of G by its plain gradient; a step longer than the longest keeps its direction."""
-    leaves = list(game.generator.parameters.values())
-    logits = game.discriminator.outputs(game.generate(latent))[..., 0]
-    slopes = torch.autograd.grad(generator_loss(logits, objective).sum(), leaves)
-    length = torch.stack([slope.square().flatten(1).sum(1) for slope in slopes]).sum(0).sqrt()
-    rate = torch.clamp(config.longest_step / length.clamp_min(1e-30), max=config.generator_rate)[:, None, None] * fade
-    with torch.no_grad():
-        for leaf, slope in zip(leaves, slopes, strict=True):
-            leaf -= rate * slope
-
-
-def _log_ratio(ones: Sequence[float], others: Sequence[float]) -> list[float | None]:
-    """log(one / other) per seed; None where a gradient is exactly zero or not finite."""
-    known = [math.isfinite(a) and math.isfinite(b) and a > 0 and b > 0 for a, b in zip(ones, others, strict=True)]
-    return [math.log(a / b) if k else None for a, b, k in zip(ones, others, known, strict=True)]
-
-
-class Gradients(Experiment):
-    """G1 and L1.
-
-    Args:
-        strong: the objective that is said to keep its gradient early; the other one is said to saturate.
-        learns: whether D learns.
+    The means are over (p_data + p_g) / 2, in bins, where D* = p_data / (p_data + p_g) is the ratio of masses.
     """
-
-    Config = GradientsConfig
-    claims: ClassVar[tuple[str, ...]] = ("G1", "L1")
-
-    def __init__(self, strong: Objective = "non_saturating", learns: bool = True) -> None:
-        self._strong, self._learns = strong, learns
-
-    def run(self, config: GradientsConfig, seeds: Sequence[int], device: torch.device, splits: Splits | None) -> Found:
-        """Plays all three games; `splits` is not used."""
-        if not self._learns:
-            config = config.model_copy(update={"discriminator_rate": 0.0})
-        streams = Streams(seeds, device)
-        alone = converge(config, new_game(streams, config.hidden, config.fixed_shift))
-        games: dict[str, dict[str, list[Any]]] = {
-            name: play(config, new_game(streams, config.hidden, config.shift), name) for name in OBJECTIVES
-        }
-        checks: Checks = {"G1": self._of_games(config, games), "L1": _of_convergence(alone)}
-        return Found(checks, {"alone": alone, "games": games, "early": config.early_rounds})
-
-    def _of_games(
-        self, config: GradientsConfig, games: Mapping[str, Mapping[str, list[Any]]]
-    ) -> dict[str, float | list[float | None]]:
-        strong, weak = self._strong, next(name for name in OBJECTIVES if name != self._strong)
-        one = games[strong]
-        early = one["round"].index(config.early_rounds)
-        reached = {name: games[name]["distance"][early] for name in OBJECTIVES}
-        ends = _log_ratio(one[strong][-1], one[weak][-1])
-        return {
-            "log_ratio_of_norms_early": _log_ratio(one[strong][0], one[weak][0]),
-            "distance_saved_early": [slow - fast for slow, fast in zip(reached[weak], reached[strong], strict=True)],
-            "log_ratio_of_norms_at_the_end": [None if end is None else abs(end) for end in ends],
-            **{f"distance_at_the_end_{name}": games[name]["distance"][-1] for name in OBJECTIVES},
-        }
-
-    def draw(self, result: Mapping[str, Any]) -> dict[str, Drawing]:
-        """The norms of both objectives while D learns alone, and along the game; the distance of both games."""
-        series, count = result["series"], len(result["seeds"])
-        return {"alone": _alone(series["alone"], count), "games": _games(series["games"], series["early"], count)}
-
-
-def _of_convergence(alone: Mapping[str, list[Any]]) -> dict[str, float | list[float | None]]:
-    largest = [max(column) for column in zip(*alone["saturating"], strict=True)]
+    images, opinions = game.images(), game.opinions()
+    generated = masses(images)
+    weight = (DATA_MASS + generated) / 2
+    best = DATA_MASS / (2 * weight)
     return {
-        "accuracy_at_convergence": alone["accuracy"][-1],
-        "log_ratio_of_norms_at_convergence": _log_ratio(alone["saturating"][-1], largest),
+        "distance": distance_to_data(images),
+        "error": [float(e) for e in (np.abs(opinions - best) * weight).sum(1)],
+        "from_half": [float(e) for e in (np.abs(opinions - 0.5) * weight).sum(1)],
     }
 
 
-def _lines(axes: Axes, x: Sequence[float], values: Sequence[Any], look: int, label: str) -> None:
-    """Every seed thin, their geometric mean thick: what is drawn spans decades."""
-    rows = np.array(values, dtype=np.float64)
-    axes.plot(x, rows, color=SERIES[look], linewidth=0.5, alpha=0.5)
-    axes.plot(x, np.exp(np.log(rows).mean(1)), color=SERIES[look], marker=MARKERS[look], markersize=3, label=label)
+def picture(game: Game) -> dict[str, Any]:
+    """Of the first seed: p_g and D on the figure's grid, and where its arrows lead."""
+    images = game.images()[:1]
+    density = masses(images)[0] / np.diff(EDGES)
+    pairs = (density[SHOWN] + density[SHOWN.start + 1 : SHOWN.stop : 2]) / 2
+    return {
+        "generated": _rounded(pairs), "discriminator": _rounded(game.opinions()[0, SHOWN]),
+        "images": _rounded(images[0, ARROWS]),
+    }  # fmt: skip
 
 
-def _alone(curve: Mapping[str, list[Any]], count: int) -> Drawing:
-    with canvas(height=4.2, rows=(1.0, 1.6)) as (figure, axes):
-        updates = np.array(curve["update"]) + 1
-        axes[0].plot(updates, np.array(curve["accuracy"]), color=FAINT, linewidth=0.7)
-        axes[0].plot(updates, np.mean(curve["accuracy"], 1), color=INK)
-        axes[0].set_ylabel("accuracy of D\n(share)")
-        for look, name in enumerate(OBJECTIVES):
-            _lines(axes[1], updates.tolist(), curve[name], look, TITLES[name])
-        axes[1].set_yscale("log")
-        axes[1].set_xscale("log")
-        axes[1].set_ylabel("norm of the gradient of G")
-        axes[1].set_xlabel(f"updates of D, plus 1 (n = {count} seeds: thin lines)")
-        legend(axes[1], 2)
+def _rounded(values: Array) -> list[float]:
+    return [round(float(value), 4) for value in values]
+
+
+def opinion_of_images(game: Game) -> Array:
+    """The mean of D(G(z)) over z, (seeds,)."""
+    with torch.no_grad():
+        logits = game.discriminator.outputs(game.generate(game.grid(LATENTS)))
+    return np.asarray(torch.sigmoid(logits.double()).mean((1, 2)).cpu().numpy())
+
+
+def opening(config: Figure1Config, game: Game, learns: bool, seen: Seen) -> list[float]:
+    """Plays to stage (c); what D(G(z)), under one and the same D, rose by from (b) to (c), per seed."""
+    rates = (config.discriminator_rate, config.generator_rate * learns)
+    for update in range(config.early_rounds):
+        game.round(update, config.batch_size, rates, "non_saturating")
+    seen.stages["a"] = facts(game) | picture(game)
+    for update in range(config.optimum_updates):
+        rate = config.optimum_rate * (1 - update / config.optimum_updates)
+        samples = (config.batch_size, 2)
+        game.update_discriminator(game.real(update, *samples), game.latent(update, *samples), rate)
+    seen.stages["b"] = facts(game) | picture(game)
+    before = opinion_of_images(game)
+    for update in range(config.moves):
+        game.update_generator(game.latent(update, config.batch_size, part=3), rates[1])
+    seen.stages["c"] = facts(game) | picture(game)
+    return [float(rise) for rise in opinion_of_images(game) - before]
+
+
+def rest(config: Figure1Config, game: Game, learns: bool, seen: Seen) -> None:
+    """Plays on to stage (d)."""
+    looks = sorted({0, *(round(config.rounds ** (k / 24)) for k in range(25))})
+    frames = {round(config.rounds ** (k / (FRAMES - 1))) if k else 0 for k in range(FRAMES)}
+    for update in range(config.rounds + 1):
+        if update in looks:
+            now = facts(game)
+            seen.curve["round"].append(update)
+            for name in ("distance", "from_half"):
+                seen.curve[name].append([round(value, 5) for value in now[name]])
+        if update in frames:
+            seen.frames.append({"round": update} | picture(game))
+        fade = 1 - update / config.rounds
+        if fade:
+            rates = (config.discriminator_rate * fade, config.generator_rate * fade * learns)
+            game.round(config.early_rounds + update, config.batch_size, rates, "non_saturating")
+    seen.stages["d"] = facts(game) | picture(game)
+
+
+class Figure1(Experiment):
+    """F1."""
+
+    Config = Figure1Config
+    claims: ClassVar[tuple[str, ...]] = ("F1",)
+
+    def __init__(self, learns: bool = True) -> None:
+        self._learns = learns
+
+    def run(self, config: Figure1Config, seeds: Sequence[int], device: torch.device, splits: Splits | None) -> Found:
+        """Plays the game; `splits` is not used."""
+        game, seen = new_game(Streams(seeds, device), config.hidden, config.shift), Seen()
+        rise = opening(config, game, self._learns, seen)
+        rest(config, game, self._learns, seen)
+        before, after = (np.array(seen.stages[stage]["distance"]) for stage in "bc")
+        checks: Checks = {
+            "F1": {
+                "error_of_the_discriminator_at_its_optimum": seen.stages["b"]["error"],
+                "rise_of_the_discriminator_on_images": [*rise],
+                "log_ratio_of_distances_after_and_before_the_move": [float(e) for e in np.log(after / before)],
+                "distance_of_the_discriminator_from_one_half": seen.stages["d"]["from_half"],
+                "distance_to_the_data_at_the_end": seen.stages["d"]["distance"],
+            }
+        }
+        still = {
+            "x": _rounded((CENTRES[SHOWN] + CENTRES[SHOWN.start + 1 : SHOWN.stop : 2]) / 2),
+            "z": _rounded(LATENTS[ARROWS]), "data": _rounded(DATA_DENSITY[SHOWN]),
+        }  # fmt: skip
+        return Found(checks, still | {"stages": seen.stages, "curve": seen.curve, "frames": seen.frames})
+
+    def draw(self, result: Mapping[str, Any]) -> dict[str, Drawing]:
+        """The four stages of the first seed, the game in frames, and how the distances fall over all seeds."""
+        return {
+            "stages": _stages(result),
+            "sequence": _sequence(result),
+            "distances": _distances(result["series"]["curve"], len(result["seeds"])),
+        }
+
+
+def _stages(result: Mapping[str, Any]) -> Drawing:
+    series = result["series"]
+    with canvas(width=5.6, height=5.6) as (figure, _):
+        figure.clear()
+        places = figure.subplots(4, 2, sharex=True, sharey="row", height_ratios=(3, 1, 3, 1))
+        for number, (stage, title) in enumerate(STAGES.items()):
+            row, column = 2 * (number // 2), number % 2
+            _densities(places[row, column], series, series["stages"][stage])
+            places[row, column].set_title(title, fontsize="medium")
+            _arrows(places[row + 1, column], series["z"], series["stages"][stage]["images"])
+        for row in (0, 2):
+            places[row, 0].set_ylabel("density, and D(x)")
+        for place in places[3]:
+            place.set_xlabel("x")
+        figure.legend(*places[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+        seed = result["seeds"][0]
         text = (
-            f"D learns to tell data from the images of a G that stays, {count} seeds: how often it is right, and the "
-            "gradient that it leaves to G by each objective (thick: geometric mean)."
+            f"The game of Figure 1, seed {seed}: p_data = N(0, 1), p_g exactly, D, and where G sends equally spaced z "
+            "(lower line) on the axis of x (upper line)."
         )
-        return Drawing(svg(figure, "gradients/alone", "The gradient of G as D becomes perfect", text), text)
+        return Drawing(svg(figure, "figure1/stages", "The four stages of Figure 1", text), text)
 
 
-def _games(games: Mapping[str, Mapping[str, list[Any]]], early: int, count: int) -> Drawing:
-    with canvas(height=4.6, rows=(1.0, 1.0)) as (figure, axes):
-        one = games["non_saturating"]
-        rounds = (np.array(one["round"]) + 1).tolist()
-        for look, name in enumerate(OBJECTIVES):
-            _lines(axes[0], rounds, one[name], look, TITLES[name])
-            _lines(axes[1], rounds, games[name]["distance"], look, TITLES[name])
-        axes[1].axvline(early + 1, color=INK, linestyle=":", linewidth=1)
-        axes[0].set_ylabel("norm of the gradient of G,\nsame D and G")
-        axes[1].set_ylabel("Wasserstein distance\nof p_g to p_data")
-        for place in axes:
-            place.set_xscale("log")
+def _sequence(result: Mapping[str, Any]) -> Drawing:
+    """All frames in one picture; the page shows one after the other, or the last one where nothing may move."""
+    series, seed = result["series"], result["seeds"][0]
+    frames = series["frames"]
+    with canvas(height=3.4) as (figure, (axes,)):
+        axes.plot(series["x"], series["data"], color=INK, linestyle=":", label="p_data")
+        axes.axhline(0.5, color=FAINT, linewidth=0.5)
+        for left, frame in zip(range(len(frames) - 1, -1, -1), frames, strict=True):
+            names = ("_", "_") if left else ("p_g", "D")
+            drawn = [
+                axes.plot(series["x"], frame["generated"], color=SERIES[2], label=names[0])[0],
+                axes.plot(series["x"], frame["discriminator"], color=SERIES[0], linestyle="--", label=names[1])[0],
+                axes.text(0.02, 0.94, f"round {frame['round']:,}", transform=axes.transAxes),
+            ]
+            for part, artist in enumerate(drawn):
+                artist.set_gid(f"{FRAME}{left}-{part}")
+        axes.set_ylim(0, 1)
+        axes.set_xlim(series["x"][0], series["x"][-1])
+        axes.set_xlabel(f"x (seed {seed})")
+        axes.set_ylabel("density, and D(x)")
+        legend(axes, 3)
+        text = (
+            f"The same game (seed {seed}) from stage (c), round 0, to stage (d), one frame a second; where motion is "
+            "not wanted, its end."
+        )
+        return Drawing(svg(figure, "figure1/sequence", "The game of Figure 1 in frames", text), text)
+
+
+def _densities(axes: Axes, series: Mapping[str, Any], stage: Mapping[str, Any]) -> None:
+    axes.plot(series["x"], series["data"], color=INK, linestyle=":", label="p_data")
+    axes.plot(series["x"], stage["generated"], color=SERIES[2], label="p_g")
+    axes.plot(series["x"], stage["discriminator"], color=SERIES[0], linestyle="--", label="D")
+    axes.axhline(0.5, color=FAINT, linewidth=0.5)
+    axes.set_ylim(0, 1)
+    axes.set_xlim(series["x"][0], series["x"][-1])
+
+
+def _arrows(axes: Axes, z: Sequence[float], images: Sequence[float]) -> None:
+    """Arrows from z, drawn three times as wide as it is so that it spans the panel, to G(z)."""
+    axes.plot([[3 * point for point in z], images], [[0.0] * len(z), [1.0] * len(z)], color=FAINT, linewidth=0.7)
+    axes.plot(images, [1.0] * len(z), "^", color=INK, markersize=3, clip_on=True)
+    axes.set_yticks([0, 1], ["z", "x"])
+    axes.grid(visible=False)
+
+
+def _distances(curve: Mapping[str, Any], count: int) -> Drawing:
+    with canvas(height=4.0, rows=(1.0, 1.0)) as (figure, axes):
+        looks = np.array(curve["round"]) + 1
+        for name, place, label in (
+            ("distance", axes[0], "Wasserstein distance\nof p_g to p_data"),
+            ("from_half", axes[1], "mean |D - 1/2|"),
+        ):
+            place.plot(looks, np.array(curve[name]), color=FAINT, linewidth=0.7)
+            place.plot(looks, np.mean(curve[name], 1), color=SERIES[0], label="mean over seeds")
+            place.set_ylabel(label)
             place.set_yscale("log")
-        axes[1].set_xlabel(f"rounds, plus 1 (n = {count} seeds: thin lines)")
-        legend(axes[0], 2)
+        legend(axes[0], 1)
+        axes[1].set_xscale("log")
+        axes[1].set_xlabel(f"rounds after stage (c), plus 1 (grey: n = {count} seeds)")
         text = (
-            f"Above: gradients by both objectives along the game that descends -log D(G(z)), {count} seeds. Below: "
-            "the distance to the data, in its standard deviations, of the games that each plays (dotted: early)."
+            f"From stage (c) to stage (d), {count} seeds: the distance of p_g to the data, in standard deviations of "
+            "the data, and of D to 1/2, without sampling error."
         )
-        return Drawing(svg(figure, "gradients/games", "Two objectives of G", text), text)
+        return Drawing(svg(figure, "figure1/distances", "The game goes to p_data and D = 1/2", text), text)
 
 
-EXPERIMENT = Gradients()
+EXPERIMENT = Figure1()

@@ -220,7 +220,7 @@ def _games(games: Mapping[str, Mapping[str, list[Any]]], early: int, count: int)
         legend(axes[0], 2)
         text = (
             f"Above: gradients by both objectives along the game that descends -log D(G(z)), {count} seeds. Below: the "
-            "distance to the data, in its standard deviations, of the games that each objective plays (dotted: early)."
+            "distance to the data, in its standard deviations, of the games that each plays (dotted: early)."
         )
         return Drawing(svg(figure, "gradients/games", "Two objectives of G", text), text)
 
