@@ -59,7 +59,6 @@ def test_a_model_that_never_ran_is_timed_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("alive", "state"), [(True, "running"), (False, "pending")])
 def test_a_model_whose_rate_falls_to_nothing_is_timed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a few images a handful of steps is a whole training, at whose end a DBN's rate is 0."""
     monkeypatch.setattr("replicate.forecast.CALIBRATION_SECONDS", 0.2)
@@ -68,6 +67,7 @@ def test_a_model_whose_rate_falls_to_nothing_is_timed_too(tmp_path: Path, monkey
     assert job.seconds > 0
 
 
+@pytest.mark.parametrize(("alive", "state"), [(True, "running"), (False, "pending")])
 def test_a_running_job_shows_its_epoch_and_a_killed_one_where_it_goes_on(
     trained: Path, tmp_path: Path, alive: bool, state: str
 ) -> None:
