@@ -61,7 +61,7 @@ def experiment_parameters(params: Params, name: str) -> ExperimentConfig | Sampl
 
 
 def read_samples(paths: Sequence[Path], dataset: str) -> dict[str, ModelSamples]:
-    """Model -> the first draw of every seed, from files of the stage `sample`."""
+    """Model -> the first draw of every seed, in the order of the seeds, from files of the stage `sample`."""
     images: dict[str, dict[int, Tensor | None]] = {}
     chains: dict[str, int | None] = {}
     for path in paths:
@@ -75,7 +75,7 @@ def read_samples(paths: Sequence[Path], dataset: str) -> dict[str, ModelSamples]
                 raise ReplicateError(f"{path} has samples of {model}, seed {seed}, that another file has too.")
             of_model[seed] = None if draws is None else draws[0].clone()  # the other draws can go
         chains[model] = samples.chains
-    return {model: ModelSamples(found, chains[model]) for model, found in images.items()}
+    return {model: ModelSamples(dict(sorted(found.items())), chains[model]) for model, found in images.items()}
 
 
 def _measured(

@@ -141,7 +141,7 @@ def test_samples_are_read_by_model_and_seed(tmp_path: Path) -> None:
         return tmp_path / name
 
     one, two, rbm = file("a", "vae", [0, 1]), file("b", "vae", [2]), file("c", "rbm", [0])
-    found = read_samples([one, two, rbm], "digits")
+    found = read_samples([two, one, rbm], "digits")
     assert {name: tuple(model.images) for name, model in found.items()} == {"vae": (0, 1, 2), "rbm": (0,)}
     assert found["vae"].images[2] is not None
     assert found["vae"].images[2].shape == (3, 4)
