@@ -1,4 +1,4 @@
-"""Prints what the stages of the last run took, from the records beside their results.
+"""Prints what the stages of the last run took, and each experiment, from the records beside their results.
 
 python tools/costs.py --since SECONDS   (since the epoch; 0 counts every record)
 """
@@ -17,7 +17,7 @@ def records(since: float) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     paths = [path for path in RESULTS.rglob("*.run.json") if path.stat().st_mtime >= since]
     for path in sorted(paths, key=lambda path: path.stat().st_mtime):
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8")) | {"name": path.name.removesuffix(".run.json")}
         found.setdefault(record["stage"], []).append(record)
     return found
 
@@ -36,6 +36,8 @@ def main() -> None:
         seconds = sum(entry["wall_seconds"] for entry in entries)
         peak = max(entry["peak_memory_mib"] for entry in entries)
         print(f"{stage:12s} {len(entries):4d} {seconds:9.1f} {peak:9.0f} MiB")
+    for entry in sorted(found.get("experiment", []), key=lambda entry: -entry["wall_seconds"]):
+        print(f"  {entry['name']:20s} {entry['wall_seconds']:6.1f} {entry['peak_memory_mib']:9.0f} MiB")
     if since:
         print(f"in all            {time.time() - since:9.1f} (wall time, with Snakemake's own)")
 
