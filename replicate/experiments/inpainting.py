@@ -195,8 +195,8 @@ def _pictures(series: Mapping[str, Any], seed: int) -> Drawing:
 
 def _completions(series: Mapping[str, Any], count: int) -> Drawing:
     labels = {
-        "other": "one completion,\nof another image", "one": "one completion", "mean_image": "mean training image",
-        "several": f"mean of {series['completions']}\ncompletions",
+        "other": "one, from another image", "one": "one, from its own", "mean_image": "mean training image",
+        "several": f"mean of {series['completions']}",
     }  # fmt: skip
     places = np.arange(len(KINDS))
     jitter = np.linspace(-0.07, 0.07, count)[:, None] if count > 1 else np.zeros((1, 1))
@@ -218,9 +218,9 @@ def _completions(series: Mapping[str, Any], count: int) -> Drawing:
             place.set_ylim(bottom=0)
         axes[1].set_xticks(places, ["random\npixels" if kind == "random" else f"{kind}\nhalf" for kind in KINDS])
         axes[1].set_xlabel(f"what is known of the image (n = {count} seeds)")
-        legend(axes[0], 4, fontsize="small")
+        legend(axes[0], 2, fontsize="small")
         text = (
-            f"One conditional model for every mask, {count} seeds: squared error of the unknown pixels of "
+            f"One conditional model for every mask, {count} seeds: squared error of completions in unknown pixels of "
             f"{series['test_images']} test images, and the standard deviation of the completions of an image relative "
             "to that of the data."
         )
