@@ -199,3 +199,17 @@ def test_an_experiment_on_images_needs_its_data_set_and_goes_with_it(monkeypatch
     assert plan(dataset="tfd").params.experiments == {}  # nobody has the faces here
     with pytest.raises(ReplicateError, match=r"experiments\.theory\.dataset: the data set 'mnist' is not among"):
         plan(dataset="mnist")
+
+
+def test_a_study_of_samples_is_given_those_of_every_model_on_its_data_set() -> None:
+    raw = {
+        "seeds": ["0-1", "2"], "datasets": {"digits": {}, "mnist": {}},
+        "models": {"vae": {"digits": {}}, "rbm": {"digits": {}, "mnist": {}}},
+        "experiments": {"sampling": {}, "theory": {}},
+    }  # fmt: skip
+    plan = Plan(raw)
+    names = ("vae/0-1", "vae/2", "rbm/0-1", "rbm/2")
+    assert sorted(plan.samples("sampling")) == sorted(f"results/samples/digits/{name}.safetensors" for name in names)
+    assert plan.samples("theory") == []
+    mnist = Plan({**raw, "experiments": {"sampling": {"dataset": "mnist"}}})
+    assert {path.split("/")[2] for path in mnist.samples("sampling")} == {"mnist"}

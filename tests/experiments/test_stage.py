@@ -1,0 +1,55 @@
+"""The stage `experiment`: what it refuses, with a sentence, and what it writes where nothing can be measured."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from replicate.__main__ import main
+from replicate.datasets.base import Splits
+from replicate.files import read_json, write_tensors
+from tests.experiments.small_digits import small_digits
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    small_digits().write(tmp_path / "digits.safetensors")
+    return tmp_path / "digits.safetensors"
+
+
+def run(name: str, out: Path, *words: str, **settings: object) -> int:
+    params = json.dumps({"compute": {"device": "cpu"}, "experiments": {name: settings}})
+    return main(["experiment", "--params", params, "--name", name, "--out", str(out), *words])
+
+
+def test_experiments_without_what_they_need_are_refused(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.json"
+    assert run("conditional", out) == 1
+    assert "needs images; give the prepared data set with --data" in capsys.readouterr().err
+    assert run("sampling", out, "--data", str(data)) == 1
+    assert "needs the samples of the run's models; give them with --samples" in capsys.readouterr().err
+    assert run("theory", out, seeds="9-0") == 1
+    assert "experiments.theory.seeds" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_what_cannot_be_measured_says_why_and_the_rest_goes_on(tmp_path: Path, data: Path) -> None:
+    """A run whose only model is a VAE, and a data set without labels."""
+    about = {"model": "vae", "dataset": "digits", "seeds": [0, 1], "failed": {}, "chains": None}
+    images = np.random.default_rng(0).random((2, 1, 30, 64)).astype(np.float32)
+    samples = tmp_path / "vae.safetensors"
+    write_tensors(samples, {"samples": images}, {"about": json.dumps(about), "code": "x"})
+    out = tmp_path / "out.json"
+    assert run("sampling", out, "--data", str(data), "--samples", str(samples)) == 0
+    found = read_json(out)
+    assert found["seeds"] == [0, 1]
+    assert found["not_applicable"].startswith("the run trains no RBM or DBM")
+    assert found["checks"] == {"F2": {}, "S1": {}, "T2": {}}
+
+    digits = small_digits()
+    Splits(digits.images, {}, divisor=digits.divisor).write(tmp_path / "plain.safetensors")
+    assert run("conditional", out, "--data", str(tmp_path / "plain.safetensors"), updates=1) == 0
+    assert read_json(out)["not_applicable"] == "the data set has no labels"
