@@ -122,7 +122,10 @@ class AdversarialNets(AdversarialGame):
             },
             _CIFAR10,
         ),
-        "images": ({"epochs": 100}, "ours: the MNIST recipe"),
+        "images": (
+            {"epochs": 100, "learning_rate": 0.02},
+            "ours: the MNIST recipe at a fifth of its rate, by which it diverged",
+        ),
     }
 
     def __init__(self, config: AdversarialConfig, shape: tuple[int, int, int], streams: Streams) -> None:
