@@ -103,13 +103,13 @@ def judged_statement(claim: str, protocol: Protocol, results: Results) -> dict[s
     rule = protocol.statements[claim]
     entry: dict[str, Any] = {
         "claim": claim, "section": rule.section, "says": rule.says, "kind": "statement", "experiment": None,
-        "result": None, "seeds": rule.seeds, "seeds_needed": None, "checks": [],
+        "result": None, "changed": None, "seeds": rule.seeds, "seeds_needed": None, "checks": [],
         "protocol_sha256": protocol.statement_sha256(claim),
     }  # fmt: skip
     if claim not in results:
         return entry | {"state": "not attempted", "reason": "the preset does not run its experiment"}
     file, content = results[claim]
-    entry |= {"experiment": content["experiment"], "result": file}
+    entry |= {"experiment": content["experiment"], "result": file, "changed": ", ".join(content["changed"]) or None}
     if content["not_applicable"]:
         return entry | {"state": "not applicable", "reason": content["not_applicable"]}
     measured = content["checks"][claim]

@@ -82,7 +82,8 @@ def _experiment_steps(params: Params, results: ResultFolder) -> Iterator[Step]:
         content = results.read(f"experiments/{name}.json")
         dataset = plain(content)["parameters"]["config"].get("dataset")
         data = f"--data results/data/{dataset}.safetensors " if dataset else ""
-        drawn = f"--samples results/samples/{dataset}/*/*.safetensors " if name in ON_SAMPLES else ""
+        files_of = [f"results/samples/{'/'.join(run)}.safetensors" for run in params.runs if run[0] == dataset]
+        drawn = f"--samples {' '.join(files_of)} " if name in ON_SAMPLES else ""
         words = f"--params params.yaml --name {name} {data}{drawn}--out {file}"
         yield _made(results, "experiment", words, f"experiments/{name}.json")
         drawn = f"--result {file} --out results/figures/{name}"

@@ -23,7 +23,7 @@ def protocol(**checks: dict[str, Any]) -> Protocol:
 
 
 def found(**checks: Any) -> dict[str, Any]:
-    content = {"experiment": "toy", "not_applicable": None, "checks": {"X": checks}}
+    content = {"experiment": "toy", "not_applicable": None, "changed": [], "checks": {"X": checks}}
     return {"X": ("results/experiments/toy.json", content)}
 
 
@@ -119,3 +119,10 @@ def test_every_experiment_has_its_rules_and_every_rule_its_experiment() -> None:
 def test_the_claims_stand_in_the_order_of_the_protocol() -> None:
     rules = read_protocol(package_root() / "protocol.yaml")
     assert [entry["claim"] for entry in build_claims(rules, {})] == list(rules.statements)
+
+
+def test_settings_that_are_not_the_full_form_stand_beside_the_verdict() -> None:
+    results = found(a=0.0)
+    assert judged_statement("X", protocol(a=EXACT), results)["changed"] is None
+    results["X"][1]["changed"] = ["updates", "hidden"]
+    assert judged_statement("X", protocol(a=EXACT), results)["changed"] == "updates, hidden"

@@ -369,7 +369,7 @@ def _figure_of_samples(pictures: Mapping[str, list[list[float]]], seed: int) -> 
     along = torch.linspace(0, 1, 61)
     with canvas(height=3.9) as (figure, (axes,)):
         for k, (name, rows) in enumerate(pictures.items()):
-            shift, points = np.array([wide * (k % 2), -high * (k // 2)]), np.array(rows)
+            shift, points = np.array([wide * (k % 2), -high * (k // 2)]), np.array(rows, dtype=np.float64)
             for half in (0, 1):
                 curve = on_the_curves(torch.full_like(along, half), along).numpy() + shift
                 axes.plot(*curve.T, color=FAINT, linewidth=0.7)

@@ -117,10 +117,7 @@ class Features(Experiment):
                 found = _curve(config, sets, labels, order)
                 errors[name].append([error for error, _ in found])
                 chosen[name].append([penalty for _, penalty in found])
-        column = config.label_counts.index(min(config.label_counts))
-        gains = [
-            _less(raw[column], ours[column]) for raw, ours in zip(errors["pixels"], errors[self._judged], strict=True)
-        ]
+        gains = [_gain(raw, ours) for raw, ours in zip(errors["pixels"], errors[self._judged], strict=True)]
         checks: dict[str, dict[str, float | list[float | None]]] = {"X4": {"error_saved_by_features_of_d": gains}}
         series = {
             "label_counts": list(config.label_counts), "errors": errors, "chosen": chosen,
@@ -170,8 +167,10 @@ def _curve(
     return [classifier_error(scaled, labels, order[:count], config.penalties) for count in config.label_counts]
 
 
-def _less(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one - other
+def _gain(ones: Sequence[float | None], others: Sequence[float | None]) -> float | None:
+    """The mean difference over the numbers of labels; None where the seed failed."""
+    pairs = [(one, other) for one, other in zip(ones, others, strict=True) if one is not None and other is not None]
+    return float(np.mean([one - other for one, other in pairs])) if len(pairs) == len(ones) else None
 
 
 def _errors(series: Mapping[str, Any], count: int) -> Drawing:

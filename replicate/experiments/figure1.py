@@ -259,8 +259,9 @@ def _distances(curve: Mapping[str, Any], count: int) -> Drawing:
             ("distance", axes[0], "Wasserstein distance\nof p_g to p_data"),
             ("from_half", axes[1], "mean |D - 1/2|"),
         ):
-            place.plot(looks, np.array(curve[name]), color=FAINT, linewidth=0.7)
-            place.plot(looks, np.mean(curve[name], 1), color=SERIES[0], label="mean over seeds")
+            rows = np.array(curve[name], dtype=np.float64)
+            place.plot(looks, rows, color=FAINT, linewidth=0.7)
+            place.plot(looks, rows.mean(1), color=SERIES[0], label="mean over seeds")
             place.set_ylabel(label)
             place.set_yscale("log")
         legend(axes[0], 1)

@@ -186,8 +186,9 @@ def _lines(axes: Axes, x: Sequence[float], values: Sequence[Any], look: int, lab
 def _alone(curve: Mapping[str, list[Any]], count: int) -> Drawing:
     with canvas(height=4.2, rows=(1.0, 1.6)) as (figure, axes):
         updates = np.array(curve["update"]) + 1
-        axes[0].plot(updates, np.array(curve["accuracy"]), color=FAINT, linewidth=0.7)
-        axes[0].plot(updates, np.mean(curve["accuracy"], 1), color=INK)
+        shares = np.array(curve["accuracy"], dtype=np.float64)
+        axes[0].plot(updates, shares, color=FAINT, linewidth=0.7)
+        axes[0].plot(updates, shares.mean(1), color=INK)
         axes[0].set_ylabel("accuracy of D\n(share)")
         for look, name in enumerate(OBJECTIVES):
             _lines(axes[1], updates.tolist(), curve[name], look, TITLES[name])

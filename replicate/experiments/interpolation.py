@@ -133,7 +133,7 @@ class Interpolation(Experiment):
         checks: dict[str, dict[str, float | list[float | None]]] = {
             "F3": {
                 "sure_beyond_pixel_blends": per_seed(on_lines - of_blends),
-                "sure_relative_to_samples": per_seed(on_lines / of_samples),
+                "sure_relative_to_samples": per_seed(torch.where(of_samples > 0, on_lines / of_samples, 0)),
             }
         }
         series = {

@@ -188,14 +188,16 @@ def _slopes(loss: Tensor, leaves: Mapping[str, Tensor]) -> Parameters:
     return dict(zip(leaves, found, strict=True))
 
 
-def slowdown(looks: Sequence[int], distances: Sequence[float]) -> float | None:
+def slowdown(looks: Sequence[int], distances: Sequence[float], least: bool = False) -> float | None:
     """log of the updates from a quarter to a sixteenth of the first distance, over those to a quarter.
 
-    Updates are interpolated between looks, in logarithms of both. A fall that the run does not reach counts as reached
-    at its end, which makes the slowdown smaller than it is; None where a distance is not finite, or a quarter not
-    reached.
+    Updates are interpolated between looks, in logarithms of both. None where a distance is not finite, or one of the
+    falls is not reached.
+
+    Args:
+        least: a sixteenth that the run does not reach counts as reached at its end: the result is a lower bound.
     """
-    if not np.isfinite(distances).all() or min(distances) > FALLS[0] * distances[0]:
+    if not np.isfinite(distances).all() or min(distances) > FALLS[not least] * distances[0]:
         return None
     quarter, sixteenth = (_reached(looks, distances, share * distances[0]) for share in FALLS)
     return math.log((sixteenth - quarter) / quarter)
@@ -236,7 +238,7 @@ class NoiseContrastive(Experiment):
             "fixed": learner.estimate(self._noise), "renewed": learner.estimate("renewed"), "game": learner.play()
         }  # fmt: skip
         columns = {way: list(zip(*rows, strict=True)) for way, rows in curves.items()}
-        slow = {way: [slowdown(learner.looks, column) for column in columns[way]] for way in WAYS}
+        slow = {way: [slowdown(learner.looks, column, way == "fixed") for column in columns[way]] for way in WAYS}
         last = {
             way: [math.log(column[-1]) if np.isfinite(column[-1]) else None for column in columns[way]] for way in WAYS
         }

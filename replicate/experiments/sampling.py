@@ -57,8 +57,13 @@ def memorisation(samples: Tensor, train: Tensor, held_out: Tensor) -> float:
     return (float((nearest < len(train)).double().mean()) - by_chance) / (1 - by_chance)
 
 
-def correlation(images: Tensor, lag: int) -> float:
-    """The mean over images (n, dimension) of <x_t - m, x_{t + lag} - m>, over that of |x_t - m|^2, m their mean."""
+def correlation(images: Tensor, lag: int) -> float | None:
+    """The mean over images (n, dimension) of <x_t - m, x_{t + lag} - m>, over that of |x_t - m|^2, m their mean.
+
+    None where no two images are that far apart.
+    """
+    if lag >= len(images):
+        return None
     centred = images.double() - images.double().mean(0)
     return float((centred[:-lag] * centred[lag:]).sum(1).mean() / centred.square().sum(1).mean())
 

@@ -372,7 +372,7 @@ def _figure_of_samples(name: str, pictures: Mapping[str, list[list[float]]], see
     lost = []
     with canvas(height=2.2) as (figure, (axes,)):
         for k, ratio in enumerate(map(str, PICTURED)):
-            points, shift = np.array(pictures[ratio]), 2.1 * reach * k
+            points, shift = np.array(pictures[ratio], dtype=np.float64), 2.1 * reach * k
             inside = (np.abs(points) < reach).all(1)
             lost.append(f"{int((~inside).sum())} at {ratio}:1")
             axes.plot(*(modes.means.numpy() + [shift, 0]).T, "+", color=FAINT, markersize=7, markeredgewidth=0.8)

@@ -222,7 +222,7 @@ def _trained(curve: Mapping[str, Any], count: int) -> Drawing:
             ("error", axes[0], "mean |D - D*|"),
             ("shortfall", axes[1], "C(G) - V(D, G)\n(nats)"),
         ):
-            place.plot(curve["update"], np.array(curve[name]), color=SERIES[0], linewidth=1)
+            place.plot(curve["update"], np.array(curve[name], dtype=np.float64), color=SERIES[0], linewidth=1)
             place.set_ylabel(label)
             place.set_yscale("log")
         axes[1].set_xscale("log")

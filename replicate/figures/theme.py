@@ -9,6 +9,7 @@ the figure's name.
 import contextlib
 import hashlib
 import io
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -90,6 +91,8 @@ def svg(figure: Figure, name: str, title: str, description: str) -> bytes:
     """
     for axes in figure.axes:
         sns.despine(ax=axes)
+        if axes.get_yscale() == "log" and not math.isfinite(axes.dataLim.minposy):
+            axes.set_yscale("linear")  # no number to show: every seed failed
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     root = etree.fromstring(buffer.getvalue(), etree.XMLParser(remove_comments=True, resolve_entities=False))
@@ -157,7 +160,10 @@ def _mark_frame(element: etree._Element) -> None:
     """Gives an artist of a frame the class `frame` and that of its number, which the style sheet plays."""
     name = element.attrib.get("id", "")
     if name.startswith(FRAME):
-        element.set("class", f"frame {name.rpartition('-')[0]}")
+        number = name.rpartition("-")[0]
+        element.set("class", f"frame {number}")
+        if number != f"{FRAME}0":
+            element.set("visibility", "hidden")  # the file by itself shows the last frame
 
 
 def _shorten_numbers(root: etree._Element) -> None:

@@ -4,7 +4,8 @@ python -m replicate experiment --params params.yaml --name theory --out results/
 """
 
 import argparse
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,13 @@ def experiment_parameters(params: Params, name: str) -> ExperimentConfig | Sampl
     return config
 
 
+def changed(config: ExperimentConfig | SampleConfig) -> list[str]:
+    """The settings that are not the experiment's defaults, which are its full form; seeds and data set aside."""
+    full = type(config)().model_dump(mode="json")
+    ours = config.model_dump(mode="json", exclude={"seeds", "dataset"})
+    return [name for name, value in ours.items() if value != full[name]]
+
+
 def read_samples(paths: Sequence[Path], dataset: str) -> dict[str, ModelSamples]:
     """Model -> the first draw of every seed, in the order of the seeds, from files of the stage `sample`."""
     images: dict[str, dict[int, Tensor | None]] = {}
@@ -104,7 +112,16 @@ def _measured(
         nothing: dict[str, Any] = {"checks": {claim: {} for claim in study.claims}, "series": {}}
         return {"not_applicable": str(reason), **nothing}, seeds
     _complete(study, found, len(seeds))
-    return {"not_applicable": None, "checks": found.checks, "series": dict(found.series)}, seeds
+    return {"not_applicable": None, "checks": _finite(found.checks), "series": _finite(found.series)}, seeds
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for every number that is not finite: of a seed that failed."""
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _complete(experiment: Study, found: Found, seeds: int) -> None:
@@ -128,7 +145,8 @@ def run(arguments: argparse.Namespace) -> None:
     code = code_digest(["replicate.stages.experiment", REGISTRY[arguments.name][1]])
     inputs = {"data": arguments.data} if arguments.data is not None else {}
     inputs |= {f"samples/{number}": path for number, path in enumerate(arguments.samples)}
-    content = result("experiment", code, given, inputs, experiment=arguments.name, seeds=list(seeds), **measured)
+    measured |= {"seeds": list(seeds), "changed": changed(config)}
+    content = result("experiment", code, given, inputs, experiment=arguments.name, **measured)
     write_json(arguments.out, content)
     record.write(arguments.out, **backend.facts)
     outcome = measured["not_applicable"] or f"{sum(map(len, measured['checks'].values()))} checks measured"

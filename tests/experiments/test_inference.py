@@ -90,6 +90,8 @@ def test_squared_errors_are_those_of_a_loop() -> None:
     for seed in range(2):
         made = 1 / (1 + np.exp(-through(through(images.numpy(), "inference", seed), "generator", seed)))
         assert float(errors["reconstruction"][seed]) == pytest.approx(np.mean((made - images.numpy()) ** 2), rel=1e-9)
+        other = np.mean([(made[(row + 1) % 12] - images[row].numpy()) ** 2 for row in range(12)])
+        assert float(errors["other"][seed]) == pytest.approx(other, rel=1e-9)
     assert float(errors["mean"][0]) == pytest.approx(float(images.var(0, correction=0).mean()))
 
 

@@ -111,8 +111,9 @@ def test_slowdown_of_known_falls() -> None:
     """A power law t^-1 falls to 1/4 at 4 and to 1/16 at 16: 12 updates after 4."""
     looks = [2**k for k in range(11)]
     assert slowdown(looks, [1 / t for t in looks]) == pytest.approx(math.log(12 / 4))
-    assert slowdown([1, 4, 8], [1.0, 0.25, 0.2]) == pytest.approx(math.log((8 - 4) / 4))  # counts as reached at the end
-    assert slowdown([1, 4, 8], [1.0, 0.5, 0.3]) is None
+    assert slowdown([1, 4, 8], [1.0, 0.25, 0.2], least=True) == pytest.approx(math.log((8 - 4) / 4))
+    assert slowdown([1, 4, 8], [1.0, 0.25, 0.2]) is None
+    assert slowdown([1, 4, 8], [1.0, 0.5, 0.3], least=True) is None
     assert slowdown([1, 4, 8], [1.0, math.nan, 0.1]) is None
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from replicate.__main__ import main
 from replicate.datasets.base import Splits
+from replicate.experiments.figure1 import Figure1Config
 from replicate.files import read_json, write_tensors
 from tests.experiments.small_digits import small_digits
 
@@ -53,3 +54,15 @@ def test_what_cannot_be_measured_says_why_and_the_rest_goes_on(tmp_path: Path, d
     Splits(digits.images, {}, divisor=digits.divisor).write(tmp_path / "plain.safetensors")
     assert run("conditional", out, "--data", str(tmp_path / "plain.safetensors"), updates=1) == 0
     assert read_json(out)["not_applicable"] == "the data set has no labels"
+
+
+def test_the_result_names_settings_that_are_not_the_defaults_and_failed_seeds_are_none(tmp_path: Path) -> None:
+    """A game whose rate is far too large: its numbers are not finite, and the file and its figures still are."""
+    out = tmp_path / "out.json"
+    settings = {"hidden": [8], "batch_size": 8, "early_rounds": 4, "optimum_updates": 4, "moves": 2, "rounds": 20}
+    with np.errstate(all="ignore"):
+        assert run("figure1", out, seeds="0-1", discriminator_rate=1e30, **settings) == 0
+    found = read_json(out)
+    assert found["changed"] == sorted([*settings, "discriminator_rate"], key=list(Figure1Config.model_fields).index)
+    assert None in found["checks"]["F1"]["distance_of_the_discriminator_from_one_half"]
+    assert main(["draw", "--result", str(out), "--out", str(tmp_path / "figures")]) == 0

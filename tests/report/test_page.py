@@ -385,6 +385,7 @@ def test_statements_show_their_checks_and_those_without_an_experiment_stand_apar
     assert words(first).startswith("P1 · paper, 4.1, proposition 1 For a fixed G")
     assert [data.get("value") for data in first.xpath(".//tbody/tr[1]//data")] == ["1e-09", "1e-16"]
     assert "replicated" in words(first)
+    assert "Not the full form of the experiment; other settings: updates" in words(first)
     assert "not replicated not so: largest JSD at the end" in words(document.get_element_by_id("statement-P2"))
     assert len(first.xpath(".//figure")) == 1
     assert not document.get_element_by_id("statement-TH1").xpath(".//figure")  # once, under the first of its claims
