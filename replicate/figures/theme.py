@@ -91,8 +91,10 @@ def svg(figure: Figure, name: str, title: str, description: str) -> bytes:
     """
     for axes in figure.axes:
         sns.despine(ax=axes)
-        if axes.get_yscale() == "log" and not math.isfinite(axes.dataLim.minposy):
-            axes.set_yscale("linear")  # no number to show: every seed failed
+        logarithmic = "log" in (axes.get_xscale(), axes.get_yscale())
+        if logarithmic and not math.isfinite(axes.dataLim.width):  # no number to show: every seed failed
+            axes.set_yscale("linear")
+            axes.set_xscale("linear")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     root = etree.fromstring(buffer.getvalue(), etree.XMLParser(remove_comments=True, resolve_entities=False))

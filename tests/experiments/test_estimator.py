@@ -39,7 +39,7 @@ def verdict(experiment: Estimator, seeds: range) -> str:
     statement = Statement(section="", says="", checks=RULES)
     protocol = Protocol(version=3, estimates={}, claims={}, statements={"E1": statement})
     checks = experiment.run(TINY, seeds, CPU, None).checks
-    content = {"experiment": "estimator", "not_applicable": None, "checks": checks}
+    content = {"experiment": "estimator", "not_applicable": None, "changed": [], "checks": checks}
     return str(judged_statement("E1", protocol, {"E1": ("test.json", content)})["state"])
 
 
