@@ -4,28 +4,84 @@ A window of width sigma is put on every sample mu_j, j = 1..m, and the log-densi
 
     log p(x) = log (1/m) sum_j exp(-||x - mu_j||^2 / (2 sigma^2)) - d log(sigma sqrt(2 pi)).
 
-Distances come from one matrix product per tile, shared by all bandwidths. The product runs in the samples'
-own precision (float32 in the pipeline, TF32 off), and so do the sums within a tile, whose terms are at most 1;
-sums over tiles are carried in float64. To lose little to cancellation, all rows are first centred on the
-samples' mean, and the distance to the nearest sample, which decides the sum, is taken anew from the differences.
-Memory is bounded by the tile, whatever the number of rows and samples. The oracle in
-tests/likelihood is a direct float64 sum.
+Half the squared distance is |x|^2 / 2 - t_j, where the affinity t_j = x . mu_j - |mu_j|^2 / 2 comes out of one matrix
+product, shared by all bandwidths; so the nearest sample has the largest affinity, and with it
+
+    log p(x) = log sum_j exp((t_j - max t) / sigma^2) - min_j ||x - mu_j||^2 / (2 sigma^2)
+               - log m - d log(sigma sqrt(2 pi)).
+
+The product runs in the samples' own precision (float32 in the pipeline, TF32 off), and so do the sums within a tile,
+whose terms are at most 1; sums over tiles are carried in float64. To lose little to cancellation, everything is first
+centred on the mean row, and the distance to the nearest sample, which decides the sum, is taken anew from the
+differences. A tile's affinities depend on nothing outside the tile, so samples may be cut into parts at multiples of
+`SAMPLES`, summed anywhere, and added up (`KernelSums`). Memory is bounded by the tile, whatever the number of rows
+and samples. The oracle in tests/likelihood is a direct float64 sum.
 """
 
 import math
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
 
-#: Rows and samples of a tile: 1024 x 2048 distances take 8 MiB in float32, small enough to stay in cache.
-ROWS, SAMPLES = 1024, 2048
-#: Exponents below this count as this. Beside a term of 1, 2048 terms of exp(-80) are less than 1e-30, far below
+#: Rows and samples of a tile: 2048 x 2048 affinities take 16 MiB in float32, small enough to stay in cache.
+ROWS, SAMPLES = 2048, 2048
+#: Blocks of samples that are copied, about the centre, at a time: 16,384 samples of 784 pixels take 51 MB.
+GROUP = 8
+#: Parts that a tile is folded into where its largest entries are looked for.
+FOLDS = 32
+#: Rows whose differences to their nearest sample are taken at a time, in float64.
+NEAREST_ROWS = 128
+#: Exponents below this count as this. Beside a term of 1, 2048 terms of exp(-80) are less than 1e-31, far below
 #: what float64 resolves, while exponentials that underflow are many times slower.
 NEGLIGIBLE = -80.0
+#: Exponents this far below a row's largest are too small to change its sum; where no more than this share of a tile's
+#: columns hold others, the rest is passed over.
+UNSEEN, FEW = 60.0, 0.1
+
+Sigmas = Tensor | Sequence[float]
 
 
-def log_densities(samples: Tensor, x: Tensor, sigmas: Tensor | list[float] | tuple[float, ...]) -> Tensor:
+@dataclass(frozen=True)
+class KernelSums:
+    """The sums over some samples, for n rows and k bandwidths; those over other samples can be added.
+
+    Attributes:
+        relative: (k, n) float64: sum_j exp((t_j - max t) / sigma^2), from 1 to the number of samples.
+        peak: (n,) the largest affinity, that of the nearest sample, in units of the last bandwidth's square.
+        distance: (n,) float64: half the squared distance to it, from the differences.
+        count: samples summed over.
+        sigmas: the bandwidths.
+        dimension: of a row.
+    """
+
+    relative: Tensor
+    peak: Tensor
+    distance: Tensor
+    count: int
+    sigmas: tuple[float, ...]
+    dimension: int
+
+    def __add__(self, other: "KernelSums") -> "KernelSums":
+        """The sums over both sets of samples; of two nearest samples equally near, that of `self` counts."""
+        if self.sigmas != other.sigmas or self.relative.shape != other.relative.shape:
+            raise ValueError("sums of other rows or bandwidths cannot be added")
+        peak = torch.maximum(self.peak, other.peak)
+        parts = [part.relative * _rise(part.peak, peak, self.sigmas) for part in (self, other)]
+        distance = self.distance.where(self.peak == peak, other.distance)
+        return KernelSums(parts[0] + parts[1], peak, distance, self.count + other.count, self.sigmas, self.dimension)
+
+    def log_densities(self) -> Tensor:
+        """Log-density of every row for every bandwidth, (k, n) float64 in nats."""
+        sigma = torch.tensor(self.sigmas, dtype=torch.float64, device=self.relative.device)[:, None]
+        norm = math.log(self.count) + self.dimension * torch.log(sigma * math.sqrt(2 * math.pi))
+        return self.relative.log() - self.distance / sigma.square() - norm
+
+
+def log_densities(samples: Tensor, x: Tensor, sigmas: Sigmas) -> Tensor:
     """Log-density of every row of `x` for every bandwidth.
 
     Args:
@@ -39,22 +95,7 @@ def log_densities(samples: Tensor, x: Tensor, sigmas: Tensor | list[float] | tup
     Raises:
         ValueError: no samples, shapes or types that do not fit, or a bandwidth that is not positive and finite.
     """
-    widths = _checked(samples, x, sigmas)
-    dimension = samples.shape[1]
-    centre = samples.mean(0)
-    blocks = [block - centre for block in torch.split(samples, SAMPLES)]
-    norms = [block.double().square().sum(1).to(block.dtype) for block in blocks]
-    result = torch.empty(len(widths), len(x), dtype=torch.float64, device=x.device)
-    buffers = _Buffers(x)
-    precisions = torch.tensor([1 / (s * s) for s in widths], dtype=torch.float64, device=x.device)[:, None]
-    for start in range(0, len(x), ROWS):
-        rows = x[start : start + ROWS]
-        sums, nearest = _kernel_sums(rows - centre, blocks, norms, widths, buffers)
-        # The largest term, which decides the sum, is computed afresh, without cancellation.
-        distance = torch.linalg.vector_norm(rows - samples[nearest], dim=1, dtype=torch.float64).square_().mul_(0.5)
-        result[:, start : start + ROWS] = sums.log_() - distance * precisions
-    log_norm = torch.tensor([dimension * math.log(s * math.sqrt(2 * math.pi)) for s in widths], dtype=torch.float64)
-    return result - math.log(len(samples)) - log_norm.to(x.device)[:, None]
+    return kernel_sums(samples, x, sigmas).log_densities()
 
 
 def log_density(samples: Tensor, x: Tensor, sigma: float) -> Tensor:
@@ -62,55 +103,179 @@ def log_density(samples: Tensor, x: Tensor, sigma: float) -> Tensor:
     return log_densities(samples, x, [sigma])[0]
 
 
-def _checked(samples: Tensor, x: Tensor, sigmas: Tensor | list[float] | tuple[float, ...]) -> list[float]:
+def kernel_sums(samples: Tensor, x: Tensor, sigmas: Sigmas) -> KernelSums:
+    """The sums over these samples, or over a part of them that is cut at multiples of `SAMPLES`.
+
+    Arguments and errors are those of `log_densities`.
+    """
+    widths = _checked(samples, x, sigmas)
+    centre = x.mean(0).nan_to_num(0, 0, 0)  # of the rows, which all parts of the samples share
+    buffers = _Buffers(x)
+    groups = torch.split(samples, GROUP * SAMPLES)
+    return reduce(operator.add, (_group_sums(group, x, centre, widths, buffers) for group in groups))
+
+
+def _checked(samples: Tensor, x: Tensor, sigmas: Sigmas) -> tuple[float, ...]:
     if samples.ndim != 2 or x.ndim != 2 or samples.shape[1] != x.shape[1] or not len(samples):
         raise ValueError(f"samples (m, d) and rows (n, d) are needed, not {tuple(samples.shape)} and {tuple(x.shape)}")
     if samples.dtype != x.dtype or not samples.dtype.is_floating_point:
         raise ValueError(f"samples and rows must have one floating type, not {samples.dtype} and {x.dtype}")
-    widths = [float(s) for s in sigmas]
+    widths = tuple(float(s) for s in sigmas)
     if not widths or not all(math.isfinite(s) and s > 0 for s in widths):
-        raise ValueError(f"bandwidths must be positive and finite, not {widths}")
+        raise ValueError(f"bandwidths must be positive and finite, not {list(widths)}")
     return widths
 
 
+def _ratios(sigmas: Sequence[float]) -> list[float]:
+    """1 / sigma^2 of every bandwidth in units of the last one's."""
+    return [(sigmas[-1] / sigma) ** 2 for sigma in sigmas]
+
+
+def _rise(before: Tensor, peak: Tensor, sigmas: Sequence[float]) -> Tensor:
+    """What sums relative to `before` are worth beside `peak`, affinities of any one shape: (k, *shape) float64."""
+    ratios = torch.tensor(_ratios(sigmas), dtype=torch.float64, device=peak.device)
+    return torch.exp(torch.multiply(before.double() - peak.double(), ratios.view(-1, *[1] * before.ndim)))
+
+
 class _Buffers:
-    """Two tiles that every step reuses: allocating them anew costs more than filling them."""
+    """What every step fills anew; allocating it costs more than filling it."""
 
     def __init__(self, like: Tensor) -> None:
-        self._flat = [torch.empty(ROWS * SAMPLES, dtype=like.dtype, device=like.device) for _ in range(2)]
+        self._tiles = [like.new_empty(ROWS * SAMPLES) for _ in range(2)]
+        self.rows = like.new_empty(ROWS, like.shape[1] + 1)
+        self.differences = like.new_empty(NEAREST_ROWS, like.shape[1])
+        self.folds = torch.arange(FOLDS, device=like.device)
 
     def tile(self, which: int, rows: int, columns: int) -> Tensor:
-        return self._flat[which][: rows * columns].view(rows, columns)
+        return self._tiles[which][: rows * columns].view(rows, columns)
 
 
-def _kernel_sums(
-    rows: Tensor, blocks: list[Tensor], norms: list[Tensor], sigmas: list[float], buffers: _Buffers
-) -> tuple[Tensor, Tensor]:
-    """For centred rows the sum of all kernels relative to the largest one, (k, rows) float64, and the nearest sample.
+def _group_sums(samples: Tensor, x: Tensor, centre: Tensor, sigmas: tuple[float, ...], buffers: _Buffers) -> KernelSums:
+    """The sums over some samples at once."""
+    extended = _extended_samples(samples, centre)
+    count, dimension = x.shape
+    relative = torch.empty(len(sigmas), count, dtype=torch.float64, device=x.device)
+    peak, distance = x.new_empty(count), torch.empty(count, dtype=torch.float64, device=x.device)
+    for start in range(0, count, ROWS):
+        part = slice(start, start + ROWS)
+        rows = _extended_rows(x[part], centre, 1 / sigmas[-1] ** 2, buffers)
+        relative[:, part], peak[part], nearest = _strip(rows, extended, sigmas, buffers)
+        distance[part] = _half_squared_distances(x[part], samples, nearest, buffers)
+    return KernelSums(relative, peak, distance, len(samples), sigmas, dimension)
 
-    Streams over the blocks of samples with a running smallest distance per row. The nearest sample is the
-    same for every bandwidth, so one subtraction keeps all the exponentials at or below 1.
-    """
-    half = rows.double().square().sum(1).mul_(0.5)
-    smallest = torch.full((len(rows),), math.inf, dtype=torch.float64, device=rows.device)
+
+def _extended_samples(samples: Tensor, centre: Tensor) -> Tensor:
+    """(mu - c, -|mu - c|^2 / 2), (m, d + 1): its product with (x - c, 1) is the affinity, with no further pass."""
+    count, dimension = samples.shape
+    extended = samples.new_empty(count, dimension + 1)
+    torch.sub(samples, centre, out=extended[:, :dimension])
+    for part in torch.split(extended, NEAREST_ROWS):
+        norms = torch.linalg.vector_norm(part[:, :dimension], dim=1, dtype=torch.float64)
+        part[:, dimension] = norms.square_().mul_(-0.5)
+    return extended
+
+
+def _extended_rows(rows: Tensor, centre: Tensor, scale: float, buffers: _Buffers) -> Tensor:
+    """(x - c, 1) times a scale, (rows, d + 1)."""
+    extended = buffers.rows[: len(rows)]
+    torch.sub(rows, centre, out=extended[:, :-1])
+    extended[:, -1] = 1
+    return extended.mul_(scale)
+
+
+def _strip(rows: Tensor, samples: Tensor, sigmas: Sequence[float], buffers: _Buffers) -> tuple[Tensor, Tensor, Tensor]:
+    """For extended rows: sums relative to the largest affinity, (k, rows) float64, that affinity, and its sample."""
+    running = rows.new_full((len(rows),), -math.inf)
     nearest = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
-    sums = torch.zeros(len(sigmas), len(rows), dtype=torch.float64, device=rows.device)
-    precisions = torch.tensor([1 / (s * s) for s in sigmas], dtype=torch.float64, device=rows.device)[:, None]
-    for number, (block, norm) in enumerate(zip(blocks, norms, strict=True)):
+    peaks, sums = [], []
+    for number, block in enumerate(torch.split(samples, SAMPLES)):
         tile = buffers.tile(0, len(rows), len(block))
-        torch.addmm(norm, rows, block.T, beta=-0.5, alpha=1.0, out=tile)  # x.mu - |mu|^2/2
-        peak, place = tile.max(1)
+        torch.mm(rows, block.T, out=tile)
+        fold = _Fold.of(tile, buffers.folds)
+        peak = fold.columns.amax(1)
+        nearer = (peak > running).nonzero()[:, 0]
+        nearest[nearer] = number * SAMPLES + fold.places(nearer)
+        running = torch.maximum(running, peak)
+        peaks.append(peak)
+        sums.append(_tile_sums(fold, peak, running, sigmas, buffers))
+    rise = _rise(torch.stack(peaks), running, sigmas)
+    return (torch.stack(sums, 1) * rise).sum(1), running, nearest
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """A tile cut into `folds` equal parts side by side: column c holds entry c of every part.
+
+    Maxima are taken over the parts, column by column, which is several times quicker than a search for places;
+    what must be looked at closer is then looked for among the few entries of the columns that hold it.
+
+    Attributes:
+        tile: (rows, width).
+        columns: (rows, width / folds), the largest entry of every column.
+        offsets: (folds,), from the first entry of a column to each of its entries.
+    """
+
+    tile: Tensor
+    columns: Tensor
+    offsets: Tensor
+
+    @classmethod
+    def of(cls, tile: Tensor, numbers: Tensor) -> "_Fold":
+        """`numbers` are 0, 1, ..., FOLDS - 1."""
+        folds = math.gcd(tile.shape[1], FOLDS)
+        columns = tile.view(len(tile), folds, -1).amax(1)
+        return cls(tile, columns, numbers[:folds] * columns.shape[1])
+
+    def entries(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """All entries of some columns, (n, folds)."""
+        return self.tile.take((rows * self.tile.shape[1] + columns)[:, None] + self.offsets)
+
+    def places(self, rows: Tensor) -> Tensor:
+        """Where the largest entry of these rows is, (n,)."""
+        column = self.columns[rows].max(1).indices
+        return column + self.offsets[self.entries(rows, column).max(1).indices]
+
+
+def _tile_sums(fold: _Fold, peak: Tensor, running: Tensor, sigmas: Sequence[float], buffers: _Buffers) -> Tensor:
+    """The sums over the samples of a tile relative to its own peaks, (k, rows); the tile is used up.
+
+    Columns that lie `UNSEEN` below the largest affinity so far are left out: the terms of 10^9 such samples together
+    are less than half the last place of the sum, which is at least 1. Where few are left, these alone are summed.
+    """
+    tile, sums = fold.tile, fold.tile.new_zeros(len(sigmas), len(fold.tile))
+    ratios = _ratios(sigmas)
+    floors = running - UNSEEN / running.new_tensor(ratios)[:, None]
+    wanted = fold.columns > floors[:, :, None]
+    few = wanted.flatten(1).sum(1) <= FEW * fold.columns.numel()
+    dense = [place for place, sparse in enumerate(few.tolist()) if not sparse]
+    for place in sorted({*range(len(sigmas))} - {*dense}):
+        rows, columns = wanted[place].nonzero(as_tuple=True)
+        exponents = fold.entries(rows, columns).sub_(peak[rows, None]).mul_(ratios[place])
+        sums[place].index_add_(0, rows, _sum_of_exponentials(exponents))
+    if dense:
         tile -= peak[:, None]
-        distance = (half - peak.double()).clamp_(min=0)  # half the squared distance to the nearest of this block
-        nearest = torch.where(distance < smallest, place + number * SAMPLES, nearest)
-        before, smallest = smallest, torch.minimum(smallest, distance)
-        sums *= torch.exp((smallest - before).mul(precisions))
-        shift = torch.exp((smallest - distance).mul(precisions))
-        scratch = buffers.tile(1, len(rows), len(block))
-        for k, sigma in enumerate(sigmas):
-            torch.mul(tile, 1 / (sigma * sigma), out=scratch).clamp_(min=NEGLIGIBLE)
-            sums[k] += scratch.exp_().sum(1).double() * shift[k]
-    return sums, nearest
+    for place in dense:
+        exponents = (
+            tile.mul_(ratios[place])
+            if place == dense[-1]
+            else torch.mul(tile, ratios[place], out=buffers.tile(1, *tile.shape))
+        )
+        sums[place] = _sum_of_exponentials(exponents)
+    return sums
+
+
+def _sum_of_exponentials(exponents: Tensor) -> Tensor:
+    """sum_j exp(e_j) of every row; the exponents are used up."""
+    return exponents.clamp_(min=NEGLIGIBLE).exp_().sum(1)
+
+
+def _half_squared_distances(rows: Tensor, samples: Tensor, nearest: Tensor, buffers: _Buffers) -> Tensor:
+    """Half the squared distance of every row to its nearest sample, (rows,) float64, without cancellation."""
+    found = []
+    for part, near in zip(torch.split(rows, NEAREST_ROWS), torch.split(nearest, NEAREST_ROWS), strict=True):
+        difference = torch.index_select(samples, 0, near, out=buffers.differences[: len(part)]).sub_(part)
+        found.append(torch.linalg.vector_norm(difference, dim=1, dtype=torch.float64))
+    return torch.cat(found).square_().mul_(0.5)
 
 
 @dataclass(frozen=True)

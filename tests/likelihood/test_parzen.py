@@ -1,6 +1,9 @@
 """The Parzen window against a closed form, a direct float64 sum, and properties that hold for any kernel density."""
 
+import itertools
 import math
+import operator
+from functools import reduce
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from replicate.likelihood import parzen
-from replicate.likelihood.parzen import choose_bandwidth, log_densities, log_density, standard_error
+from replicate.likelihood.parzen import choose_bandwidth, kernel_sums, log_densities, log_density, standard_error
 
 GRID = tuple(10 ** (-1 + k / 9) for k in range(10))
 
@@ -77,7 +80,48 @@ def test_all_bandwidths_together_equal_one_by_one() -> None:
     samples, x = images(2500, 64, 8), images(30, 64, 9)
     together = log_densities(samples, x, GRID)
     for row, sigma in zip(together, GRID, strict=True):
-        assert torch.equal(row, log_density(samples, x, sigma))
+        np.testing.assert_allclose(row.numpy(), log_density(samples, x, sigma).numpy(), atol=2e-4)
+    doubles = [rows.double() for rows in (samples, x)]
+    for row, sigma in zip(log_densities(*doubles, GRID), GRID, strict=True):
+        np.testing.assert_allclose(row.numpy(), log_density(*doubles, sigma).numpy(), rtol=1e-13)
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.1, 0.2, 0.4, 1.0])
+def test_what_is_passed_over_changes_nothing(monkeypatch: pytest.MonkeyPatch, sigma: float) -> None:
+    """Every term summed, or those of columns that matter alone: the same to the last places of float64."""
+    samples, x = images(1500, 196, 6).double(), images(200, 196, 7).double()
+    x[:100] = (x[:100] + 3 * samples[:100]) / 4
+    monkeypatch.setattr(parzen, "SAMPLES", 512)
+    found = []
+    for few in (-1.0, 0.1, 1.0):
+        monkeypatch.setattr(parzen, "FEW", few)
+        found.append(log_density(samples, x, sigma).numpy())
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], rtol=1e-14)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+@pytest.mark.parametrize("cuts", [[4], [1, 2, 3, 4, 5, 6], [0, 0, 6]])
+def test_sums_over_parts_add_up(monkeypatch: pytest.MonkeyPatch, kind: torch.dtype, cuts: list[int]) -> None:
+    """Parts that are cut at multiples of `SAMPLES`, in any number; in groups of two; all samples at once."""
+    monkeypatch.setattr(parzen, "SAMPLES", 100)
+    monkeypatch.setattr(parzen, "ROWS", 16)
+    samples, x = images(650, 196, 6).to(kind), images(50, 196, 7).to(kind)
+    whole = kernel_sums(samples, x, GRID)
+    ends = [0, *(100 * cut for cut in cuts), 650]
+    parts = [kernel_sums(samples[a:b], x, GRID) for a, b in itertools.pairwise(ends) if b > a]
+    monkeypatch.setattr(parzen, "GROUP", 2)
+    for found in (reduce(operator.add, parts), kernel_sums(samples, x, GRID)):
+        assert found.count == 650
+        np.testing.assert_allclose(found.log_densities().numpy(), whole.log_densities().numpy(), rtol=1e-13)
+
+
+def test_sums_of_other_rows_or_bandwidths_are_refused() -> None:
+    samples, x = images(20, 4, 1), images(5, 4, 2)
+    with pytest.raises(ValueError, match="cannot be added"):
+        kernel_sums(samples, x, GRID) + kernel_sums(samples, x, GRID[1:])
+    with pytest.raises(ValueError, match="cannot be added"):
+        kernel_sums(samples, x, GRID) + kernel_sums(samples, x[1:], GRID)
 
 
 points = hnp.arrays(np.float64, (6, 3), elements=st.floats(-5, 5, width=32))
