@@ -56,6 +56,11 @@ def _reasons(name: str, ours: RunFolder, theirs: RunFolder) -> list[str]:
     return [*differs("seeds", one.content["seeds"], other.content["seeds"]), *made_otherwise(one, other)]
 
 
+def _other_rule(ours: Claim, theirs: Claim) -> list[str]:
+    """That the claims were judged by different entries of the protocol, if they were."""
+    return list(differs("rule", *(claim["protocol_sha256"][:16] for claim in (ours, theirs))))
+
+
 def _numbers(ours: Claim, theirs: Claim) -> tuple[tuple[Numbers, ...], str]:
     """The checks over seeds; and in words the exact ones, which involve no chance."""
     tested, exact = [], []
@@ -74,8 +79,9 @@ def _failed_seeds(claim: Claim) -> int:
 
 def _statistical(subject: str, reference: str, ours: Claim, theirs: Claim, reasons: list[str]) -> Pair:
     states = f"{ours['state']} here, {theirs['state']} there"
-    if {ours["state"], theirs["state"]} == {"replicated", "not replicated"}:
-        return Pair(subject, reference, "failed", f"opposite verdicts with the same settings: {states}", tuple(reasons))
+    opposite = {ours["state"], theirs["state"]} == {"replicated", "not replicated"}
+    if opposite and not _other_rule(ours, theirs):
+        return Pair(subject, reference, "failed", f"opposite verdicts by the same rule: {states}", tuple(reasons))
     if any(map(_failed_seeds, (ours, theirs))):
         return Pair(subject, reference, "inconclusive", f"{states}; a seed failed", tuple(reasons))
     numbers, exact = _numbers(ours, theirs)
@@ -87,9 +93,11 @@ def _compare(ours: tuple[Claim, RunFolder], theirs: tuple[Claim, RunFolder]) -> 
     """One claim that both runs measured."""
     (one, run), (other, kept) = ours, theirs
     name, subject, reference = one["experiment"], f"claim {one['claim']}", str(kept.folder)
-    if _measured(one) == _measured(other):
+    both = name in run.experiments and name in kept.experiments
+    place = unlike(run.experiments[name], kept.experiments[name]) if both else None
+    if place is None and _measured(one) == _measured(other):
         return Pair(subject, reference, "same bits", f"{one['state']} in both")
-    settings, reasons = _other_recipe(ours, theirs), _reasons(name, run, kept)
+    settings, reasons = _other_recipe(ours, theirs), [*_other_rule(one, other), *_reasons(name, run, kept)]
     states = f"{one['state']} here, {other['state']} there"
     if name in ON_SAMPLES:
         says = f"not compared: it rests on the samples of each run's own models; {states}"
@@ -97,9 +105,7 @@ def _compare(ours: tuple[Claim, RunFolder], theirs: tuple[Claim, RunFolder]) -> 
     if settings:
         return Pair(subject, reference, "different runs", f"not compared: {'; '.join(settings)}; {states}")
     if not reasons:
-        fault = (
-            unlike(run.experiments[name], kept.experiments[name]) or "the experiment is the same, its verdict is not"
-        )
+        fault = place or "the experiment is the same, what the claim says of it is not"
         return Pair(subject, reference, "failed", f"the bits must be the same: {fault}")
     return _statistical(subject, reference, one, other, reasons)
 

@@ -70,6 +70,7 @@ def _claims(folder: Path, values: tuple[float | None, ...] = VALUES, changed: st
         {"reads": "gain (nats)", "exact": False, "value": 100.75, "per_seed": list(values)},
     ]
     claim = {"claim": "G1", "experiment": "gradients", "state": "replicated", "changed": changed, "checks": checks}
+    claim["protocol_sha256"] = "a" * 64
     config = {"seeds": "0-3", "width": 3 if changed else 64}
     found = {"G1": {"error": 0.0, "gain": list(values)}}
     named = {"experiment": "gradients", "seeds": seeds, "series": {}}
@@ -232,6 +233,12 @@ def test_claims_the_same_changed_and_of_other_versions(tmp_path: Path) -> None:
     found = _one(near, theirs)
     assert found.outcome == "failed"
     assert f"{near / 'experiments/gradients.json'} differs" in found.text
+    _set(theirs / "claims.json", "claims", 0, "state", to="inconclusive")
+    assert "what the claim says of it is not" in _one(ours, theirs).text
+    _set(theirs / "claims.json", "claims", 0, "state", to="replicated")
+    drawn = _claims(tmp_path / "e")
+    _set(drawn / "experiments/gradients.json", "series", "curve", to=[1.0])
+    assert "gradients.json at /series" in _one(drawn, theirs).text
     _set(near / "experiments/gradients.run.json", "versions", "torch", to="2.14.0")
     found = _one(near, theirs)
     assert found.outcome == "no difference found"
@@ -260,9 +267,16 @@ def test_a_claim_whose_experiment_was_not_kept_is_compared_by_its_checks(tmp_pat
 
 def test_opposite_verdicts_fail_and_a_failed_seed_is_inconclusive(tmp_path: Path) -> None:
     ours, theirs = _claims(tmp_path / "a", (1.0, None, 2.0)), _claims(tmp_path / "b")
+    _set(ours / "experiments/gradients.json", "code", to="experiment-2")
     assert _one(ours, theirs).outcome == "inconclusive"
     _set(ours / "claims.json", "claims", 0, "state", to="not replicated")
-    assert "not replicated here, replicated there" in _one(ours, theirs).text
+    found = _one(ours, theirs)
+    assert found.outcome == "failed"
+    assert "opposite verdicts by the same rule: not replicated here, replicated there" in found.text
+    _set(ours / "claims.json", "claims", 0, "protocol_sha256", to="b" * 64)
+    found = _one(ours, theirs)
+    assert found.outcome == "inconclusive"
+    assert f"rule {'b' * 16} here, {'a' * 16} there" in found.text
 
 
 def test_the_data_set_of_an_experiment_that_was_not_kept_is_in_the_parameter_file(tmp_path: Path) -> None:
