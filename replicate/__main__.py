@@ -28,6 +28,8 @@ TOOLS = {
     "status": "show what is done, running and pending, and forecast hours, memory and disk",
     "preset": "make params.yaml a copy of one of the presets",
     "params": "check a parameter file, or write the JSON schema",
+    "export": "write what sampling needs of one trained seed into a small file",
+    "verify": "compare a run with the reference runs: the same bits, or statistically",
 }
 DESCRIPTION = """Replicates "Generative Adversarial Nets" (Goodfellow et al., 2014).
 

@@ -1,9 +1,11 @@
 """A trained block read back from its weights file, which says itself what it holds."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from replicate.datasets.base import Splits
@@ -14,32 +16,58 @@ from replicate.models.base import GenerativeModel
 from replicate.training.streams import Streams
 
 
-def read_model(path: Path, device: torch.device, data: Splits) -> tuple[GenerativeModel, dict[str, Any]]:
-    """The model of a weights file on `device`, and what the file says of itself.
-
-    Args:
-        data: the data set it was trained on.
+def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The tensors of a weights file, each (seeds, ...), and what the file says of itself.
 
     Returns:
-        The model with its chosen weights, and `about`: dataset, model, block, seeds, shape, failed, parameters.
+        The tensors, and `about`: dataset, model, block, seeds, shape, failed, parameters; of an exported file also
+        `rounded` (`replicate/models/export.py`).
 
     Raises:
-        ReplicateError: the file is missing, damaged or not a weights file, or of images of another shape than `data`.
+        ReplicateError: the file is missing, damaged or not a weights file.
     """
     tensors, metadata = read_tensors(path)
     if "about" not in metadata:
         raise ReplicateError(f"{path} is not a weights file of this project; run `train` again.")
-    about: dict[str, Any] = json.loads(metadata["about"])
+    return tensors, json.loads(metadata["about"])
+
+
+def model_of(tensors: Mapping[str, np.ndarray], about: Mapping[str, Any], device: torch.device) -> GenerativeModel:
+    """The model that `about` describes, with these weights on `device`; float16 is computed with as float32."""
     kind = load_model(about["model"])
+    channels, height, width = about["shape"]
     config = kind.Config.model_validate(about["parameters"]["config"])
-    if tuple(about["shape"]) != data.shape:
+    model = kind(config, (channels, height, width), Streams(about["seeds"], device))
+    for name, value in tensors.items():
+        tensor = torch.from_numpy(value).to(device)
+        model.parameters[name] = tensor.float() if tensor.dtype == torch.float16 else tensor
+    return model
+
+
+def read_model(path: Path, device: torch.device, data: Splits | None) -> tuple[GenerativeModel, dict[str, Any]]:
+    """The model of a weights file on `device`, and what the file says of itself.
+
+    Args:
+        data: the data set it was trained on; None will do where sampling needs no training images.
+
+    Returns:
+        The model with its chosen weights, and `about` (`read_weights`).
+
+    Raises:
+        ReplicateError: the file is missing, damaged or not a weights file, or of images of another shape than `data`;
+            or its model needs `data` and there are none.
+    """
+    tensors, about = read_weights(path)
+    if data is not None and tuple(about["shape"]) != data.shape:
         raise ReplicateError(
             f"the images of {path} have shape {tuple(about['shape'])}, those of the data set {data.shape}; "
             "they are of different data sets."
         )
-    channels, height, width = about["shape"]
-    model = kind(config, (channels, height, width), Streams(about["seeds"], device))
-    model.parameters = {name: torch.from_numpy(value).to(device) for name, value in tensors.items()}
+    model = model_of(tensors, about, device)
     if model.samples_from_train:
+        if data is None:
+            raise ReplicateError(
+                f"{about['model']} is sampled from training images; give the prepared data set with --data."
+            )
         model.train = torch.from_numpy(data.flat("train")).to(device)
     return model, about

@@ -1,6 +1,7 @@
 """Draws images from a trained model, for every seed of its block.
 
-The draws come from the evaluation stream, which training never touches. A failed seed gets no images.
+The draws come from the evaluation stream, which training never touches. A failed seed gets no images. Weights may also
+come from `export`; then the difference that its rounding makes is said.
 
 Where a model is sampled by Markov chains, many run side by side, and image i is of chain i modulo their number.
 
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the stage's arguments."""
     parser.add_argument("--params", default="{}", help="parameter file, or inline JSON (default: the paper's protocol)")
     parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="prepared data set (safetensors)")
+    parser.add_argument("--data", type=Path, help="prepared data set (safetensors), where chains begin at its images")
     parser.add_argument("--out", type=Path, required=True, help="samples (safetensors)")
 
 
@@ -38,7 +39,8 @@ def run(arguments: argparse.Namespace) -> None:
     record = RunRecord("sample")
     params = load_params(arguments.params)
     backend = configure(params.compute)
-    model, about = read_model(arguments.weights, backend.device, Splits.read(arguments.data))
+    data = Splits.read(arguments.data) if arguments.data is not None else None
+    model, about = read_model(arguments.weights, backend.device, data)
     draws, count = params.likelihood.draws, params.likelihood.samples
     started = time.monotonic()
     samples = torch.stack([model.sample(count, draw).cpu() for draw in range(draws)], dim=1)
@@ -52,3 +54,9 @@ def run(arguments: argparse.Namespace) -> None:
     images = int(samples.shape[0] * draws * count)
     record.write(arguments.out, **backend.facts, images=images, seconds_per_10000=round(seconds * 10_000 / images, 3))
     print(f"sample {about['dataset']} {about['model']} seeds {about['block']}: {draws} x {count} images of each seed")
+    if rounded := about.get("rounded"):
+        print(
+            f"sample: these weights are rounded to {rounded['to']}, which moves a pixel by "
+            f"{rounded['largest_difference']:.2g} at most ({rounded['images']} images); what is measured of these "
+            "samples differs from that of the weights as trained"
+        )

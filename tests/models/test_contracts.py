@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from replicate.errors import ReplicateError
 from replicate.models import REGISTRY, load_model
 from replicate.models.base import GenerativeModel
+from replicate.models.export import read_in_sampling
 from replicate.training.streams import Streams
 
 SHAPE, IMAGES, BATCH = (1, 6, 6), 20, 5
@@ -136,6 +138,30 @@ def test_samples_are_a_function_of_weights_and_draw(name: str, changes: dict[str
     assert torch.equal(model.sample(12, 3), found)
     assert not torch.equal(model.sample(12, 4), found)
     assert torch.equal(reader.sample(12, 3), found)
+
+
+@pytest.mark.parametrize(("name", "changes"), CASES)
+def test_what_sampling_reads_is_all_that_it_needs(name: str, changes: dict[str, Any]) -> None:
+    """Another model with only these parameters gives the same images; of games these are the generator's."""
+    model, reader = trained(build(name, changes, (0, 1), torch.float32)), build(name, changes, (0, 1), torch.float32)
+    whole = dict(model.parameters)
+    reader.parameters = read_in_sampling(model)
+    assert model.parameters == whole
+    assert torch.equal(reader.sample(1200, 3), model.sample(1200, 3))
+    if name.startswith("adversarial"):
+        assert reader.parameters.keys() == {key for key in whole if key.startswith("generator.")} < whole.keys()
+
+
+def test_a_model_that_goes_through_its_parameters_is_told_so() -> None:
+    class Sums(load_model("vae")):  # type: ignore[misc]
+        def sample(self, count: int, draw: int) -> Tensor:
+            total = sum(value.sum() for value in self.parameters.values())
+            return torch.full((1, count, 36), float(total))
+
+    model = Sums(Sums.Config(hidden=(6,), code_dimension=3), SHAPE, Streams((0,), torch.device("cpu")))
+    model.initialise(images().float())
+    with pytest.raises(ReplicateError, match="does not ask for its parameters by name"):
+        read_in_sampling(model)
 
 
 @pytest.mark.parametrize(("name", "changes"), CASES)

@@ -1,0 +1,119 @@
+"""The results of one run, found below a folder by what the files say of themselves, not by their names.
+
+So a run's own folder (`results/evaluation/D/M/B.json`) and a kept one (`M/evaluation.json`) are read alike.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from replicate.errors import ReplicateError
+from replicate.files import read_json
+from replicate.params import read_document
+from replicate.result import SCHEMA
+from replicate.runrecord import record_path
+
+#: Stages of one training job whose results are read, in their order.
+JOB_STAGES = ("train", "bandwidth", "evaluate")
+
+
+@dataclass(frozen=True)
+class ResultFile:
+    """A result file, and the run record beside it where one was kept."""
+
+    path: Path
+    content: Mapping[str, Any]
+    record: Mapping[str, Any] | None
+
+
+#: Stage -> its result, of one block of seeds.
+Job = dict[str, ResultFile]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """What a run measured.
+
+    Attributes:
+        models: (data set, model) -> block of seeds -> its results; only what was evaluated.
+        experiments: name -> its result.
+        claims: all claims, where the run has them.
+        settings: experiment -> its section of the run's parameter file, which kept runs have.
+    """
+
+    folder: Path
+    models: dict[tuple[str, str], dict[str, Job]] = field(default_factory=dict)
+    experiments: dict[str, ResultFile] = field(default_factory=dict)
+    claims: ResultFile | None = None
+    settings: Mapping[str, Any] | None = None
+
+
+def _key(content: Any) -> tuple[str, ...] | None:
+    """What a result is of; None for a file that is no result, or of a stage that is not read here."""
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        return None
+    stage = content.get("stage")
+    if stage in JOB_STAGES:
+        return stage, content["dataset"], content["model"], content["block"]
+    if stage == "experiment":
+        return stage, content["experiment"]
+    return ("claims",) if stage == "claims" else None
+
+
+def _results(folder: Path) -> dict[tuple[str, ...], ResultFile]:
+    """Every result below `folder` by what it is of; kept runs that lie below a run's own results are others'."""
+    found: dict[tuple[str, ...], ResultFile] = {}
+    for path in sorted(folder.rglob("*.json")):
+        if path.name.endswith(".run.json") or folder / "reference" in path.parents:
+            continue
+        content = read_json(path)
+        if (key := _key(content)) is None:
+            continue
+        if key in found:
+            raise ReplicateError(
+                f"{found[key].path} and {path} are both of {' '.join(key)}; give the folder of one run."
+            )
+        record = record_path(path)
+        found[key] = ResultFile(path, content, read_json(record) if record.is_file() else None)
+    return found
+
+
+def read_run(folder: Path) -> RunFolder:
+    """Reads the results below a folder.
+
+    Raises:
+        ReplicateError: there is no such folder, nothing of a run in it, or more than one run.
+    """
+    if not folder.is_dir():
+        raise ReplicateError(f"{folder} is not a folder; give the folder that holds the results of a run.")
+    document = folder / "params.yaml"
+    settings = (read_document(str(document))[0].get("experiments") or {}) if document.is_file() else None
+    run, claims = RunFolder(folder), None
+    for key, result in _results(folder).items():
+        if key[0] in JOB_STAGES:
+            run.models.setdefault((key[1], key[2]), {}).setdefault(key[3], {})[key[0]] = result
+        elif key[0] == "experiment":
+            run.experiments[key[1]] = result
+        else:
+            claims = result
+    evaluated = {
+        cell: {block: job for block, job in blocks.items() if "evaluate" in job} for cell, blocks in run.models.items()
+    }
+    evaluated = {cell: blocks for cell, blocks in evaluated.items() if blocks}
+    if not evaluated and claims is None:
+        raise ReplicateError(
+            f"{folder} holds no evaluation and no claims; run the pipeline first: snakemake --cores 8."
+        )
+    return RunFolder(folder, evaluated, run.experiments, claims, settings)
+
+
+def kept_runs(folder: Path) -> list[Path]:
+    """The folders of the runs that were kept below `folder`: each has its parameter file.
+
+    Raises:
+        ReplicateError: there is none.
+    """
+    if not (found := sorted(path.parent for path in folder.rglob("params.yaml"))):
+        raise ReplicateError(f"{folder} holds no kept run (a folder with params.yaml); name one with --reference.")
+    return found
