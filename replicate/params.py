@@ -91,6 +91,9 @@ Block = Annotated[str, BeforeValidator(_as_text)]
 Options = Annotated[dict[str, Any], BeforeValidator(_empty_if_none)]
 
 
+Precision = Literal["float32", "bfloat16"]
+
+
 class Compute(Section):
     """Where the numbers are computed. Recorded in every result; bits are the same only for the same choice."""
 
@@ -103,6 +106,11 @@ class Compute(Section):
         OURS,
         ge=1,
         le=1024,
+    )
+    precision: Precision = setting(
+        "float32",
+        "of the factors of matrix products while models train, on a CPU; sums, weights and evaluation stay float32",
+        OURS,
     )
 
 

@@ -72,7 +72,10 @@ def sweep_for(
         raise ReplicateError(
             f"batch_size: {config.batch_size} is more than the {len(train)} training images allow; choose less."
         )
-    return Sweep(model, train, valid, params.selection, params.likelihood, checkpoints, checkpoint_every)
+    return Sweep(
+        model, train, valid, params.selection, params.likelihood, checkpoints, checkpoint_every,
+        params.compute.precision,
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ import torch
 
 from replicate.errors import ReplicateError
 from replicate.params import Compute
+from replicate.training.products import check_precision, route
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Backend:
     device: torch.device
     name: str
     threads: int
+    products: str
 
     @property
     def facts(self) -> dict[str, object]:
@@ -27,6 +29,7 @@ class Backend:
             "device_name": self.name,
             "threads": self.threads,
             "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+            "products": self.products,
             "tf32": torch.backends.cuda.matmul.allow_tf32,
         }
 
@@ -51,7 +54,7 @@ def configure(compute: Compute) -> Backend:
     TF32 keeps 10 bits of each factor, too few for differences of squared distances, so it is off for everything.
 
     Raises:
-        ReplicateError: a GPU is asked for and this torch finds none.
+        ReplicateError: a GPU is asked for and this torch finds none, or bfloat16 and there is none.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is only repeatable with a fixed workspace
     torch.set_num_threads(compute.threads)
@@ -68,5 +71,7 @@ def configure(compute: Compute) -> Backend:
             "compute.device to auto or cpu."
         )
     if available and compute.device != "cpu":
-        return Backend(torch.device("cuda"), torch.cuda.get_device_name(), compute.threads)
-    return Backend(torch.device("cpu"), "CPU", compute.threads)
+        check_precision(compute.precision, "cuda")
+        return Backend(torch.device("cuda"), torch.cuda.get_device_name(), compute.threads, "cublas")
+    check_precision(compute.precision, "cpu")
+    return Backend(torch.device("cpu"), "CPU", compute.threads, route())

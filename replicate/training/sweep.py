@@ -15,8 +15,9 @@ from torch import Tensor
 
 from replicate.likelihood.parzen import log_densities
 from replicate.models.base import GenerativeModel
-from replicate.params import Likelihood, Selection
+from replicate.params import Likelihood, Precision, Selection
 from replicate.training.checkpoint import CheckpointFolder
+from replicate.training.products import products_in
 from replicate.training.progress import Progress, stop_requests
 
 #: Draws of the evaluation stream at or above this number belong to looks during training, those below to the test.
@@ -51,6 +52,7 @@ class Sweep:
         selection, likelihood: how an epoch is chosen, and the bandwidths to try.
         checkpoints: where to keep the state; held by this process.
         checkpoint_every: seconds between two checkpoints: what a kill may cost, against the time that writing takes.
+        precision: of the products in training; whatever looks at the validation images is float32.
     """
 
     def __init__(
@@ -62,10 +64,12 @@ class Sweep:
         likelihood: Likelihood,
         checkpoints: CheckpointFolder,
         checkpoint_every: float = 60.0,
+        precision: Precision = "float32",
     ) -> None:
         self.model, self.train, self.valid = model, train, valid
         self.selection, self.sigmas = selection, likelihood.sigmas
         self.checkpoints, self.checkpoint_every = checkpoints, checkpoint_every
+        self.precision: Precision = precision
         self.seeds = model.streams.seeds
         self.rows = model.config.batch_size * model.batches_per_step
         self.steps_per_epoch = len(train) // self.rows
@@ -106,7 +110,9 @@ class Sweep:
 
     def _train_step(self, chosen: Tensor, epoch: int) -> None:
         batch = self.train[chosen.reshape(-1)].view(*chosen.shape, -1)
-        for name, value in self.model.train_step(batch, epoch, self.step).items():
+        with products_in(self.precision):
+            losses = self.model.train_step(batch, epoch, self.step)
+        for name, value in losses.items():
             total = self.sums.get(name)
             self.sums[name] = value.double() if total is None else total + value
         self.step += 1

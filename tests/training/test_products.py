@@ -1,0 +1,74 @@
+"""Which routine multiplies, and the bfloat16 option: what is rounded, what is refused, what stays float32."""
+
+import pytest
+import torch
+
+from replicate.errors import ReplicateError
+from replicate.params import Compute
+from replicate.training import products
+from replicate.training.backend import configure
+
+HAS_BFLOAT16 = products.error(onednn=True) > 1e-3
+needs_bfloat16 = pytest.mark.skipif(not HAS_BFLOAT16, reason="this CPU has no products in bfloat16")
+
+
+def mode() -> str:
+    return str(products.SWITCH.fp32_precision)
+
+
+def test_products_are_as_exact_as_float32() -> None:
+    """784 terms of deviation 1, relative to the deviation of their sum: a few roundings of 6e-8."""
+    assert configure(Compute(device="cpu")).products in ("blas", "onednn")
+    left, right = torch.randn(300, 784), torch.randn(784, 200)
+    error = ((left @ right).double() - left.double() @ right.double()).abs().max() / 28
+    assert error < 2e-5
+
+
+@pytest.mark.parametrize(
+    ("error", "quicker", "expected"),
+    [(1.0, 1.9, "onednn"), (3.9, 1.31, "onednn"), (4.1, 9.0, "blas"), (2e4, 9.0, "blas"), (1.0, 1.2, "blas")],
+)
+def test_a_quicker_route_is_taken_only_if_it_is_as_exact(
+    monkeypatch: pytest.MonkeyPatch, error: float, quicker: float, expected: str
+) -> None:
+    before = mode()
+    monkeypatch.setattr(products, "error", lambda onednn: error if onednn else 1.0)
+    monkeypatch.setattr(products, "quicker", lambda: quicker)
+    try:
+        assert products.route() == expected
+        assert mode() == ("bf16" if expected == "onednn" else "ieee")
+    finally:
+        products.SWITCH.fp32_precision = before
+
+
+def test_quicker_compares_like_with_like() -> None:
+    assert 0.05 < products.quicker() < 50
+
+
+@needs_bfloat16
+def test_factors_are_rounded_and_sums_are_not() -> None:
+    """Factors that bfloat16 holds exactly give float32's product, which bfloat16 could not hold; others do not."""
+    left, right = torch.randn(64, 256), torch.randn(256, 32)
+    exact = left.bfloat16().float(), right.bfloat16().float()
+    with products.products_in("bfloat16"):
+        rounded, kept = left @ right, exact[0] @ exact[1]
+    expected = exact[0].double() @ exact[1].double()
+    torch.testing.assert_close(rounded.double(), expected, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(kept.double(), expected, rtol=1e-5, atol=1e-4)
+    assert not torch.equal(kept.bfloat16().float(), kept)
+    assert (rounded - left @ right).abs().max() > 1e-2
+
+
+def test_the_mode_ends_with_the_block() -> None:
+    before = mode()
+    with pytest.raises(ZeroDivisionError), products.products_in("bfloat16"):
+        _ = 1 / 0
+    assert mode() == before
+
+
+def test_bfloat16_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "error", lambda onednn: 1e-6)
+    with pytest.raises(ReplicateError, match="no products in bfloat16; set float32"):
+        configure(Compute(device="cpu", precision="bfloat16"))
+    with pytest.raises(ReplicateError, match="on a GPU set float32"):
+        products.check_precision("bfloat16", "cuda")
