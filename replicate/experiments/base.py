@@ -81,8 +81,14 @@ class Study(ABC):
     """What decides one claim of the paper, or a close family of them."""
 
     Config: ClassVar[type[ExperimentConfig] | type[SampleConfig]]
+    #: Data set -> the settings of its full form that differ from the defaults, which are those of digits.
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     #: The claims that it decides, as in protocol.yaml.
     claims: ClassVar[tuple[str, ...]]
+
+    def recipe(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings of the full form on the data set that `changes` name, where they are not the defaults."""
+        return dict(self.recipes.get(str(changes.get("dataset", DEFAULT_DATASET)), {}))
 
     @abstractmethod
     def draw(self, result: Mapping[str, Any]) -> dict[str, Drawing]:

@@ -15,7 +15,7 @@ from torch.nn.functional import one_hot
 from replicate.classifier import CHANNELS, Classifier, fit
 from replicate.datasets.base import Splits
 from replicate.experiments.base import Drawing, Experiment, Found, NotApplicable
-from replicate.experiments.game import Condition, GameConfig, generate, labelled, per_seed, play
+from replicate.experiments.game import ON_MNIST, Condition, GameConfig, generate, labelled, per_seed, play
 from replicate.figures.mosaic import mosaic, packed, unpacked
 from replicate.figures.theme import INK, SERIES, canvas, legend, svg
 from replicate.params import OURS, setting
@@ -77,6 +77,7 @@ class Conditional(Experiment):
     """X1."""
 
     Config = ConditionalConfig
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"mnist": ON_MNIST}
     claims: ClassVar[tuple[str, ...]] = ("X1",)
 
     def __init__(self, telling: Telling = the_same) -> None:

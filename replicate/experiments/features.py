@@ -16,7 +16,7 @@ from torch import Tensor
 
 from replicate.datasets.base import Splits
 from replicate.experiments.base import Drawing, Experiment, Found, NotApplicable
-from replicate.experiments.game import initial, labelled, pixels, play
+from replicate.experiments.game import ON_MNIST, initial, labelled, pixels, play
 from replicate.experiments.inference import InferenceConfig, train_inference
 from replicate.figures.theme import MARKERS, SERIES, canvas, legend, svg
 from replicate.models import perceptron
@@ -42,7 +42,7 @@ class FeaturesConfig(InferenceConfig):
     """The game and E, and what the classifiers see."""
 
     label_counts: tuple[PositiveInt, ...] = setting(
-        (50, 100, 300), "labelled images of a classifier; (100, 1000, 3000) suit MNIST", OURS, min_length=1
+        (50, 100, 300), "labelled images of a classifier", OURS, min_length=1
     )
     penalties: tuple[PositiveFloat, ...] = setting(
         (0.001, 0.01, 0.1, 1.0, 10.0), "C of the classifier, chosen on validation images; ties to the smallest", OURS,
@@ -94,6 +94,7 @@ class Features(Experiment):
     """X4; `judged` names the features that are to beat raw pixels."""
 
     Config = FeaturesConfig
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"mnist": {**ON_MNIST, "label_counts": (100, 1000, 3000)}}
     claims: ClassVar[tuple[str, ...]] = ("X4",)
 
     def __init__(self, judged: Literal["discriminator", "untrained"] = "discriminator") -> None:
@@ -106,14 +107,14 @@ class Features(Experiment):
         labels = {name: found.cpu().numpy() for name, (_, found) in parts.items()}
         _check_counts(config, labels["train"])
         streams = Streams(seeds, device)
-        given = _features(config, streams, pixels(splits, "train", device), {k: one for k, (one, _) in parts.items()})
+        networks = _networks(config, streams, pixels(splits, "train", device))
         drawn = streams.uniform("evaluation", 0, len(labels["train"]), part=PART).cpu().numpy()
         errors: dict[str, list[list[float | None]]] = {name: [] for name in FEATURES}
         chosen: dict[str, list[list[float | None]]] = {name: [] for name in FEATURES}
         for seed in range(len(seeds)):
             order = stratified(labels["train"], drawn[seed])
             for name in FEATURES:
-                sets = {part: rows[seed] for part, rows in given[name].items()}
+                sets = {part: _features(config, networks, name, seed, rows) for part, (rows, _) in parts.items()}
                 found = _curve(config, sets, labels, order)
                 errors[name].append([error for error, _ in found])
                 chosen[name].append([penalty for _, penalty in found])
@@ -138,23 +139,25 @@ def _check_counts(config: FeaturesConfig, labels: Labels) -> None:
         raise NotApplicable(f"it asks for {fewest} labelled images, and the data set has {classes} classes")
 
 
-def _features(
-    config: FeaturesConfig, streams: Streams, train: Tensor, images: Mapping[str, Tensor]
-) -> dict[str, dict[str, Array]]:
-    """Features by name -> split -> (seeds, n, features); raw pixels are the same for every seed."""
+def _networks(config: FeaturesConfig, streams: Streams, train: Tensor) -> dict[str, tuple[dict[str, Tensor], str]]:
+    """What makes the features, but for raw pixels, by name: parameters of all seeds, and the network among them."""
     game = play(config, streams, train)
     inference, _ = train_inference(config, streams, game, train.shape[1])
-    networks = {
+    return {
         "untrained": (initial(config, streams, train), "discriminator"),
         "discriminator": (game, "discriminator"), "inference": (inference, "inference"),
     }  # fmt: skip
-    given: dict[str, dict[str, Array]] = {name: {} for name in FEATURES}
-    for split, rows in images.items():
-        every = rows.expand(len(streams.seeds), -1, -1)
-        given["pixels"][split] = every.double().cpu().numpy()
-        for name, (parameters, network) in networks.items():
-            given[name][split] = hidden_layers(parameters, network, config.layers, every).double().cpu().numpy()
-    return given
+
+
+def _features(
+    config: FeaturesConfig, networks: Mapping[str, tuple[Mapping[str, Tensor], str]], name: str, seed: int, rows: Tensor
+) -> Array:
+    """The features of one seed, by its place, for images (n, dimension): (n, features) float64."""
+    if name not in networks:
+        return rows.double().cpu().numpy()
+    parameters, network = networks[name]
+    own = {key: value[seed : seed + 1] for key, value in parameters.items()}
+    return hidden_layers(own, network, config.layers, rows[None])[0].double().cpu().numpy()
 
 
 def _curve(

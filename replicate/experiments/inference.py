@@ -14,7 +14,7 @@ from torch import Tensor
 
 from replicate.datasets.base import Splits
 from replicate.experiments.base import Drawing, Experiment, Found
-from replicate.experiments.game import GameConfig, generate, per_seed, pixels, play
+from replicate.experiments.game import ON_MNIST, GameConfig, generate, per_seed, pixels, play
 from replicate.figures.theme import SERIES, canvas, svg
 from replicate.models import perceptron
 from replicate.params import OURS, setting
@@ -111,6 +111,7 @@ class Inference(Experiment):
     """X2."""
 
     Config = InferenceConfig
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"mnist": ON_MNIST}
     claims: ClassVar[tuple[str, ...]] = ("X2",)
 
     def __init__(self, pairing: Pairing = their_own) -> None:

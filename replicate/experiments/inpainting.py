@@ -14,7 +14,7 @@ from torch import Tensor
 
 from replicate.datasets.base import Splits
 from replicate.experiments.base import Drawing, Experiment, Found
-from replicate.experiments.game import Condition, GameConfig, generate, per_seed, pixels, play
+from replicate.experiments.game import ON_MNIST, Condition, GameConfig, generate, per_seed, pixels, play
 from replicate.figures.mosaic import mosaic, packed, unpacked
 from replicate.figures.theme import MARKERS, SERIES, canvas, legend, svg
 from replicate.params import OURS, setting
@@ -115,6 +115,7 @@ class Inpainting(Experiment):
     """X3."""
 
     Config = InpaintingConfig
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"mnist": {**ON_MNIST, "learning_rate": 0.0007}}
     claims: ClassVar[tuple[str, ...]] = ("X3",)
 
     def __init__(self, sight: Sight = all_of_them) -> None:

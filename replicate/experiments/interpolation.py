@@ -16,7 +16,7 @@ from replicate.classifier import SURE, Classifier
 from replicate.datasets.base import Splits
 from replicate.experiments.base import Drawing, Experiment, Found
 from replicate.experiments.conditional import train_judge
-from replicate.experiments.game import GameConfig, generate, per_seed, pixels, play
+from replicate.experiments.game import ON_MNIST, GameConfig, generate, per_seed, pixels, play
 from replicate.figures.mosaic import Packed, mosaic, packed, unpacked
 from replicate.figures.theme import SERIES, canvas, legend, svg
 from replicate.params import OURS, setting
@@ -90,6 +90,7 @@ class Interpolation(Experiment):
     """F3."""
 
     Config = InterpolationConfig
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"mnist": ON_MNIST}
     claims: ClassVar[tuple[str, ...]] = ("F3",)
 
     def __init__(self, way: Way = through_codes) -> None:

@@ -51,8 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def experiment_parameters(params: Params, name: str) -> ExperimentConfig | SampleConfig:
     """The experiment's whole config, faults named with their path in the parameters."""
-    where = f"experiments.{name}"
-    config = checked(load_experiment(name).Config, params.experiments.get(name, {}), "parameters", where)
+    where, study, given = f"experiments.{name}", load_experiment(name), params.experiments.get(name, {})
+    config = checked(study.Config, {**study.recipe(given), **given}, "parameters", where)
     if isinstance(config, ExperimentConfig):
         try:
             seeds_of(config.seeds)
@@ -61,11 +61,11 @@ def experiment_parameters(params: Params, name: str) -> ExperimentConfig | Sampl
     return config
 
 
-def changed(config: ExperimentConfig | SampleConfig) -> list[str]:
-    """The settings that are not the experiment's defaults, which are its full form; seeds and data set aside."""
-    full = type(config)().model_dump(mode="json")
-    ours = config.model_dump(mode="json", exclude={"seeds", "dataset"})
-    return [name for name, value in ours.items() if value != full[name]]
+def changed(study: Study, config: ExperimentConfig | SampleConfig) -> list[str]:
+    """The settings that are not those of the experiment's full form on its data set; the seeds aside."""
+    ours = config.model_dump(mode="json", exclude={"seeds"})
+    full = study.Config(**study.recipe(ours)).model_dump(mode="json")
+    return [name for name, value in ours.items() if name != "dataset" and value != full[name]]
 
 
 def read_samples(paths: Sequence[Path], dataset: str) -> dict[str, ModelSamples]:
@@ -145,7 +145,7 @@ def run(arguments: argparse.Namespace) -> None:
     code = code_digest(["replicate.stages.experiment", REGISTRY[arguments.name][1]])
     inputs = {"data": arguments.data} if arguments.data is not None else {}
     inputs |= {f"samples/{number}": path for number, path in enumerate(arguments.samples)}
-    measured |= {"seeds": list(seeds), "changed": changed(config)}
+    measured |= {"seeds": list(seeds), "changed": changed(experiment, config)}
     content = result("experiment", code, given, inputs, experiment=arguments.name, **measured)
     write_json(arguments.out, content)
     record.write(arguments.out, **backend.facts)

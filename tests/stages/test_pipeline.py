@@ -84,10 +84,10 @@ def test_every_fold_chooses_its_own_bandwidth_and_the_error_is_over_folds(done: 
                     samples[place, number], torch.from_numpy(splits.flat("valid", k)), tuple(chosen["sigmas"])
                 )
                 assert fold["sigma"] == chosen["chosen"][place][number][k] == choice.sigma
-                assert chosen["curve"][place][number][k] == pytest.approx(choice.curve, rel=1e-6)
+                assert chosen["curve"][place][number][k] == pytest.approx(choice.curve, rel=1e-5, abs=1e-6)
                 test = log_density(samples[place, number], torch.from_numpy(splits.flat("test", k)), fold["sigma"])
-                np.testing.assert_allclose(images[f"fold{k}"][place, number], test.numpy(), rtol=1e-6)
-                assert fold["log_likelihood"] == pytest.approx(float(test.mean()), rel=1e-6)
+                np.testing.assert_allclose(images[f"fold{k}"][place, number], test.numpy(), rtol=1e-5, atol=1e-6)
+                assert fold["log_likelihood"] == pytest.approx(float(test.mean()), rel=1e-5, abs=1e-6)
             means = [fold["log_likelihood"] for fold in draw["folds"]]
             assert draw["log_likelihood"] == pytest.approx(np.mean(means))
             assert draw["standard_error_folds"] == pytest.approx(np.std(means, ddof=1) / np.sqrt(3))
