@@ -5,6 +5,7 @@ any other by a one-sided test on its mean over seeds.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -103,13 +104,14 @@ def judged_statement(claim: str, protocol: Protocol, results: Results) -> dict[s
     rule = protocol.statements[claim]
     entry: dict[str, Any] = {
         "claim": claim, "section": rule.section, "says": rule.says, "kind": "statement", "experiment": None,
-        "result": None, "changed": None, "seeds": rule.seeds, "seeds_needed": None, "checks": [],
+        "dataset": None, "result": None, "changed": None, "seeds": rule.seeds, "seeds_needed": None, "checks": [],
         "protocol_sha256": protocol.statement_sha256(claim),
     }  # fmt: skip
     if claim not in results:
         return entry | {"state": "not attempted", "reason": "the preset does not run its experiment"}
     file, content = results[claim]
     entry |= {"experiment": content["experiment"], "result": file, "changed": ", ".join(content["changed"]) or None}
+    entry["dataset"] = content["parameters"]["config"].get("dataset")
     if content["not_applicable"]:
         return entry | {"state": "not applicable", "reason": content["not_applicable"]}
     measured = content["checks"][claim]
@@ -127,3 +129,8 @@ def judged_statement(claim: str, protocol: Protocol, results: Results) -> dict[s
 def build_claims(protocol: Protocol, results: Results) -> list[dict[str, Any]]:
     """Every statement of the protocol, in its order."""
     return [judged_statement(claim, protocol, results) for claim in protocol.statements]
+
+
+def counts(claims: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How many claims have each verdict state."""
+    return dict(Counter(claim["state"] for claim in claims))

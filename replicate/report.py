@@ -16,7 +16,7 @@ from replicate.codedigest import package_root
 from replicate.errors import ReplicateError
 from replicate.figures import curves, theme
 from replicate.params import Params
-from replicate.provenance import environments, records, steps
+from replicate.provenance import Step, environments, records, steps
 from replicate.traced import ResultFolder, Traced, as_json, number, plain, seed_list, text, traced, where
 
 #: A preset whose numbers are for trying the pipeline out, not for comparing.
@@ -96,11 +96,16 @@ def run_of(results: ResultFolder, dataset: str, model: str, block: str) -> Run:
     )
 
 
-def statements_of(claims: Traced, results: ResultFolder) -> list[dict[str, Any]]:
-    """Every statement of the paper beside Table 1, with the figures of its experiment.
+def statements_of(claims: Traced, results: ResultFolder, made: Iterable[Step]) -> list[dict[str, Any]]:
+    """Every statement of the paper beside Table 1: its figures, how it was made, and what reference runs found.
 
     A figure stands under the first statement of its experiment alone, for its ids must not occur twice.
     """
+    kept = {
+        path.parent.name: results.read(path.relative_to(results.folder).as_posix())
+        for path in sorted(results.folder.glob("reference/statements/*/claims.json"))
+    }
+    steps_of = {step.file: step for step in made}
     shown: set[str] = set()
     found = []
     for claim in claims["claims"]:
@@ -112,8 +117,24 @@ def statements_of(claims: Traced, results: ResultFolder) -> list[dict[str, Any]]
             for figure in drawn["figures"]:
                 path = results.folder / f"figures/{name}/{figure['name']}.svg"
                 figures.append({"svg": embedded_svg(path, "draw"), "source": figure})
-        found.append({"claim": claim, "figures": figures})
+        references = [
+            {"name": run, "claim": other}
+            for run, of_run in kept.items()
+            for other in of_run["claims"]
+            if other["claim"] == claim["claim"] and other["state"] != "not attempted"
+        ]
+        step = steps_of.get(claim["result"]) if claim["result"] is not None else None
+        found.append({"claim": claim, "figures": figures, "step": step, "references": references})
     return found
+
+
+def counted(claims: Traced) -> list[dict[str, Any]]:
+    """How many statements have each verdict state, in the order in which the summary tells them."""
+    return [
+        {"state": state, "words": words, "count": claims["counts"][state]}
+        for state, words in COUNTED.items()
+        if state in claims["counts"]
+    ]
 
 
 def of_kind(rows: Traced, kind: str) -> list[Traced]:
@@ -186,6 +207,15 @@ OPENINGS = {
     "not applicable": "cannot be applied to",
     "no published value": "has no published value for",
     "not attempted": "did not attempt",
+}
+#: The same with the words that lead to a number of statements.
+COUNTED = {
+    "replicated": "replicated",
+    "not replicated": "not replicated",
+    "inconclusive": "inconclusive",
+    "withheld": "withheld",
+    "not applicable": "not applicable here",
+    "not attempted": "not attempted",
 }
 #: States whose words deny something: "did not attempt any row on X or on Y".
 DENIALS = frozenset({"not replicated", "inconclusive", "not applicable", "no published value", "not attempted"})
@@ -281,13 +311,15 @@ def page(params: Params, table_path: Path, results_folder: Path, folder: Path | 
     kept = records(made, results)
     titles = {row["model"]: row["title"] for row in table["rows"]}
     references = sorted(results_folder.glob("reference/*/table1.json"))
+    found = results.read("claims.json")
     context = {
         "table": table,
         "outcome": outcome(table),
         "claims": list(claims(table)),
         "data": {name: results.read(f"data/{name}.json") for name in params.datasets},
         "dots": {dataset["name"]: dot_plot(table, dataset) for dataset in table["datasets"]},
-        "statements": statements_of(results.read("claims.json"), results),
+        "statements": statements_of(found, results, made),
+        "counts": counted(found),
         "runs": [run_of(results, *one) for one in params.runs],
         "titles": titles,
         "tunings": [

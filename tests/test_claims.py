@@ -23,7 +23,13 @@ def protocol(**checks: dict[str, Any]) -> Protocol:
 
 
 def found(**checks: Any) -> dict[str, Any]:
-    content = {"experiment": "toy", "not_applicable": None, "changed": [], "checks": {"X": checks}}
+    content = {
+        "experiment": "toy",
+        "not_applicable": None,
+        "parameters": {"config": {"dataset": "digits"}},
+        "changed": [],
+        "checks": {"X": checks},
+    }
     return {"X": ("results/experiments/toy.json", content)}
 
 

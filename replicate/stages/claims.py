@@ -5,11 +5,10 @@
 """
 
 import argparse
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from replicate.claims import build_claims
+from replicate.claims import build_claims, counts
 from replicate.codedigest import code_digest
 from replicate.errors import ReplicateError
 from replicate.files import write_json
@@ -42,9 +41,8 @@ def run(arguments: argparse.Namespace) -> None:
     inputs = {"protocol": arguments.protocol, **{str(path): path for path in arguments.experiments}}
     content = result(
         "claims", code_digest(["replicate.stages.claims"]), {"preset": params.preset}, inputs,
-        preset=params.preset, claims=claims,
+        preset=params.preset, claims=claims, counts=counts(claims),
     )  # fmt: skip
     write_json(arguments.out, content)
     record.write(arguments.out)
-    states = Counter(claim["state"] for claim in claims)
-    print(f"claims: {', '.join(f'{count} {state}' for state, count in states.items())} -> {arguments.out}")
+    print(f"claims: {', '.join(f'{count} {state}' for state, count in content['counts'].items())} -> {arguments.out}")

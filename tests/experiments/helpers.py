@@ -17,6 +17,12 @@ def verdict(
     """Claim -> state, by the project's own protocol."""
     protocol = read_protocol(package_root() / "protocol.yaml")
     found = experiment.run(config, seeds, torch.device("cpu"), splits)
-    content = {"experiment": "test", "not_applicable": None, "changed": [], "checks": found.checks}
+    content = {
+        "experiment": "test",
+        "not_applicable": None,
+        "changed": [],
+        "parameters": {"config": {}},
+        "checks": found.checks,
+    }
     results = dict.fromkeys(experiment.claims, ("test.json", content))
     return {claim: judged_statement(claim, protocol, results)["state"] for claim in experiment.claims}

@@ -39,7 +39,13 @@ def verdict(experiment: Estimator, seeds: range) -> str:
     statement = Statement(section="", says="", checks=RULES)
     protocol = Protocol(version=3, estimates={}, claims={}, statements={"E1": statement})
     checks = experiment.run(TINY, seeds, CPU, None).checks
-    content = {"experiment": "estimator", "not_applicable": None, "changed": [], "checks": checks}
+    content = {
+        "experiment": "estimator",
+        "not_applicable": None,
+        "changed": [],
+        "parameters": {"config": {}},
+        "checks": checks,
+    }
     return str(judged_statement("E1", protocol, {"E1": ("test.json", content)})["state"])
 
 

@@ -59,7 +59,13 @@ def models(rho: float = 0.8) -> dict[str, ModelSamples]:
 def verdicts(study: Sampling) -> dict[str, str]:
     protocol = read_protocol(package_root() / "protocol.yaml")
     found = study.judge(CONFIG, models(), SEEDS, SPLITS)
-    content = {"experiment": "sampling", "not_applicable": None, "changed": [], "checks": found.checks}
+    content = {
+        "experiment": "sampling",
+        "not_applicable": None,
+        "changed": [],
+        "parameters": {"config": {}},
+        "checks": found.checks,
+    }
     return {
         claim: judged_statement(claim, protocol, {claim: ("test.json", content)})["state"] for claim in study.claims
     }

@@ -50,7 +50,13 @@ RULES: dict[str, dict[str, Check]] = {
 def verdict(claim: str, checks: Checks) -> str:
     statement = Statement(section="", says="", checks=RULES[claim])
     protocol = Protocol(version=3, estimates={}, claims={}, statements={claim: statement})
-    content = {"experiment": "synchrony", "not_applicable": None, "changed": [], "checks": checks}
+    content = {
+        "experiment": "synchrony",
+        "not_applicable": None,
+        "changed": [],
+        "parameters": {"config": {}},
+        "checks": checks,
+    }
     return str(judged_statement(claim, protocol, {claim: ("test.json", content)})["state"])
 
 

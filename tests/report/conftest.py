@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from replicate.claims import build_claims
+from replicate.claims import build_claims, counts
 from replicate.codedigest import package_root
 from replicate.figures import curves
 from replicate.figures.grids import grid, png
@@ -212,7 +212,7 @@ def _claims(folder: Path) -> None:
         },
         "P2": {"divergence_at_the_end": 1.0, "largest_rise_of_a_step": 0.0, "largest_excess_over_a_chord": -0.5},
     }  # fmt: skip
-    config = {"config": {"seeds": "0-5"}, "compute": {"device": "cpu", "threads": 1}}
+    config = {"config": {"seeds": "0-5", "dataset": "digits"}, "compute": {"device": "cpu", "threads": 1}}
     content = result("experiment", CODE, config, {}, experiment="theory", seeds=list(range(6)),
                      checks=checks, changed=["updates"], series={}, not_applicable=None)  # fmt: skip
     write_json(folder / "experiments/theory.json", content)
@@ -230,7 +230,8 @@ def _claims(folder: Path) -> None:
     write_json(drawn.parent / "figures.json", result("draw", CODE, {}, {}, experiment="theory", figures=figures))
     protocol = read_protocol(package_root() / "protocol.yaml")
     found = build_claims(protocol, dict.fromkeys(checks, ("results/experiments/theory.json", content)))
-    write_json(folder / "claims.json", result("claims", CODE, {"preset": "mnist"}, {}, preset="mnist", claims=found))
+    measured = {"preset": "mnist", "claims": found, "counts": counts(found)}
+    write_json(folder / "claims.json", result("claims", CODE, {"preset": "mnist"}, {}, **measured))
 
 
 def write_table(folder: Path, evaluations: dict[str, dict[str, Any]], preset: str) -> None:

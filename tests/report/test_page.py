@@ -12,7 +12,7 @@ import pytest
 from replicate.__main__ import main
 from replicate.codedigest import package_root
 from replicate.errors import ReplicateError
-from replicate.files import canonical_json, read_json, write_json
+from replicate.files import canonical_json, read_json, sha256_file, write_json
 from replicate.params import Params
 from replicate.report import page
 from tests.report.page_helpers import parsed, resolve, without, words
@@ -211,7 +211,7 @@ def test_costs_of_every_row(html: str, results: Path) -> None:
 
 
 def test_runs_are_folded_but_the_first(html: str) -> None:
-    folds = parsed(html).xpath("//section[@class='run']/details")
+    folds = parsed(html).xpath("//section[@id='runs']/section/details")
     assert [fold.get("open") is not None for fold in folds] == [True, False, False]
 
 
@@ -382,7 +382,7 @@ def test_what_a_classifier_recognised_shows_the_range_over_seeds(html: str) -> N
 def test_statements_show_their_checks_and_those_without_an_experiment_stand_apart(html: str) -> None:
     document = parsed(html)
     first = document.get_element_by_id("statement-P1")
-    assert words(first).startswith("P1 · paper, 4.1, proposition 1 For a fixed G")
+    assert words(first).startswith("P1 · paper, 4.1, proposition 1 · on Digits For a fixed G")
     assert [data.get("value") for data in first.xpath(".//tbody/tr[1]//data")] == ["1e-09", "1e-16"]
     assert "replicated" in words(first)
     assert "Not the full form of the experiment; other settings: updates" in words(first)
@@ -391,3 +391,32 @@ def test_statements_show_their_checks_and_those_without_an_experiment_stand_apar
     assert not document.get_element_by_id("statement-TH1").xpath(".//figure")  # once, under the first of its claims
     assert document.get_element_by_id("statement-X1").tag == "li"
     assert "the preset does not run its experiment" in words(document.get_element_by_id("statement-X1"))
+
+
+def test_a_statement_tells_its_data_how_it_was_made_and_what_reference_runs_found(
+    params: Params, results: Path
+) -> None:
+    kept = results / "reference/statements/ten-seeds/claims.json"
+    kept.parent.mkdir(parents=True)
+    shutil.copy(results / "claims.json", kept)
+
+    def other(content: dict[str, Any]) -> None:
+        content["claims"][0] |= {"state": "inconclusive", "reason": "undecided by 7 seeds", "changed": None}
+
+    edit(kept, other)
+    card = parsed(page(params, results / "table1.json", results)).get_element_by_id("statement-P1")
+    assert "on Digits" in words(card.xpath("./p")[0])
+    [row] = card.xpath(".//details[@class='kept']//tbody/tr")
+    assert words(row) == "ten-seeds inconclusive undecided by 7 seeds"
+    how = words(card.xpath(".//details[@class='how']")[0])
+    assert "python -m replicate experiment --params params.yaml --name theory" in how
+    assert sha256_file(results / "experiments/theory.json") in how
+    assert "seeds" in how
+
+
+def test_the_summary_counts_the_statements(html: str, results: Path) -> None:
+    lead = parsed(html).xpath("//p[@class='lead']")[0]
+    shown = {data.get("title"): int(data.get("value")) for data in lead.xpath("./data")}
+    counts = read_json(results / "claims.json")["counts"]
+    assert shown == {f"results/claims.json#/counts/{state}": count for state, count in counts.items()}
+    assert sum(counts.values()) == len(read_json(results / "claims.json")["claims"])
