@@ -4,7 +4,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from replicate.codedigest import code_digest
 from replicate.datasets import data_folder, load_dataset
@@ -12,9 +12,11 @@ from replicate.datasets.base import Extent
 from replicate.files import read_json
 from replicate.hardware import has_nvidia_gpu
 from replicate.models import REGISTRY, load_model
-from replicate.models.base import GenerativeModel, ModelConfig
 from replicate.params import Params, checked, seeds_of, training_parameters
 from replicate.runrecord import record_path
+
+if TYPE_CHECKING:  # they load torch, which `status --help` can do without
+    from replicate.models.base import GenerativeModel, ModelConfig
 
 #: Seconds of training steps that are timed for a model without a rate.
 CALIBRATION_SECONDS = 2.0
@@ -79,7 +81,7 @@ def _state_gib(numbers: int) -> float:
     return numbers * 4 * 5 / 2**30
 
 
-def _recorded(results: Path, dataset: str, model: str, config: ModelConfig) -> Rate | None:
+def _recorded(results: Path, dataset: str, model: str, config: "ModelConfig") -> Rate | None:
     """The rate of a finished job with the same recipe, whatever its epochs; of an interrupted one, of its last part."""
     ours = config.model_dump(mode="json") | {"epochs": None}
     for path in sorted((results / "train" / dataset / model).glob("*.json")):
@@ -102,7 +104,7 @@ def _extent(params: Params, dataset: str) -> Extent:
     return found.extent(data_folder() / dataset, options)
 
 
-def _timed(params: Params, extent: Extent, kind: type[GenerativeModel], config: ModelConfig, source: str) -> Rate:
+def _timed(params: Params, extent: Extent, kind: "type[GenerativeModel]", config: "ModelConfig", source: str) -> Rate:
     """The rate of a model on random images of a data set's shape, over a few steps of one seed; loads torch."""
     import resource
 

@@ -4,6 +4,8 @@ import base64
 import hashlib
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -369,6 +371,13 @@ def test_the_stage_writes_the_page(html: str, params: Params, results: Path, tmp
     (results / "table1.json").unlink()
     assert main(["report", *given, "--out", str(out)]) == 1
     assert out.read_text(encoding="utf-8") == html
+
+
+def test_the_stage_loads_no_torch(params: Params, kept_results: Path, tmp_path: Path) -> None:
+    given = ["--params", params.model_dump_json(), "--table", str(kept_results / "table1.json")]
+    given += ["--results", str(kept_results), "--out", str(tmp_path / "index.html")]
+    code = "import sys; from replicate.__main__ import main; sys.exit(main(sys.argv[1:]) or 'torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code, "report", *given], check=True, cwd=package_root())
 
 
 def test_what_a_classifier_recognised_shows_the_range_over_seeds(html: str) -> None:

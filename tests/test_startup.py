@@ -1,0 +1,68 @@
+"""What a command loads: importing torch costs seconds, which every job that computes without it is spared."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from replicate.__main__ import STAGES, TOOLS
+from replicate.codedigest import package_root
+
+#: The commands that compute with torch. Of the others `draw`, `params`, `preset` and `status` load it when they look at
+#: experiments or models, which are torch's.
+WITH_TORCH = {
+    "train", "sample", "bandwidth", "evaluate", "classifier", "recognise", "panels", "experiment", "tune", "export",
+}  # fmt: skip
+REFERENCE = package_root() / "results" / "reference"
+
+
+def _run(code: str, *words: str) -> None:
+    """Runs code in a process of its own, which must exit with 0."""
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=package_root())
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_takes_less_than_half_a_second_and_loads_no_torch() -> None:
+    """Seconds of the processor, so that a busy machine does not count."""
+    _run(
+        "import sys, time; from replicate.__main__ import main; main(['--help'])\n"
+        "if 'torch' in sys.modules or time.process_time() > 0.5: sys.exit(f'{time.process_time()} s')"
+    )
+
+
+@pytest.mark.parametrize("name", sorted({*STAGES, *TOOLS} - WITH_TORCH))
+def test_the_help_of_commands_that_need_no_torch_loads_none(name: str) -> None:
+    _run(
+        "import contextlib, sys; from replicate.__main__ import main\n"
+        "with contextlib.suppress(SystemExit): main([sys.argv[1], '--help'])\n"
+        "if 'torch' in sys.modules or f'replicate.stages.{sys.argv[1]}' not in sys.modules: sys.exit(1)",
+        name,
+    )
+
+
+def test_running_them_loads_no_torch_either(tmp_path: Path) -> None:
+    """From the data to the table and the claims, on the kept results; the report has a test of its own."""
+    manifest, data = str(tmp_path / "m.json"), str(tmp_path / "digits.safetensors")
+    statements = REFERENCE / "statements" / "seeds-0-9"
+    commands = [
+        ["fetch", "--dataset", "digits", "--out", manifest],
+        ["prepare", "--dataset", "digits", "--manifest", manifest, "--out", data],
+        [
+            "table", "--params", "presets/mnist.yaml", "--out", str(tmp_path / "t.json"),
+            str(REFERENCE / "mnist-1-seed" / "vae" / "evaluation.json"),
+        ],
+        [
+            "claims", "--params", str(statements / "params.yaml"), "--out", str(tmp_path / "c.json"),
+            str(statements / "degenerate.json"),
+        ],
+        ["verify", "--run", str(statements), "--reference", str(statements)],
+        ["list"],
+    ]  # fmt: skip
+    _run(
+        "import json, sys; from replicate.__main__ import main\n"
+        "for words in json.loads(sys.argv[1]):\n"
+        "    if main(words) != 0 or 'torch' in sys.modules: sys.exit(f'{words[0]} failed, or loads torch')",
+        json.dumps(commands),
+    )
