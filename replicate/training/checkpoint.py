@@ -56,7 +56,9 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         text = "absent" if name not in values else value if isinstance(value, str) else json.dumps(value)
         return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."
 
-    names = [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
+    absent = object()
+    every = sorted(before.keys() | after.keys())
+    names = [name for name in every if before.get(name, absent) != after.get(name, absent)]
     parts = [f"{name}: {shown(before, name)} -> {shown(after, name)}" for name in names[:SHOWN]]
     return ", ".join(parts) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 

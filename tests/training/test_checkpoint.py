@@ -20,7 +20,7 @@ def test_every_file_is_flushed_renamed_and_its_folder_flushed_before_the_next(
     sync, replace = os.fsync, os.replace
 
     def synced(descriptor: int) -> None:
-        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
         calls.append(("fsync", "folder" if path == tmp_path else path.name))
         sync(descriptor)
 
@@ -79,7 +79,7 @@ def test_a_lock_that_its_holder_removed_does_not_count(tmp_path: Path) -> None:
         ({"config": {"rate": 0.1, "same": 1}}, {"config": {"rate": 0.2, "same": 1}}, "config.rate: 0.1 -> 0.2"),
         ({"torch": "2.12.0"}, {"torch": "2.13.0"}, "torch: 2.12.0 -> 2.13.0"),
         ({"a": {"b": None}}, {"a": {"c": [1]}}, "a.b: null -> absent, a.c: absent -> [1]"),
-        ({"a": list(range(100))}, {"a": 0}, "a: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,... -> 0"),
+        ({"a": list(range(100))}, {"a": 0}, "a: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11... -> 0"),
         (
             {str(k): 0 for k in range(9)}, {str(k): 1 for k in range(9)},
             "0: 0 -> 1, 1: 0 -> 1, 2: 0 -> 1, 3: 0 -> 1, 4: 0 -> 1, 5: 0 -> 1 and 3 more",
@@ -111,9 +111,7 @@ def test_the_newest_of_several_other_settings_is_named(tmp_path: Path, capsys: p
     assert "not used: rate: 0.2 -> 0.5." in line
 
 
-def test_settings_that_cannot_be_read_are_no_reason_to_fail(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_settings_that_cannot_be_read_are_no_reason_to_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old = CheckpointFolder.of_run(tmp_path, "run", {"rate": 0.1})
     with old.locked():
         old.save(1, TENSORS, {})
