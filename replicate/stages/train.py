@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace) -> None:
         if not sweep.run(progress):
             epoch = sweep.step // sweep.steps_per_epoch
             progress.update(epoch, "stopped", "stopped")
-            where = f"epoch {epoch + 1} of {config.epochs}"
+            where = f"epoch {min(epoch + 1, config.epochs)} of {config.epochs}"
             print(f"stopped in {where}; the same command goes on from here.", file=sys.stderr)
             raise KeyboardInterrupt
         _write(arguments, sweep, given, code)

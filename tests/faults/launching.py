@@ -106,9 +106,9 @@ class Run:
     """One training of a tiny model on digits, with a state folder of its own."""
 
     def __init__(self, folder: Path, data: Path, model: str, epochs: int = 2, batch_size: int = 600) -> None:
-        self.folder, self.model, self.epochs = folder, model, epochs
-        self.weights, self.state = folder / "out" / "weights.safetensors", folder / "state"
         changes = {"epochs": epochs, "batch_size": batch_size, **TINY[model]}
+        self.folder, self.model, self.epochs = folder, model, int(changes["epochs"])
+        self.weights, self.state = folder / "out" / "weights.safetensors", folder / "state"
         params = {
             "seeds": ["0-1"], "compute": {"device": "cpu"}, "selection": {"every": 1, "samples": 20},
             "likelihood": {"validation_limit": 30, "sigmas": [0.3, 0.6]}, "datasets": {"digits": {}},
