@@ -346,7 +346,9 @@ def flipped(content: bytes, bit: int) -> bytes:
     return content[: bit // 8] + bytes([content[bit // 8] ^ 1 << bit % 8]) + content[bit // 8 + 1 :]
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "missing", "older", "note cut", "note empty", "note of another"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "empty", "missing", "older", "note cut", "note empty", "note of another", "note edited"]
+)
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     launcher: Launcher, data: Path, whole: Callable[[str], Whole], half: Run, damage: str
 ) -> None:
@@ -364,6 +366,10 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
         note.write_bytes(note.read_bytes()[:-20])
     elif damage == "note empty":
         note.write_bytes(b"")
+    elif damage == "note edited":
+        content = json.loads(note.read_bytes())
+        content["history"]["chosen_epoch"] = [2, 2]
+        note.write_text(json.dumps(content))
     else:
         note.write_bytes(old_note.read_bytes())
     told = r"warning: checkpoint step-0+3 is damaged \(.*\); the one before it is used\.$"
