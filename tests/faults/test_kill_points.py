@@ -1,7 +1,8 @@
 """A training killed, starved or damaged at every point of its writing: the same command ends in the same bits.
 
 Real processes and real signals (tests/faults/launcher.py). A point is the moment before, in the middle of or after
-a write, a rename or a removal. The long tier is `pytest -m slow tests/faults/test_kill_points.py`.
+a write, a rename or a removal. The long tier is `pytest -m slow -rP tests/faults/test_kill_points.py`, which also says
+how many kills there were.
 """
 
 import json
@@ -24,8 +25,6 @@ from tests.stages.pipeline import Pipeline
 MAIN = "adversarial_nets"
 STEPS_PER_EPOCH = 2
 slow = pytest.mark.slow
-#: Puts a number into the report of `--junit-xml`.
-Record = Callable[[str, object], None]
 EVERY_MODEL = [pytest.param(name, marks=slow) for name in MODELS]
 
 
@@ -102,9 +101,8 @@ def assert_goes_on(launcher: Launcher, run: Run, whole: tuple[bytes, bytes], *wa
 
 @pytest.mark.parametrize(("stride", "least"), [pytest.param(19, 8, id="some"), pytest.param(1, 150, marks=slow)])
 def test_killed_at_each_point_of_a_run_from_nothing(
-    launcher: Launcher, data: Path, whole: Callable[[str], Whole], tmp_path: Path, stride: int, least: int,
-    record_property: Record,
-) -> None:  # fmt: skip
+    launcher: Launcher, data: Path, whole: Callable[[str], Whole], tmp_path: Path, stride: int, least: int
+) -> None:
     """At least `least` kills, one for each run; every other run is the one that goes on."""
     results, kills = whole(MAIN).results, 0
     while True:
@@ -119,12 +117,12 @@ def test_killed_at_each_point_of_a_run_from_nothing(
         shutil.rmtree(run.folder)
     assert run.results() == results
     assert kills >= least
-    record_property("kills", kills)
+    print(kills, "kills")
 
 
 @pytest.mark.parametrize("model", EVERY_MODEL)
 def test_killed_again_and_again_one_point_later_each_time(
-    launcher: Launcher, data: Path, whole: Callable[[str], Whole], tmp_path: Path, model: str, record_property: Record
+    launcher: Launcher, data: Path, whole: Callable[[str], Whole], tmp_path: Path, model: str
 ) -> None:
     """Every run finds what the kill before left: the n-th is killed at its n-th point, until one ends first."""
     run, results, kills = Run(tmp_path, data, model), whole(model).results, 0
@@ -137,8 +135,8 @@ def test_killed_again_and_again_one_point_later_each_time(
         assert len(list(run.state.glob("checkpoints/*/step-*.safetensors"))) <= 3, "checkpoints pile up"
     assert run.results() == results
     run.assert_tidy()
-    assert kills >= 30
-    record_property("kills", kills)
+    assert kills >= 70
+    print(kills, "kills")
 
 
 @pytest.mark.parametrize("model", EVERY_MODEL)
