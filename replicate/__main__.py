@@ -62,14 +62,14 @@ def main(arguments: list[str] | None = None) -> int:
     if name not in STAGES and name not in TOOLS:
         print(f"replicate: there is no stage {name!r}; the stages are {', '.join([*STAGES, *TOOLS])}.", file=sys.stderr)
         return 2
-    stage = importlib.import_module(f"replicate.stages.{name}")
-    parser = argparse.ArgumentParser(
-        prog=f"python -m replicate {name}",
-        description=stage.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    stage.add_arguments(parser)
     try:
+        stage = importlib.import_module(f"replicate.stages.{name}")
+        parser = argparse.ArgumentParser(
+            prog=f"python -m replicate {name}",
+            description=stage.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        stage.add_arguments(parser)
         stage.run(parser.parse_args(words[1:]))
     except ReplicateError as error:
         print(f"replicate {name}: {error}", file=sys.stderr)

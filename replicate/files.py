@@ -2,9 +2,11 @@
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from replicate.errors import ReplicateError
 
@@ -27,6 +28,12 @@ _REASONS = {
     errno.ENOTDIR: "part of the path is a file, not a folder; move that file away",
     errno.EISDIR: "a folder stands where the file should be; move it away",
 }
+
+#: numpy's types and safetensors' names for them, in the order in which a file holds them: aligned without gaps.
+_TYPES = {
+    "uint64": "U64", "int64": "I64", "float64": "F64", "float32": "F32", "uint32": "U32", "int32": "I32",
+    "float16": "F16", "uint16": "U16", "int16": "I16", "int8": "I8", "uint8": "U8", "bool": "BOOL",
+}  # fmt: skip
 
 
 def write_error(path: Path, error: OSError) -> ReplicateError:
@@ -44,8 +51,34 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def is_part_of(name: str, target: str) -> bool:
+    """Whether `name` is how `replacing` calls a temporary file of `target`."""
+    return re.fullmatch(rf"\.{re.escape(target)}\.[a-z0-9_]{{8}}\.part", name) is not None
+
+
+@contextlib.contextmanager
+def _at_work_in(folder: Path, targets: list[str]) -> Iterator[None]:
+    """Makes `folder`, and clears the temporary files that killed writers of `targets` left in it.
+
+    A writer holds a shared kernel lock on the folder, which goes with the process: who gets it alone knows that no
+    temporary file there is in use. On a file system without such locks nothing is cleared.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for path in folder.glob(".*.part"):
+                if any(is_part_of(path.name, target) for target in targets):
+                    path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(handle)
+
+
 def _temporary_beside(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     os.fchmod(handle, 0o644)
     os.close(handle)
@@ -59,12 +92,14 @@ def replacing(*paths: Path) -> Iterator[tuple[Path, ...]]:
     Each temporary file lies in its target's folder, is flushed to disk (fsync) and then renamed, so
     that a reader sees the old file or the new one, never a part. If the block raises, or a rename
     fails, the remaining temporary files are removed; a full disk or a read-only folder becomes a
-    `ReplicateError`.
+    `ReplicateError`. What a kill leaves, the next write of the same target removes.
     """
     temporary: list[Path] = []
     target = paths[0]
-    try:
+    with contextlib.ExitStack() as stack:
         try:
+            for target in paths:
+                stack.enter_context(_at_work_in(target.parent, [path.name for path in paths]))
             for target in paths:
                 temporary.append(_temporary_beside(target))  # noqa: PERF401 (one by one: those made are removed)
             yield tuple(temporary)
@@ -76,11 +111,9 @@ def replacing(*paths: Path) -> Iterator[tuple[Path, ...]]:
                 sync_folder(target.parent)
         except OSError as error:
             raise write_error(target, error) from error
-        except SafetensorError as error:  # how safetensors reports a failed write
-            raise ReplicateError(f"cannot write {target}: {error}.") from error
-    finally:
-        for part in temporary:
-            part.unlink(missing_ok=True)
+        finally:
+            for part in temporary:
+                part.unlink(missing_ok=True)
 
 
 def canonical_json(value: Any) -> str:
@@ -116,32 +149,38 @@ def read_json(path: Path) -> Any:
         ) from None
 
 
-def _sort_metadata(path: Path) -> None:
-    # safetensors writes its metadata in the order of a hash map that is seeded anew at every write.
-    with path.open("rb+") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        header = json.loads(stream.read(length))
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length)
-        if len(text) != length:
-            raise SafetensorError("the sorted header does not fit where the header was")
-        stream.seek(8)
-        stream.write(text)
-
-
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
     """Writes named arrays as safetensors, atomically; equal arrays give equal bytes."""
     with replacing(path) as (part,):
         dump_tensors(part, tensors, metadata)
 
 
+def _header(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None) -> bytes:
+    """The length and the JSON at the start of a safetensors file that holds `arrays` in their order."""
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    start = 0
+    for name, array in arrays.items():
+        stop = start + array.nbytes
+        header[name] = {"dtype": _TYPES[array.dtype.name], "shape": array.shape, "data_offsets": (start, stop)}
+        start = stop
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
 def dump_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
-    """Writes named arrays as safetensors to a temporary path that `replacing` gave."""
-    ordered = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
-    save_file(ordered, path, metadata=dict(metadata) if metadata else None)
-    if metadata:
-        _sort_metadata(path)
-    path.chmod(0o644)  # safetensors makes the file anew, readable by its owner only
+    """Writes named arrays as safetensors to a temporary path that `replacing` gave.
+
+    The bytes are those of the safetensors library, with sorted metadata. The library itself writes to a file of its
+    own naming and renames it, so that a kill leaves a file that nobody may remove.
+    """
+    order = list(_TYPES)
+    names = sorted(tensors, key=lambda name: (order.index(tensors[name].dtype.name), name))
+    arrays = {name: np.ascontiguousarray(tensors[name]) for name in names}
+    with path.open("wb") as stream:
+        stream.write(_header(arrays, metadata))
+        for array in arrays.values():
+            stream.write(array.reshape(-1).view(np.uint8).data)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save
 
 from replicate.errors import ReplicateError
 from replicate.files import canonical_json, read_json, read_tensors, replacing, write_json, write_tensors
@@ -49,6 +50,31 @@ def test_a_kill_in_the_middle_of_a_write_leaves_the_old_file(tmp_path: Path) -> 
     process = subprocess.run([sys.executable, "-c", code, str(target)], check=False)
     assert process.returncode == -signal.SIGKILL
     assert read_json(target) == {"old": 1}
+
+
+def test_what_a_killed_write_left_is_removed_by_the_next_but_never_what_is_being_written(tmp_path: Path) -> None:
+    """Of the same target only; while another process writes there, whoever it is, nothing is removed."""
+    target, stale = tmp_path / "result.json", tmp_path / ".result.json.a1b2c3d4.part"
+    others = [tmp_path / ".other.json.a1b2c3d4.part", tmp_path / ".result.json.part"]
+    for path in (stale, *others):
+        path.write_text("x")
+    code = (
+        "import sys; from pathlib import Path; from replicate.files import replacing\n"
+        "with replacing(Path(sys.argv[1]) / 'other.json') as (part,): print(flush=True); input(); part.write_text('1')"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout is not None
+    writer.stdout.readline()
+    assert not others.pop(0).exists(), "the other writer clears its own target's"
+    write_json(target, 1)
+    assert stale.exists()
+    assert len(list(tmp_path.glob(".other.json.*.part"))) == 1
+    writer.communicate("\n")
+    assert (tmp_path / "other.json").read_text() == "1"
+    write_json(target, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".result.json.part", "other.json", "result.json"]
 
 
 def _limit_file_size() -> None:
@@ -125,6 +151,21 @@ def test_tensors_round_trip_and_equal_arrays_give_equal_bytes(tmp_path: Path) ->
     for name, array in arrays.items():
         np.testing.assert_array_equal(found[name], array)
         assert found[name].dtype == array.dtype
+
+
+def test_tensor_files_are_those_of_the_safetensors_library(tmp_path: Path) -> None:
+    """Byte for byte, for every type and awkward names and shapes, with one word of metadata (it does not sort them)."""
+    chance = np.random.default_rng(0)
+    arrays = {
+        f'{name}/{kind} é"\\': chance.integers(0, 2, size=shape).astype(kind)
+        for kind in ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "uint16", "bool")
+        for name, shape in (("b", (3, 2)), ("a", (2, 0)), ("c", (1,)))
+    }
+    for metadata in (None, {"about": 'ü"\n\x7f'}):
+        write_tensors(tmp_path / "x", arrays, metadata)
+        assert (tmp_path / "x").read_bytes() == save(arrays, metadata)
+    with pytest.raises(ValueError, match="complex128"):
+        write_tensors(tmp_path / "x", {"c": np.zeros(1, complex)})
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "noise"])

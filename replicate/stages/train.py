@@ -13,12 +13,13 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from replicate.codedigest import code_digest
 from replicate.datasets.base import Splits
 from replicate.errors import ReplicateError
-from replicate.files import canonical_json, dump_tensors, replacing, sha256_file, sha256_json
+from replicate.files import canonical_json, dump_tensors, replacing, sha256_file
 from replicate.models import REGISTRY, load_model
 from replicate.models.base import GenerativeModel, ModelConfig
 from replicate.params import Params, load_params, seeds_of, training_parameters
@@ -53,11 +54,10 @@ def model_parameters(params: Params, dataset: str, model: str) -> ModelConfig:
     return load_model(model).config_for(dataset, changes, prefix=f"models.{model}.{dataset}")
 
 
-def _run_key(given: dict[str, object], code: str, data_sha256: str, backend: Backend) -> str:
-    """A digest of everything that decides the bits of a run: a checkpoint of another key is never used."""
-    return sha256_json(
-        {"given": given, "code": code, "data": data_sha256, "torch": torch.__version__, "backend": backend.facts}
-    )[:16]
+def _settings(given: dict[str, object], code: str, data_sha256: str, backend: Backend) -> dict[str, object]:
+    """Everything that decides the bits of a run: a checkpoint of other settings is never used."""
+    versions = {"torch": torch.__version__, "numpy": np.__version__}
+    return {**given, "code": code, "data": data_sha256, **versions, "backend": backend.facts}
 
 
 def sweep_for(
@@ -93,15 +93,15 @@ def run(arguments: argparse.Namespace) -> None:
     code = code_digest(["replicate.stages.train", REGISTRY[arguments.model][1]])
     given = training_parameters(params, config, arguments.dataset, arguments.model, arguments.block)
     label = f"{arguments.dataset}-{arguments.model}-{arguments.block}"
-    key = _run_key(given, code, sha256_file(arguments.data), backend)
-    checkpoints = CheckpointFolder(arguments.state / "checkpoints" / f"{label}-{key}")
+    settings = _settings(given, code, sha256_file(arguments.data), backend)
+    checkpoints = CheckpointFolder.of_run(arguments.state / "checkpoints", label, settings)
     progress = Progress(arguments.state / "progress" / f"{label}.json", label.replace("-", " ", 2), config.epochs)
     with checkpoints.locked():
         sweep = sweep_for(params, config, kind, seeds, splits, backend, checkpoints, arguments.checkpoint_every)
         if not sweep.run(progress):
             epoch = sweep.step // sweep.steps_per_epoch
             progress.update(epoch, "stopped", "stopped")
-            where = f"epoch {epoch + 1} of {config.epochs}"
+            where = f"epoch {min(epoch + 1, config.epochs)} of {config.epochs}"
             print(f"stopped in {where}; the same command goes on from here.", file=sys.stderr)
             raise KeyboardInterrupt
         _write(arguments, sweep, given, code)

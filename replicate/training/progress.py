@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -71,7 +71,8 @@ def stop_requests() -> Iterator[threading.Event]:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
-        print("stopping after this step; once more to stop at once.", file=sys.stderr, flush=True)
+        with suppress(OSError):  # not print: the signal may have come in the middle of one, which would raise
+            os.write(2, b"stopping after this step; once more to stop at once.\n")
 
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield asked

@@ -1,12 +1,8 @@
 """The Snakemake side: lint, environments, the lock of a killed run, the GPU."""
 
 import fcntl
-import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -98,26 +94,6 @@ def test_a_failing_job_shows_its_sentence_and_fails_the_run(finished):
     done = finished.run("snakemake", "--cores", "1")
     assert done.returncode == 1
     assert "replicate table: results/evaluation/digits/adversarial_nets/0-1.json is not valid JSON" in done.stdout
-
-
-@pytest.mark.slow
-def test_killed_in_training_the_same_command_ends_in_the_same_results(finished, fresh, tmp_path):
-    """SIGKILL to everything, again and again; then the same command once more."""
-    long = (finished / "presets/smoke.yaml").read_text().replace("epochs: 4", "epochs: 60")
-    (fresh / "params.yaml").write_text(long)
-    whole = fresh.copy(tmp_path / "whole")
-    whole.good("snakemake", "--cores", "2")
-    path = os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"])
-    for seconds in (6, 8, 9):
-        run = subprocess.Popen(
-            ["snakemake", "--cores", "2"], cwd=fresh.folder, env={"PATH": path}, start_new_session=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        time.sleep(seconds)
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
-    fresh.good("snakemake", "--cores", "2")
-    fresh.good("python", "tools/same_results.py", str(whole.folder), str(fresh.folder))
 
 
 @pytest.mark.slow
