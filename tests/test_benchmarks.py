@@ -144,8 +144,8 @@ def test_a_block_of_seeds_has_a_rate_and_a_share(monkeypatch) -> None:
 
 def test_commands_are_read_from_a_dry_run() -> None:
     text = (
-        "rule fetch:\n    jobid: 7\nShell command: \n        python -m replicate fetch --params '{ \"a\": 1 }' \\\n"
-        "            --out x.json 2>&1 | tee -i logs/x.log\n\nrule metrics:\n"
+        "rule fetch:\n    jobid: 7\nShell command: \n        python -m replicate fetch --params '{ \"a\": 1 }'"
+        "             --out x.json 2>&1 | tee -i logs/x.log\n\nrule metrics:\n"
         "Shell command: python tools/metrics.py a b 2>&1 | tee -i logs/metrics.log\n"
     )
     assert engines.commands(text) == [
