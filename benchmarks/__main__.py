@@ -46,7 +46,7 @@ TABLES = {
         lambda given, _: peers.benchmark(given.repeats),
     ),
     "protocol": Table(
-        "the whole choice of sigma and test; a million samples in flat memory (2 minutes)",
+        "the whole choice of sigma and test; a million samples in flat memory (3 minutes)",
         lambda given, _: protocol.benchmark(given.repeats),
     ),
     "loop": Table(

@@ -142,6 +142,15 @@ def test_a_block_of_seeds_has_a_rate_and_a_share(monkeypatch) -> None:
     assert "seed-steps/s" in rows["2 seeds side by side"]
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_on_a_gpu_samples_and_log_likelihoods_are_timed_too(monkeypatch) -> None:
+    monkeypatch.setattr(sweep, "SIDES", {"cuda": (128,)})
+    backend = configure(Compute(device="cuda", threads=1))
+    rows = sweep.benchmark(backend.device, 1, blocks=(1, 2))
+    assert "samples and Parzen protocol, 2 seeds" in rows
+
+
 def test_commands_are_read_from_a_dry_run() -> None:
     text = (
         "rule fetch:\n    jobid: 7\nShell command: \n        python -m replicate fetch --params '{ \"a\": 1 }'"
