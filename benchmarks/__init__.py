@@ -1,1 +1,1 @@
-"""Speed and error against the machine's own limits: `python -m benchmarks` prints one table."""
+"""Speed and error beside the machine's own limits and beside public code: `python -m benchmarks` prints the tables."""

@@ -1,43 +1,24 @@
 """The Parzen window: time against one float32 matrix product of the same size, memory, and error against float64."""
 
 import math
-import subprocess
-import sys
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
+from benchmarks.images import DIMENSION, handwriting
+from benchmarks.memory import peak_growths
 from benchmarks.timing import interleaved
 from replicate.likelihood.parzen import log_densities, log_density
 
-COUNT, DIMENSION = 10_000, 784
+COUNT = 10_000
 GRID = tuple(10 ** (-1 + k / 9) for k in range(10))
 
 
-def _images(count: int, seed: int) -> Tensor:
-    """Random pixels in [0, 1], half of them 0 as in handwriting; no data are needed."""
-    drawn = torch.rand(count, DIMENSION, generator=torch.Generator().manual_seed(seed))
-    return drawn.where(drawn > 0.5, torch.zeros(()))
-
-
-def _peak_memory_mib() -> float:
-    """Growth of the peak resident memory over a call of ten sigmas, in a fresh process; Linux only.
-
-    A fresh one, because this process may hold freed memory that the call would use without any growth.
-    """
-    code = f"""
-import pathlib, torch
-from replicate.likelihood.parzen import log_densities
-def status(name):
-    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name))
-torch.mm(torch.ones(64, 64), torch.ones(64, 64))
-samples, x = torch.rand({COUNT}, {DIMENSION}), torch.rand({COUNT}, {DIMENSION})
-before = status("VmRSS")
-log_densities(samples, x, {GRID})
-print((status("VmHWM") - before) / 1024)
-"""
-    return float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+def ten_sigmas(count: int) -> Iterator[Callable[[], object]]:
+    """The case whose memory is measured."""
+    samples, x = handwriting(count, 0), handwriting(count, 1, held_out=True)
+    yield lambda: log_densities(samples, x, GRID)
 
 
 def direct(samples: Tensor, x: Tensor, sigma: float) -> Tensor:
@@ -49,10 +30,9 @@ def direct(samples: Tensor, x: Tensor, sigma: float) -> Tensor:
 
 def benchmark(repeats: int) -> dict[str, str]:
     """Rows of the table; the limits in brackets are those of docs/performance.md."""
-    samples, x = _images(COUNT, 0), _images(COUNT, 1)
-    x[: COUNT // 2] = 0.8 * samples[: COUNT // 2] + 0.2 * x[: COUNT // 2]
+    samples, x = handwriting(COUNT, 0), handwriting(COUNT, 1, held_out=True)
     product = torch.empty(COUNT, COUNT)
-    memory = _peak_memory_mib()
+    (memory,) = peak_growths(ten_sigmas, COUNT)
     times = interleaved(
         {
             "product": lambda: torch.mm(x, samples.T, out=product),

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -18,16 +20,35 @@ class Timing:
         return f"{self.median:.4g} s ({self.low:.4g} to {self.high:.4g})"
 
 
-def interleaved(contenders: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, Timing]:
-    """Calls each contender once to warm up, then all of them in turn, `repeats` times."""
+def seconds_of(call: Callable[[], object], device: torch.device) -> float:
+    """Seconds of one call; a GPU works on after the call returns, so it is waited for on both sides."""
+    _wait(device)
+    start = time.perf_counter()
+    call()
+    _wait(device)
+    return time.perf_counter() - start
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def interleaved(
+    contenders: Mapping[str, Callable[[], object]], repeats: int, device: torch.device | None = None
+) -> dict[str, Timing]:
+    """Calls each contender once to warm up, then all of them in turn, `repeats` times.
+
+    Args:
+        device: where they compute; the CPU if left out.
+    """
+    device = device or torch.device("cpu")
     for call in contenders.values():
-        call()
+        seconds_of(call, device)
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repeats):
         for name, call in contenders.items():
-            start = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(seconds_of(call, device))
     found = {}
     for name, values in seconds.items():
         low, median, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3

@@ -1,56 +1,80 @@
 """Training: one epoch of the released MNIST recipe against its matrix products alone, on the same backend."""
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
 
+from benchmarks.images import handwriting
 from benchmarks.timing import interleaved
 from replicate.models.adversarial_nets import AdversarialConfig, AdversarialNets
 from replicate.training.streams import Streams
 
-STEPS_PER_EPOCH, STEPS = 500, 25
+STEPS_PER_EPOCH, STEPS, BATCH = 500, 25, 100
+CPU = torch.device("cpu")
 GENERATOR = ((100, 1200), (1200, 1200), (1200, 784))
 DISCRIMINATOR = ((784, 1200), (240, 1200), (240, 1))
 
 
-def _step() -> Callable[[], object]:
-    model = AdversarialNets(AdversarialConfig(), (1, 28, 28), Streams((0,), torch.device("cpu")))
-    train = torch.rand(5000, 784, generator=torch.Generator().manual_seed(0))
-    model.initialise(train)
-    state = {"step": 0}
-
-    def steps() -> None:
-        for _ in range(STEPS):
-            rows = torch.arange(100 * state["step"], 100 * state["step"] + 100) % len(train)
-            model.train_step(train[rows][None], 0, state["step"])
-            state["step"] += 1
-
-    return steps
+@cache
+def training_images() -> Tensor:
+    """(5000, 784), made once."""
+    return handwriting(5000, 0)
 
 
-def _products() -> Callable[[], object]:
-    """The matrix products of one joint update, each on operands of its own, as in the real step.
+def released_nets(seeds: int = 1, batch: int = BATCH, device: torch.device = CPU) -> AdversarialNets:
+    """The released MNIST recipe as it starts, for seeds 0, 1, ..."""
+    model = AdversarialNets(AdversarialConfig(batch_size=batch), (1, 28, 28), Streams(range(seeds), device))
+    model.initialise(training_images().to(device))
+    return model
+
+
+def training_steps(model: AdversarialNets, steps: int = STEPS) -> Callable[[], object]:
+    """A call that makes some steps and goes on where it stopped; minibatches are drawn as the pipeline draws them."""
+    train, size = training_images().to(model.streams.device), model.config.batch_size
+    order, batches = model.streams.order(0, len(train)), len(train) // size
+    made = 0
+
+    def call() -> None:
+        nonlocal made
+        for _ in range(steps):
+            start = made % batches * size
+            chosen = order[:, start : start + size]
+            model.train_step(train[chosen.reshape(-1)].view(*chosen.shape, -1), 0, made)
+            made += 1
+
+    return call
+
+
+def _operands() -> list[tuple[Tensor, Tensor]]:
+    """Both sides of the matrix products of one joint update, each operand its own, as in the real step.
 
     Forward: G on 100 rows, D on 200. Backward: the weights of both; D's upper layers towards their inputs on all rows,
     its first on the 100 generated images; G's upper layers towards their inputs.
     """
     wanted: list[tuple[Tensor, Tensor]] = []
 
-    def add(*shapes: tuple[int, int]) -> None:
-        left, right = (torch.rand(1, *shape) for shape in shapes)
-        wanted.append((left, right))
-
     def add_layer(rows: int, into: int, out: int, rows_towards_input: int) -> None:
-        add((rows, into), (into, out))
+        wanted.append((torch.rand(1, rows, into), torch.rand(1, into, out)))
         wanted.append((torch.rand(1, rows, into).mT, torch.rand(1, rows, out)))
         if rows_towards_input:
             wanted.append((torch.rand(1, rows_towards_input, out), torch.rand(1, into, out).mT))
 
     for layer, (into, out) in enumerate(GENERATOR):
-        add_layer(100, into, out, 100 if layer else 0)
+        add_layer(BATCH, into, out, BATCH if layer else 0)
     for layer, (into, out) in enumerate(DISCRIMINATOR):
-        add_layer(200, into, out, 200 if layer else 100)
+        add_layer(2 * BATCH, into, out, 2 * BATCH if layer else BATCH)
+    return wanted
+
+
+def step_flops() -> int:
+    """Floating-point operations in the matrix products of one joint update."""
+    return sum(2 * left.numel() * right.shape[-1] for left, right in _operands())
+
+
+def _products() -> Callable[[], object]:
+    wanted = _operands()
 
     def products() -> None:
         for _ in range(STEPS):
@@ -62,7 +86,7 @@ def _products() -> Callable[[], object]:
 
 def benchmark(repeats: int) -> dict[str, str]:
     """Rows of the table; the limit in brackets is that of docs/performance.md."""
-    times = interleaved({"step": _step(), "products": _products()}, repeats)
+    times = interleaved({"step": training_steps(released_nets()), "products": _products()}, repeats)
     epoch, alone = (times[name].median * STEPS_PER_EPOCH / STEPS for name in ("step", "products"))
     return {
         "MNIST epoch, matrix products alone": f"{alone:.2f} s",
