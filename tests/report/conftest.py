@@ -3,6 +3,7 @@
 import hashlib
 import math
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import pytest
 
 from replicate.claims import build_claims, counts
 from replicate.codedigest import package_root
-from replicate.figures import curves
+from replicate.figures import curves, theme
 from replicate.figures.grids import grid, png
-from replicate.files import write_json
+from replicate.files import read_json, write_json
 from replicate.params import Params
 from replicate.protocol import read_protocol
 from replicate.published import read_context, read_published
@@ -27,6 +28,11 @@ MODEL = "adversarial_nets"
 DATASETS = {"mnist": "MNIST", "digits": "Digits", "tfd": "Toronto Face Database"}
 FOLDS = {"mnist": 1, "digits": 1, "tfd": 5}
 CODE = "0123456789abcdef"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 
 
 def _training(dataset: str, seeds: list[int], failed: dict[str, Any], level: float) -> dict[str, Any]:
@@ -323,3 +329,60 @@ def results(kept_results: Path, tmp_path: Path) -> Path:
 def html(params: Params, kept_results: Path) -> str:
     """The whole page."""
     return page(params, kept_results / "table1.json", kept_results)
+
+
+@pytest.fixture(scope="session")
+def full_html(params: Params, kept_results: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page with everything that it can hold: also a trial's notice, reference runs and a figure in frames."""
+    results = Path(shutil.copytree(kept_results, tmp_path_factory.mktemp("full") / "results"))
+    for name, kept in (("table1.json", "one-seed"), ("claims.json", "statements/ten-seeds")):
+        (results / "reference" / kept).mkdir(parents=True)
+        shutil.copy(results / name, results / "reference" / kept / name)
+    write_json(results / "table1.json", read_json(results / "table1.json") | {"preset": "demo"})
+    with theme.canvas() as (figure, [axes]):
+        for frame in range(3):
+            axes.plot([0, 1], [frame, 1], gid=f"{theme.FRAME}{frame}-line", color=theme.SERIES[frame])
+        (results / "figures/theory/curve.svg").write_bytes(theme.svg(figure, "theory/curve", "Frames", "Three lines."))
+    return page(params, results / "table1.json", results)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless Chromium; tests that want it skip where playwright or Chromium is missing."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is missing: `pip install playwright`")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on PATH")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def shown(html: str) -> str:
+    """The page that `opened` opens; a module may show another."""
+    return html
+
+
+@pytest.fixture
+def opened(browser: Any, shown: str, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Opens the page offline with the context's options; at the end nothing may have been asked for or gone wrong."""
+    file, wrong, contexts = tmp_path / "index.html", [], []
+    file.write_text(shown, encoding="utf-8")
+
+    def open_page(**options: Any) -> Any:
+        context = browser.new_context(offline=True, **options)
+        contexts.append(context)
+        page = context.new_page()
+        allowed = (file.resolve().as_uri(), "data:")
+        page.on("request", lambda r: None if r.url.startswith(allowed) else wrong.append(f"request {r.url}"))
+        page.on("requestfailed", lambda r: wrong.append(f"failed {r.url[:80]}"))
+        page.on("console", lambda m: wrong.append(f"console {m.text}"))
+        page.on("pageerror", lambda e: wrong.append(f"error {e}"))
+        page.goto(file.resolve().as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert wrong == []

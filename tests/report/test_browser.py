@@ -1,55 +1,11 @@
 """The page in a browser, offline: no request, no error, readable without JavaScript, narrow, light and dark."""
 
 import json
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytest.importorskip("playwright", reason="playwright is not installed: `pip install playwright`")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")
-
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def opened(browser: Any, html: str, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Opens the page offline with the context's options; at the end nothing may have been asked for or gone wrong."""
-    file, wrong, contexts = tmp_path / "index.html", [], []
-    file.write_text(html, encoding="utf-8")
-
-    def open_page(**options: Any) -> Any:
-        context = browser.new_context(offline=True, **options)
-        contexts.append(context)
-        page = context.new_page()
-        allowed = (file.resolve().as_uri(), "data:")
-        page.on("request", lambda r: None if r.url.startswith(allowed) else wrong.append(f"request {r.url}"))
-        page.on("requestfailed", lambda r: wrong.append(f"failed {r.url[:80]}"))
-        page.on("console", lambda m: wrong.append(f"console {m.text}"))
-        page.on("pageerror", lambda e: wrong.append(f"error {e}"))
-        page.goto(file.resolve().as_uri())
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert wrong == []
 
 
 def test_the_tables_numbers_equal_the_jsons(opened: Callable[..., Any], results: Path) -> None:
