@@ -121,6 +121,7 @@ def _child(order: dict[str, Any], out: int, err: int) -> NoReturn:
     os.dup2(out, 1)
     os.dup2(err, 2)
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in a shell's background
     if order.get("file_size") is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["file_size"], resource.RLIM_INFINITY))
     if order.get("slow_step") is not None:
