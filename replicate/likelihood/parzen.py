@@ -240,16 +240,18 @@ def _tile_sums(fold: _Fold, peak: Tensor, running: Tensor, sigmas: Sequence[floa
     """The sums over the samples of a tile relative to its own peaks, (k, rows); the tile is used up.
 
     Columns that lie `UNSEEN` below the largest affinity so far are left out: the terms of 10^9 such samples together
-    are less than half the last place of the sum, which is at least 1. Where few are left, these alone are summed.
+    are less than half the last place of the sum, which is at least 1. Where few are left, these alone are summed. Which
+    way is taken is decided by the tile's own peaks, since float32 sums in another order differ: a tile must come out
+    the same whatever samples went before it.
     """
     tile, sums = fold.tile, fold.tile.new_zeros(len(sigmas), len(fold.tile))
     ratios = _ratios(sigmas)
-    floors = running - UNSEEN / running.new_tensor(ratios)[:, None]
-    wanted = fold.columns > floors[:, :, None]
-    few = wanted.flatten(1).sum(1) <= FEW * fold.columns.numel()
+    reach = UNSEEN / peak.new_tensor(ratios)[:, None]
+    near = fold.columns > (peak - reach)[:, :, None]
+    few = near.flatten(1).sum(1) <= FEW * fold.columns.numel()
     dense = [place for place, sparse in enumerate(few.tolist()) if not sparse]
     for place in sorted({*range(len(sigmas))} - {*dense}):
-        rows, columns = wanted[place].nonzero(as_tuple=True)
+        rows, columns = (fold.columns > (running - reach[place])[:, None]).nonzero(as_tuple=True)
         exponents = fold.entries(rows, columns).sub_(peak[rows, None]).mul_(ratios[place])
         sums[place].index_add_(0, rows, _sum_of_exponentials(exponents))
     if dense:

@@ -116,6 +116,17 @@ def test_sums_over_parts_add_up(monkeypatch: pytest.MonkeyPatch, kind: torch.dty
         np.testing.assert_allclose(found.log_densities().numpy(), whole.log_densities().numpy(), rtol=1e-13)
 
 
+@pytest.mark.parametrize("sigma", [0.13, 0.14, 0.15, 0.2])
+def test_a_tile_comes_out_the_same_whatever_went_before_it(monkeypatch: pytest.MonkeyPatch, sigma: float) -> None:
+    """Most rows have a near sample in one block: of other blocks few columns matter, if what went before counts."""
+    monkeypatch.setattr(parzen, "SAMPLES", 512)
+    samples, x = images(2048, 196, 6), images(200, 196, 7)
+    x[:150] = (x[:150] + 2 * samples[:150]) / 3
+    parts = reduce(operator.add, [kernel_sums(part, x, [sigma]) for part in samples.split(512)])
+    found, whole = parts.log_densities().numpy(), log_densities(samples, x, [sigma]).numpy()
+    np.testing.assert_allclose(found, whole, rtol=0, atol=1e-9)
+
+
 def test_sums_of_other_rows_or_bandwidths_are_refused() -> None:
     samples, x = images(20, 4, 1), images(5, 4, 2)
     with pytest.raises(ValueError, match="cannot be added"):
