@@ -36,6 +36,8 @@ FEATURES = {
 PART = 20
 #: Steps of the solver, more than it needs.
 STEPS = 5000
+#: Where the solver stops: the largest entry of the gradient.
+TOLERANCE = 1e-6
 
 
 class FeaturesConfig(InferenceConfig):
@@ -81,13 +83,22 @@ def stratified(labels: Labels, drawn: NDArray[np.float32]) -> Labels:
 def classifier_error(
     sets: Mapping[str, Array], labels: Mapping[str, Labels], rows: Labels, penalties: Sequence[float]
 ) -> tuple[float, float]:
-    """The share of test images that a linear classifier trained on `rows` of `train` gets wrong, and its C."""
-    fits = [
-        LogisticRegression(C=c, max_iter=STEPS).fit(sets["train"][rows], labels["train"][rows])
-        for c in sorted(penalties)
-    ]
-    best = int(np.argmax([one.score(sets["valid"], labels["valid"]) for one in fits]))  # the first of a tie
-    return 1 - float(fits[best].score(sets["test"], labels["test"])), float(fits[best].C)
+    """The share of test images that a linear classifier trained on `rows` of `train` gets wrong, and its C.
+
+    The penalty does not change under rotations, and the weights that it leaves best lie in the span of the images that
+    the classifier learns from. Coordinates of that span thus give the same classifier with at most as many weights per
+    class as images. Every C starts from the weights of the one before.
+    """
+    span = np.linalg.svd(sets["train"][rows], full_matrices=False)[2].T
+    coordinates = {name: images @ span for name, images in {**sets, "train": sets["train"][rows]}.items()}
+    classifier = LogisticRegression(tol=TOLERANCE, max_iter=STEPS, warm_start=True)
+    best = (-1.0, 1.0, 0.0)
+    for c in sorted(penalties):
+        classifier.set_params(C=c).fit(coordinates["train"], labels["train"][rows])
+        share = float(classifier.score(coordinates["valid"], labels["valid"]))
+        if share > best[0]:  # the first of a tie
+            best = (share, 1 - float(classifier.score(coordinates["test"], labels["test"])), c)
+    return best[1:]
 
 
 class Features(Experiment):

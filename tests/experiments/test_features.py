@@ -104,6 +104,23 @@ def test_the_penalty_is_chosen_on_validation_images_and_judged_on_test_images() 
     assert classifier_error(sets, shuffled, rows, (1.0,))[0] > 0.5
 
 
+@pytest.mark.parametrize(("images", "width"), [(40, 90), (90, 40)])
+def test_coordinates_and_warm_starts_leave_the_classifier_as_it_is(images: int, width: int) -> None:
+    generator = np.random.default_rng(5)
+    labels = {name: generator.integers(0, 4, 3000) for name in ("train", "valid", "test")}
+    means = generator.normal(0, 0.35, (4, width))
+    sets = {name: means[rows] + generator.normal(0, 1, (3000, width)) for name, rows in labels.items()}
+    rows = np.arange(images)
+    expected = {}
+    for c in (0.001, 0.1, 10.0):
+        plain = LogisticRegression(C=c, max_iter=5000, tol=1e-8).fit(sets["train"][rows], labels["train"][rows])
+        expected[c] = (plain.predict(sets["test"]) != labels["test"]).mean()
+    assert 0.05 < min(expected.values()) < max(expected.values()) < 0.75
+    for penalties in (*((c,) for c in expected), tuple(expected)):
+        found, chosen = classifier_error(sets, labels, rows, penalties)
+        assert found == pytest.approx(expected[chosen], abs=0.002)  # six of 3,000 images
+
+
 def test_the_result_is_a_function_of_its_seeds(found: Found) -> None:
     assert EXPERIMENT.run(QUICK, SEEDS, CPU, small_digits()) == found
     alone = EXPERIMENT.run(QUICK, SEEDS[1:], CPU, small_digits())
