@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib
-import seaborn as sns
 from lxml import etree
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -55,6 +54,8 @@ def canvas(
         height: inches.
         rows: relative heights of the axes, from the top.
     """
+    import seaborn as sns  # here: it takes a second to load, and experiments that only compute load this module too
+
     look = {
         **sns.axes_style("ticks"),
         **sns.plotting_context("paper"),
@@ -89,6 +90,8 @@ def svg(figure: Figure, name: str, title: str, description: str) -> bytes:
         title: what the plot shows, for the tooltip and screen readers.
         description: what can be read off it, in a sentence, for screen readers.
     """
+    import seaborn as sns
+
     for axes in figure.axes:
         sns.despine(ax=axes)
         logarithmic = "log" in (axes.get_xscale(), axes.get_yscale())
