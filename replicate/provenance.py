@@ -69,7 +69,7 @@ def _run_steps(results: ResultFolder, dataset: str, model: str, block: str) -> I
     yield bandwidth
     evaluate = f"{params} --samples {drawn} --bandwidth {width} {data} --out results/evaluation/{stem}.json"
     yield _made(results, "evaluate", evaluate, f"evaluation/{stem}.json")
-    seen = f"--samples {drawn} --classifier results/classifier/{dataset}.safetensors"
+    seen = f"{data} --samples {drawn} --classifier results/classifier/{dataset}.safetensors"
     words = f"{params} {seen} --out results/recognition/{stem}.json"
     yield _made(results, "recognise", words, f"recognition/{stem}.json")
     training = f"--weights {weights} --training results/train/{stem}.json --bandwidth {width}"

@@ -60,9 +60,9 @@ class Run:
         known = [draw["effective_samples"] for draw in draws if draw["effective_samples"] is not None]
         return min(known, key=plain, default=None)
 
-    def recognised(self, share: str) -> list[Traced]:
-        """The least and the largest of a share of the samples over seeds; none where no seed has it."""
-        known = [entry[share] for entry in self.recognition["per_seed"] if entry[share] is not None]
+    def recognised(self, what: str) -> list[Traced]:
+        """The least and the largest over seeds of a number of the stage `recognise`; none where no seed has it."""
+        known = [entry[what] for entry in self.recognition["per_seed"] if entry[what] is not None]
         return [min(known, key=plain), max(known, key=plain)] if known else []
 
     @property

@@ -1,4 +1,12 @@
-"""The samples of a block, read back from their file."""
+"""The samples of a block, read back from their file, and two things that they say of their model.
+
+Memory (caption of figure 2): where nothing is memorised, the image of the data that is nearest to a sample is a
+training image as often as training images make up the data; a memoriser's always is one. With share s, and n of m
+images in the training set, the excess (s - n / m) / (1 - n / m) is 0 and 1. Blur does not move it: it brings a sample
+nearer to both. Held-out images are those of validation and test.
+
+Correlation: of each image with the next one in the order of sampling.
+"""
 
 import json
 from collections.abc import Iterator
@@ -9,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from replicate.datasets.base import Splits
 from replicate.errors import ReplicateError
 from replicate.files import read_tensors
 
@@ -56,3 +65,27 @@ class Samples:
         for seed, images, _ in self.per_seed():
             if images is not None and not bool(images.isfinite().all()):
                 raise ReplicateError(f"the samples of seed {seed} hold values that are not finite; run `train` again.")
+
+
+def held_out_images(splits: Splits) -> Tensor:
+    """The images that no model learns from, of the first fold where there are several: (n, dimension)."""
+    return torch.cat([torch.from_numpy(splits.flat(part)) for part in ("valid", "test")])
+
+
+def memorisation(samples: Tensor, train: Tensor, held_out: Tensor) -> float:
+    """The excess of samples (n, dimension) whose nearest image is a training image: 0 by chance, 1 for a memoriser."""
+    data = torch.cat([train, held_out]).double()
+    nearest = torch.cdist(samples.double(), data).argmin(1)  # of equally near ones the first: a training image
+    by_chance = len(train) / len(data)
+    return (float((nearest < len(train)).double().mean()) - by_chance) / (1 - by_chance)
+
+
+def correlation(images: Tensor, lag: int) -> float | None:
+    """The mean over images (n, dimension) of <x_t - m, x_{t + lag} - m>, over that of |x_t - m|^2, m their mean.
+
+    None where no two images are that far apart in the order, and where all are the same.
+    """
+    if lag >= len(images) or bool((images == images[0]).all()):
+        return None
+    centred = images.double() - images.double().mean(0)
+    return float((centred[:-lag] * centred[lag:]).sum(1).mean() / centred.square().sum(1).mean())

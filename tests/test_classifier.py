@@ -33,8 +33,9 @@ def write_samples(path: Path, images: np.ndarray, failed: dict[str, object] | No
 
 
 def recognise(folder: Path, samples: Path, out: Path) -> dict[str, object]:
-    words = ["--samples", str(samples), "--classifier", str(folder / "classifier.safetensors"), "--out", str(out)]
-    assert main(["recognise", *words]) == 0
+    data = next(folder.glob("d*.safetensors"))
+    words = ["--data", str(data), "--samples", str(samples), "--classifier", str(folder / "classifier.safetensors")]
+    assert main(["recognise", *words, "--out", str(out)]) == 0
     content: dict[str, object] = read_json(out)
     return content
 
@@ -54,6 +55,7 @@ def test_real_test_images_are_recognised_with_their_classes(digits: Path, tmp_pa
     assert failed["sure"] is None
     assert good["rarest"] == min(good["classes"])
     assert failed["failed"]["epoch"] == 3
+    assert failed["memorisation"] is failed["correlation"] is None
 
 
 def test_one_digit_over_and_over_is_seen_as_one_class(digits: Path, tmp_path: Path) -> None:
@@ -61,6 +63,23 @@ def test_one_digit_over_and_over_is_seen_as_one_class(digits: Path, tmp_path: Pa
     write_samples(tmp_path / "s.safetensors", np.broadcast_to(image, (1, 1, 50, 64)))
     (entry,) = recognise(digits, tmp_path / "s.safetensors", tmp_path / "r.json")["per_seed"]  # type: ignore[misc]
     assert sorted(entry["classes"])[-2:] == [0.0, 1.0]
+    assert entry["memorisation"] == 1  # a training image
+    assert entry["correlation"] is None  # nothing varies
+
+
+def test_held_out_images_are_no_copies_and_a_slow_chain_is_correlated(digits: Path, tmp_path: Path) -> None:
+    splits = Splits.read(digits / "digits.safetensors")
+    held_out = np.concatenate([splits.flat("valid"), splits.flat("test")])
+    train = splits.count("train")
+    slow = np.repeat(splits.flat("train"), 5, 0)  # every image five times in a row
+    count = min(len(held_out), len(slow))
+    write_samples(tmp_path / "s.safetensors", np.stack([held_out[:count], slow[:count]])[:, None])
+    free, copies = recognise(digits, tmp_path / "s.safetensors", tmp_path / "r.json")["per_seed"]  # type: ignore[misc]
+    by_chance = train / (train + len(held_out))
+    assert free["memorisation"] == pytest.approx(-by_chance / (1 - by_chance))
+    assert copies["memorisation"] == 1
+    assert abs(free["correlation"]) < 0.15
+    assert copies["correlation"] == pytest.approx(0.8, abs=0.1)
 
 
 def test_samples_of_another_shape_are_refused(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,7 +88,15 @@ def test_samples_of_another_shape_are_refused(digits: Path, tmp_path: Path, caps
     content = read_json(digits / "classifier.json")
     other = tmp_path / "other.json"
     other.write_text(json.dumps({**content, "shape": [1, 28, 28]}))
-    words = ["recognise", "--samples", str(path), "--classifier", str(other.with_suffix(".safetensors"))]
+    words = [
+        "recognise",
+        "--data",
+        str(digits / "digits.safetensors"),
+        "--samples",
+        str(path),
+        "--classifier",
+        str(other.with_suffix(".safetensors")),
+    ]
     assert main([*words, "--out", str(tmp_path / "r.json")]) == 1
     assert "another data set" in capsys.readouterr().err
     assert not (tmp_path / "r.json").exists()

@@ -1,11 +1,6 @@
 """What the run's own samples say: not memorised, not correlated, and drawn without a chain (F2, S1, Table 2).
 
-Memory (caption of figure 2): where nothing is memorised, the image of the data that is nearest to a sample is a
-training image as often as training images make up the data; a memoriser's always is one. With share s, and n of m
-images in the training set, the excess (s - n / m) / (1 - n / m) is 0 and 1. Blur does not move it: it brings a sample
-nearer to both. Held-out images are those of validation and test.
-
-Correlation: of each image with the next one in the order of sampling, along the chain where there is one. Effective
+Memory and correlation: `replicate.samples`, the latter along the chain where there is one. Effective
 samples: `replicate.mixing`, and for models without a chain in the order in which they were drawn, as one chain.
 """
 
@@ -31,6 +26,7 @@ from replicate.figures.theme import INK, MARKERS, SERIES, canvas, svg
 from replicate.mixing import mixing
 from replicate.models import REGISTRY
 from replicate.params import OURS, setting
+from replicate.samples import correlation, held_out_images, memorisation
 
 #: Families of table 2 of the paper, by the models that this project has of them.
 FAMILIES: dict[str, tuple[str, ...]] = {
@@ -47,25 +43,6 @@ class SamplingConfig(SampleConfig):
     """How many samples are compared with the data."""
 
     compared: int = setting(1000, "samples of a model and seed whose nearest image is looked for", OURS, ge=1)
-
-
-def memorisation(samples: Tensor, train: Tensor, held_out: Tensor) -> float:
-    """The excess of samples (n, dimension) whose nearest image is a training image: 0 by chance, 1 for a memoriser."""
-    data = torch.cat([train, held_out]).double()
-    nearest = torch.cdist(samples.double(), data).argmin(1)  # of equally near ones the first: a training image
-    by_chance = len(train) / len(data)
-    return (float((nearest < len(train)).double().mean()) - by_chance) / (1 - by_chance)
-
-
-def correlation(images: Tensor, lag: int) -> float | None:
-    """The mean over images (n, dimension) of <x_t - m, x_{t + lag} - m>, over that of |x_t - m|^2, m their mean.
-
-    None where no two images are that far apart.
-    """
-    if lag >= len(images):
-        return None
-    centred = images.double() - images.double().mean(0)
-    return float((centred[:-lag] * centred[lag:]).sum(1).mean() / centred.square().sum(1).mean())
 
 
 def effective_share(images: Tensor, chains: int) -> float | None:
@@ -107,7 +84,7 @@ class Sampling(SampleStudy):
         """Looks at every model of the run on the data set."""
         _every_family(models)
         train = torch.from_numpy(splits.flat("train"))
-        held_out = torch.cat([torch.from_numpy(splits.flat(part)) for part in ("valid", "test")])
+        held_out = held_out_images(splits)
         ours = models["adversarial_nets"]
         seen = {s: None if images is None else self._seen(images, train) for s, images in ours.images.items()}
         models = {**models, "adversarial_nets": ModelSamples(seen, ours.chains)}

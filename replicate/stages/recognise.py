@@ -1,7 +1,10 @@
-"""Says what a classifier sees in a model's samples: how many it is sure of, and how many of each class.
+"""Says what a model's samples show: what a classifier sees in them, and whether they repeat images or each other.
 
-python -m replicate recognise --samples samples.safetensors --classifier classifier.safetensors --out recognition.json
-"""
+  python -m replicate recognise --data digits.safetensors --samples samples.safetensors \
+      --classifier classifier.safetensors --out recognition.json
+
+How many samples the classifier is sure of, and how many of each class; whether the nearest image of the data is a
+training image more often than by chance (caption of figure 2), and what a sample says of the next one."""
 
 import argparse
 from pathlib import Path
@@ -11,25 +14,30 @@ import torch
 
 from replicate.classifier import SURE, Classifier
 from replicate.codedigest import code_digest
+from replicate.datasets.base import Splits
 from replicate.errors import ReplicateError
 from replicate.files import read_tensors, write_json
 from replicate.params import load_params
 from replicate.result import read_result, result
 from replicate.runrecord import RunRecord
-from replicate.samples import Samples
+from replicate.samples import Samples, correlation, held_out_images, memorisation
 from replicate.training.backend import configure
+
+#: Samples of a seed's first draw whose nearest image is looked for.
+COMPARED = 1000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the stage's arguments."""
     parser.add_argument("--params", default="{}", help="parameter file, or inline JSON")
+    parser.add_argument("--data", type=Path, required=True, help="prepared data (safetensors)")
     parser.add_argument("--samples", type=Path, required=True, help="samples (safetensors)")
     parser.add_argument("--classifier", type=Path, required=True, help="classifier (safetensors), its .json beside it")
     parser.add_argument("--out", type=Path, required=True, help="result (JSON)")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Writes the shares of recognised images and of the classes, per seed over all draws."""
+    """Writes the shares of recognised images and of the classes, over all draws, memory and correlation, per seed."""
     record = RunRecord("recognise")
     params = load_params(arguments.params)
     backend = configure(params.compute)
@@ -37,11 +45,21 @@ def run(arguments: argparse.Namespace) -> None:
     samples = Samples.read(arguments.samples)
     if samples.about["shape"] != judge["shape"]:
         raise ReplicateError(f"{arguments.classifier} was trained on another data set than the samples' model.")
+    splits = Splits.read(arguments.data)
+    train = torch.from_numpy(splits.flat("train")).to(backend.device)
+    samples.fit(train, arguments.data)
+    held_out = held_out_images(splits).to(backend.device)
     tensors, _ = read_tensors(arguments.classifier)
     classifier = Classifier({name: torch.from_numpy(value).to(backend.device) for name, value in tensors.items()})
     per_seed: list[dict[str, Any]] = []
     for seed, images, failed in samples.per_seed():
-        entry: dict[str, Any] = {"seed": seed, "failed": failed, "sure": None, "rarest": None, "classes": None}
+        entry: dict[str, Any] = {
+            "seed": seed, "failed": failed, "sure": None, "rarest": None, "classes": None, "memorisation": None,
+            "correlation": None,
+        }  # fmt: skip
+        if images is not None:
+            entry["memorisation"] = memorisation(images[0, :COMPARED].to(backend.device), train, held_out)
+            entry["correlation"] = correlation(images[0], samples.chains or 1)
         if images is not None and judge["reason"] is None:
             rows = images.reshape(-1, *judge["shape"]).to(backend.device)
             probabilities = classifier.probabilities(rows)
@@ -53,15 +71,16 @@ def run(arguments: argparse.Namespace) -> None:
     about = samples.about
     content = result(
         "recognise", code_digest(["replicate.stages.recognise"]), {"compute": params.compute.model_dump(mode="json")},
-        {"samples": arguments.samples, "classifier": arguments.classifier},
+        {"data": arguments.data, "samples": arguments.samples, "classifier": arguments.classifier},
         dataset=about["dataset"], model=about["model"], block=about["block"], seeds=about["seeds"],
-        sure_from=SURE, reason=judge["reason"], accuracy=judge["accuracy"], per_seed=per_seed,
+        compared=COMPARED, sure_from=SURE, reason=judge["reason"], accuracy=judge["accuracy"], per_seed=per_seed,
     )  # fmt: skip
     write_json(arguments.out, content)
     record.write(arguments.out, **backend.facts)
     for entry in per_seed:
-        name = f"recognise {about['dataset']} {about['model']} seed {entry['seed']}"
-        if entry["sure"] is None:
-            print(f"{name}: {judge['reason'] or 'the seed failed'}")
-        else:
-            print(f"{name}: sure of {entry['sure']:.1%}, rarest class {entry['rarest']:.1%} of the samples")
+        seen = judge["reason"] or "the seed failed"
+        if entry["sure"] is not None:
+            seen = f"sure of {entry['sure']:.1%}, rarest class {entry['rarest']:.1%} of the samples"
+        if entry["memorisation"] is not None:
+            seen += f", memorisation {entry['memorisation']:.2f}"
+        print(f"recognise {about['dataset']} {about['model']} seed {entry['seed']}: {seen}")

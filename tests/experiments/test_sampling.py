@@ -17,13 +17,12 @@ from replicate.experiments.sampling import (
     EXPERIMENT,
     Sampling,
     SamplingConfig,
-    correlation,
     effective_share,
-    memorisation,
 )
 from replicate.figures.theme import checked_svg
 from replicate.files import write_tensors
 from replicate.protocol import read_protocol
+from replicate.samples import correlation, memorisation
 from replicate.stages.experiment import read_samples
 from tests.experiments.small_digits import small_digits
 

@@ -171,10 +171,23 @@ def _recognition(dataset: str, seeds: list[int], failed: dict[str, Any]) -> tupl
         known = reason is None and str(seed) not in failed
         shares = [0.0125 + seed / 1000, *[(1 - 0.0125 - seed / 1000) / 9] * 9]
         found = {"sure": 0.75 + seed / 16, "rarest": min(shares), "classes": shares}
-        per_seed.append({"seed": seed, "failed": failed.get(str(seed)), **(found if known else dict.fromkeys(found))})
+        drawn = {"memorisation": seed / 32, "correlation": -seed / 64} if str(seed) not in failed else dict.fromkeys(
+            ("memorisation", "correlation")
+        )  # fmt: skip
+        shown = found if known else dict.fromkeys(found)
+        per_seed.append({"seed": seed, "failed": failed.get(str(seed)), **shown, **drawn})
     about = {"dataset": dataset, "model": MODEL, "block": "0-2", "seeds": seeds}
     seen = result(
-        "recognise", CODE, {}, {}, **about, sure_from=0.9, reason=reason, accuracy=accuracy, per_seed=per_seed
+        "recognise",
+        CODE,
+        {},
+        {},
+        **about,
+        compared=1000,
+        sure_from=0.9,
+        reason=reason,
+        accuracy=accuracy,
+        per_seed=per_seed,
     )
     judge = {"reason": reason, "classes": 10, "accuracy": accuracy, "n_test": 10000, "sure": 0.96}
     return result("classifier", CODE, {}, {}, shape=[1, 28, 28], **judge), seen

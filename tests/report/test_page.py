@@ -380,12 +380,14 @@ def test_the_stage_loads_no_torch(params: Params, kept_results: Path, tmp_path: 
     subprocess.run([sys.executable, "-c", code, "report", *given], check=True, cwd=package_root())
 
 
-def test_what_a_classifier_recognised_shows_the_range_over_seeds(html: str) -> None:
+def test_what_the_samples_show_is_the_range_over_seeds(html: str) -> None:
     rows = {row.xpath("string(td[1])"): row for row in parsed(html).xpath("//section[@id='recognition']//tbody/tr")}
     assert [data.get("value") for data in rows["Digits"].xpath("td[3]//data")] == ["0.75", "0.875"]
     assert [data.get("value") for data in rows["Digits"].xpath("td[4]//data")] == ["0.0125", "0.0145"]
     assert [data.get("value") for data in rows["MNIST"].xpath("td[3]//data")] == ["0.75", "0.8125"]  # seed 2 failed
     assert "the data set has no labels" in words(rows["Toronto Face Database"])
+    assert [data.get("value") for data in rows["MNIST"].xpath("td[6]//data")] == ["0.0", "0.03125"]
+    assert [data.get("value") for data in rows["Toronto Face Database"].xpath("td[5]//data")] == ["-0.03125", "0.0"]
 
 
 def test_statements_show_their_checks_and_those_without_an_experiment_stand_apart(html: str) -> None:

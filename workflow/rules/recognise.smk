@@ -1,4 +1,4 @@
-"""What a classifier of the data set's labels sees in the samples."""
+"""What the samples show: what a classifier of the labels sees in them, memory, correlation."""
 
 
 rule classifier:
@@ -27,6 +27,7 @@ rule classifier:
 
 rule recognise:
     input:
+        data=rules.prepare.output.data,
         samples=rules.sample.output.samples,
         classifier=rules.classifier.output.classifier,
         accuracy=rules.classifier.output.accuracy,
@@ -45,8 +46,9 @@ rule recognise:
         code=code_of("recognise"),
     shell:
         """
-        python -m replicate recognise --params {params.config:q} --samples {input.samples:q} \
-            --classifier {input.classifier:q} --out {output.recognition:q} 2>&1 | tee -i {log:q}
+        python -m replicate recognise --params {params.config:q} --data {input.data:q} \
+            --samples {input.samples:q} --classifier {input.classifier:q} \
+            --out {output.recognition:q} 2>&1 | tee -i {log:q}
         """
 
 
