@@ -91,7 +91,7 @@ def classifier_error(
     """
     span = np.linalg.svd(sets["train"][rows], full_matrices=False)[2].T
     coordinates = {name: images @ span for name, images in {**sets, "train": sets["train"][rows]}.items()}
-    classifier = LogisticRegression(tol=TOLERANCE, max_iter=STEPS, warm_start=True)
+    classifier = LogisticRegression(solver="newton-cg", tol=TOLERANCE, max_iter=STEPS, warm_start=True)
     best = (-1.0, 1.0, 0.0)
     for c in sorted(penalties):
         classifier.set_params(C=c).fit(coordinates["train"], labels["train"][rows])
