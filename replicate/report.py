@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
 from PIL import Image
 
+from replicate.beside import Beside, section
 from replicate.codedigest import package_root
 from replicate.errors import ReplicateError
 from replicate.figures import curves, theme
 from replicate.params import Params
 from replicate.provenance import Step, environments, records, steps
-from replicate.traced import ResultFolder, Traced, as_json, number, plain, seed_list, text, traced, where
+from replicate.traced import ResultFolder, Traced, as_json, number, plain, seed_list, setting, text, traced, where
 
 #: A preset whose numbers are for trying the pipeline out, not for comparing.
 TRIALS = frozenset({"demo", "smoke"})
@@ -267,15 +268,20 @@ def dot_plot(table: Traced, dataset: Traced) -> Markup | None:
     return Markup(theme.checked_svg(curves.dots(rows, title, f"dots/{dataset['name']}")))
 
 
-def asset(folder: Path, name: str) -> dict[str, Markup]:
-    """A style sheet or script with the hash that the page's content-security policy allows it by."""
-    text = (folder / "assets" / name).read_text(encoding="utf-8")
+def asset(folder: Path, *names: str) -> dict[str, Markup]:
+    """A style sheet or script, of one file or several, with the hash that the content-security policy allows it by."""
+    text = "".join((folder / "assets" / name).read_text(encoding="utf-8") for name in names)
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return {"text": Markup(text), "hash": Markup(f"sha256-{digest}")}
 
 
-def environment(folder: Path) -> Environment:
-    """Jinja as the page needs it: everything escaped, nothing undefined, numbers only with their source."""
+def environment(folder: Path, styles: Sequence[str]) -> Environment:
+    """Jinja as the page needs it: everything escaped, nothing undefined, numbers only with their source.
+
+    Args:
+        folder: templates and assets.
+        styles: the style sheets of the page, in their order.
+    """
     jinja = Environment(
         loader=FileSystemLoader(folder / "templates"),
         autoescape=True,
@@ -287,16 +293,20 @@ def environment(folder: Path) -> Environment:
         "text": text,
         "number": number,
         "json": as_json,
+        "plain": plain,
         "seeds": seed_list,
+        "setting": setting,
         "file": lambda place: where(place).removesuffix("#"),
         "of_kind": of_kind,
         "measured_on": measured_on,
     }
-    jinja.globals |= {"style": asset(folder, "style.css"), "script": asset(folder, "script.js"), "trials": TRIALS}
+    jinja.globals |= {"style": asset(folder, *styles), "script": asset(folder, "script.js"), "trials": TRIALS}
     return jinja
 
 
-def page(params: Params, table_path: Path, results_folder: Path, folder: Path | None = None) -> str:
+def page(
+    params: Params, table_path: Path, results_folder: Path, folder: Path | None = None, beside: Beside | None = None
+) -> str:
     """The whole page as HTML.
 
     Args:
@@ -304,6 +314,7 @@ def page(params: Params, table_path: Path, results_folder: Path, folder: Path | 
         table_path: `table1.json`.
         results_folder: the folder that holds all other results.
         folder: templates and assets; by default the project's `report/`.
+        beside: another run beside this one, which has a section of its own; by default there is none.
     """
     results, folder = ResultFolder(results_folder), folder or package_root() / "report"
     table = traced(results.shown("table1.json"), table_path)
@@ -331,9 +342,11 @@ def page(params: Params, table_path: Path, results_folder: Path, folder: Path | 
         "steps": made,
         "records": kept,
         "environments": environments(kept),
+        "beside": section(beside) if beside else None,
     }
+    styles = ("style.css", "beside.css") if beside else ("style.css",)  # the page without the section keeps its bytes
     try:
-        return environment(folder).get_template("page.html.j2").render(context)
+        return environment(folder, styles).get_template("page.html.j2").render(context)
     except UndefinedError as error:
         raise ReplicateError(
             f"the report cannot be built: {error.message}; run the stage that makes it again."

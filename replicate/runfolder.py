@@ -68,7 +68,14 @@ def _results(folder: Path) -> dict[tuple[str, ...], ResultFile]:
         if path.name.endswith(".run.json") or folder / "reference" in path.parents:
             continue
         content = read_json(path)
-        if (key := _key(content)) is None:
+        try:
+            key = _key(content)
+        except KeyError as missing:
+            raise ReplicateError(
+                f"{path} calls itself a result of the stage {content['stage']!r} and has no {missing}; move it away, "
+                "or run that stage again."
+            ) from None
+        if key is None:
             continue
         if key in found:
             raise ReplicateError(
@@ -87,6 +94,20 @@ def read_run(folder: Path) -> RunFolder:
     """
     if not folder.is_dir():
         raise ReplicateError(f"{folder} is not a folder; give the folder that holds the results of a run.")
+    run = results_below(folder)
+    if not run.models and run.claims is None:
+        raise ReplicateError(
+            f"{folder} holds no evaluation and no claims; run the pipeline first: snakemake --cores 8."
+        )
+    return run
+
+
+def results_below(folder: Path) -> RunFolder:
+    """The same, also where there is nothing.
+
+    Raises:
+        ReplicateError: a file is broken, or two are of the same job.
+    """
     document = folder / "params.yaml"
     settings = (read_document(str(document))[0].get("experiments") or {}) if document.is_file() else None
     run, claims = RunFolder(folder), None
@@ -101,10 +122,6 @@ def read_run(folder: Path) -> RunFolder:
         cell: {block: job for block, job in blocks.items() if "evaluate" in job} for cell, blocks in run.models.items()
     }
     evaluated = {cell: blocks for cell, blocks in evaluated.items() if blocks}
-    if not evaluated and claims is None:
-        raise ReplicateError(
-            f"{folder} holds no evaluation and no claims; run the pipeline first: snakemake --cores 8."
-        )
     return RunFolder(folder, evaluated, run.experiments, claims, settings)
 
 

@@ -35,16 +35,8 @@ class Traced:
 
     def __getitem__(self, key: str | int) -> Any:
         """The value below; KeyError or IndexError where there is none, which templates turn into an error."""
-        if isinstance(self._value, dict) and isinstance(key, str):
-            step = key.replace("~", "~0").replace("/", "~1")
-        elif isinstance(self._value, list) and isinstance(key, int):
-            key = range(len(self._value))[key]
-            step = str(key)
-        else:
-            raise KeyError(key)
-        value = self._value[key]  # type: ignore[index]
-        plain = value is None or isinstance(value, bool | str)
-        return value if plain else Traced(self._file, f"{self._pointer}/{step}", value)
+        below = part(self, key)
+        return below._value if below._value is None or isinstance(below._value, bool | str) else below
 
     def __iter__(self) -> Iterator[Any]:
         """The entries of a list; the keys of an object, sorted."""
@@ -68,6 +60,31 @@ class Traced:
     __str__ = __html__
 
 
+def part(place: Traced, key: str | int) -> Traced:
+    """The place below, with its source also where text, a truth value or null stands there.
+
+    Raises KeyError or IndexError where there is none.
+    """
+    value = place._value
+    if isinstance(value, dict) and isinstance(key, str):
+        step = key.replace("~", "~0").replace("/", "~1")
+    elif isinstance(value, list) and isinstance(key, int):
+        key = range(len(value))[key]
+        step = str(key)
+    else:
+        raise KeyError(key)
+    return Traced(place._file, f"{place._pointer}/{step}", value[key])
+
+
+def leaves(place: Traced, prefix: str = "") -> dict[str, Traced]:
+    """Every value below an object by its path, such as `config.epochs`; a list is one value."""
+    found: dict[str, Traced] = {}
+    for name in plain(place):
+        below = part(place, name)
+        found |= leaves(below, f"{prefix}{name}.") if isinstance(plain(below), dict) else {f"{prefix}{name}": below}
+    return found
+
+
 def where(place: Traced) -> str:
     """File and JSON pointer of a place, such as `results/table1.json#/rows/0/cells`."""
     return f"{place._file}#{place._pointer}"
@@ -80,7 +97,11 @@ def plain(place: Any) -> Any:
 
 def traced(file: str, path: Path) -> Traced:
     """The result file at `path`, shown under the name `file`; one that holds NaN or an infinity is refused."""
-    content = read_json(path)
+    return traced_content(file, path, read_json(path))
+
+
+def traced_content(file: str, path: Path, content: Any) -> Traced:
+    """The same of a file that was read before."""
     try:
         canonical_json(content)
     except ValueError:
@@ -91,14 +112,19 @@ def traced(file: str, path: Path) -> Traced:
 
 
 class ResultFolder:
-    """The result files below one folder, each shown as `results/...` wherever the folder lies."""
+    """The result files below one folder, each shown as `results/...` wherever the folder lies.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        folder: where they lie.
+        name: instead of `results`, the name that the page shows for the folder of another run.
+    """
+
+    def __init__(self, folder: Path, name: str = "results") -> None:
+        self.folder, self.name = folder, name
 
     def shown(self, relative: str) -> str:
         """The name that the page shows for a result file."""
-        return f"results/{relative}"
+        return f"{self.name}/{relative}"
 
     def read(self, relative: str) -> Traced:
         """A result file."""
@@ -144,12 +170,24 @@ def text(place: Traced, key: str) -> Markup:
     value = place[key]
     if not isinstance(value, str):
         raise TypeError(f"{where(place)}/{key} is not text")
-    return Markup('<bdi class="text" title="{}/{}">{}</bdi>').format(where(place), key, value)
+    return _words(part(place, key))
+
+
+def _words(place: Traced) -> Markup:
+    return Markup('<bdi class="text" title="{}">{}</bdi>').format(where(place), plain(place))
 
 
 def as_json(place: Traced) -> Markup:
     """A part of a result file, quoted as it stands there."""
     return Markup('<code class="json" title="{}">{}</code>').format(where(place), canonical_json(plain(place)).strip())
+
+
+def setting(place: Traced) -> Markup:
+    """A setting of any kind, with its source: a number, text, or JSON."""
+    value = plain(place)
+    if isinstance(value, str) and value:
+        return Markup("<code>{}</code>").format(_words(place))
+    return number(place) if isinstance(value, int | float) and not isinstance(value, bool) else as_json(place)
 
 
 def seed_list(seeds: Traced) -> Markup:

@@ -164,22 +164,21 @@ def recipe(job: Job) -> dict[str, Any]:
     return flat(asked) | {name: evaluation[name] for name in SHARED} | {"data": data_digest(train)}
 
 
-def _draws(job: Job) -> int:
+def draws_of(job: Job) -> int:
     """Draws of samples of each seed; 0 where every seed failed."""
     return max((len(seed["draws"]) for seed in job["evaluate"].content["per_seed"]), default=0)
 
 
 def other_settings(ours: Job, theirs: Job) -> list[str]:
     """How two jobs were asked for different things."""
-    draws = _draws(ours), _draws(theirs)
+    draws = draws_of(ours), draws_of(theirs)
     return [*differences(recipe(ours), recipe(theirs)), *(differs("draws", *draws) if all(draws) else ())]
 
 
 @dataclass(frozen=True)
 class _Checked:
-    """Two jobs, bit by bit: whether all is the same, what must be and is not, why bits cannot be asked for."""
+    """Two jobs, bit by bit: what must be the same and is not, why bits cannot be asked for."""
 
-    same: bool
     fault: str | None
     reasons: tuple[str, ...]
 
@@ -191,21 +190,29 @@ def _commits(ours: ResultFile, theirs: ResultFile) -> str:
 
 def _check_jobs(ours: Job, theirs: Job, other_recipe: Sequence[str]) -> _Checked:
     """Compares the stages in their order: a reason at one of them excuses those after it, not those before."""
-    reasons, same, fault = list(other_recipe), True, None
+    reasons, fault = list(other_recipe), None
     reasons += differs("seeds", ours["evaluate"].content["seeds"], theirs["evaluate"].content["seeds"])
     for stage in JOB_STAGES:
         if stage not in ours or stage not in theirs:
             continue
         reasons += made_otherwise(ours[stage], theirs[stage])
-        if place := unlike(ours[stage], theirs[stage]):
-            same = False
-            if not reasons and fault is None:
-                commits = _commits(ours[stage], theirs[stage])
-                fault = f"{place}, and all that decides bits is the same{f' ({commits})' if commits else ''}"
-    return _Checked(same, fault, tuple(dict.fromkeys(reasons)))
+        if not reasons and fault is None and (place := unlike(ours[stage], theirs[stage])):
+            commits = _commits(ours[stage], theirs[stage])
+            fault = f"{place}, and all that decides bits is the same{f' ({commits})' if commits else ''}"
+    return _Checked(fault, tuple(dict.fromkeys(reasons)))
 
 
-def _pairs(ours: Mapping[str, Job], theirs: Mapping[str, Job]) -> list[tuple[Job, Job]]:
+def same_bits(ours: Mapping[str, Job], theirs: Mapping[str, Job]) -> bool:
+    """Whether two runs of a model have the same blocks of seeds, and the same bits in every stage that both kept."""
+    return ours.keys() == theirs.keys() and not any(
+        unlike(ours[block][stage], theirs[block][stage])
+        for block in ours
+        for stage in JOB_STAGES
+        if stage in ours[block] and stage in theirs[block]
+    )
+
+
+def job_pairs(ours: Mapping[str, Job], theirs: Mapping[str, Job]) -> list[tuple[Job, Job]]:
     """The jobs of the same seeds; the first of each side where none are."""
     common = sorted(ours.keys() & theirs.keys())
     pairs = [(block, block) for block in common] or [(min(ours), min(theirs))]
@@ -217,10 +224,10 @@ def compare_model(subject: str, reference: str, ours: Mapping[str, Job], theirs:
     if not all("train" in job for blocks in (ours, theirs) for job in blocks.values()):
         missing = "a training result, which has the settings, is missing"
         return Pair(subject, reference, "different runs", f"not compared: {missing}")
-    checked = [_check_jobs(*pair, other_settings(*pair)) for pair in _pairs(ours, theirs)]
+    checked = [_check_jobs(*pair, other_settings(*pair)) for pair in job_pairs(ours, theirs)]
     if faults := [found.fault for found in checked if found.fault]:
         return Pair(subject, reference, "failed", f"the bits must be the same: {faults[0]}")
-    if ours.keys() == theirs.keys() and all(found.same for found in checked):
+    if same_bits(ours, theirs):
         return Pair(subject, reference, "same bits", f"seeds {', '.join(sorted(ours))}")
     every = [(one, other) for one in ours.values() for other in theirs.values()]
     if other := dict.fromkeys(setting for pair in every for setting in other_settings(*pair)):

@@ -2,12 +2,25 @@
 
   python -m replicate report --params params.yaml --table results/table1.json --results results --out report/index.html
 
-The parameters name the data sets, models and blocks of seeds whose results are shown."""
+The parameters name the data sets, models and blocks of seeds whose results are shown.
+
+Another run beside this one: of another preset, machine or version, with other seeds or edited parameters.
+
+  python -m replicate report --params params.yaml --table results/table1.json --results results \\
+      --out report/compared.html --compare ../another-run
+
+`--compare` takes the project folder or the results folder of that run, which is only read, or a reference run with a
+table, such as results/reference/mnist-1-seed. The page gets the section "Beside another run": the settings that
+differ, the rows of Table 1 with the difference of their means, and every claim with both verdicts. What is computed
+for it lies in report/compared.comparison.json, beside the page. Give the page a name of its own, as here: the
+pipeline keeps report/index.html, without that section.
+"""
 
 import argparse
 from pathlib import Path
 
-from replicate.files import write_text
+from replicate.beside import read_beside
+from replicate.files import canonical_json, replacing, write_text
 from replicate.params import load_params
 from replicate.report import page
 
@@ -18,10 +31,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", required=True, type=Path, help="table1.json")
     parser.add_argument("--results", required=True, type=Path, help="folder that holds the other result files")
     parser.add_argument("--out", required=True, type=Path, help="HTML file to write")
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        metavar="OTHER",
+        help="project folder or results folder of another run, to be shown beside this one (never written to)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Writes the page."""
-    text = page(load_params(arguments.params), arguments.table, arguments.results)
-    write_text(arguments.out, text)
+    """Writes the page, and beside it what was computed to compare another run with this one."""
+    params, out = load_params(arguments.params), arguments.out
+    if arguments.compare is None:
+        text = page(params, arguments.table, arguments.results)
+        write_text(out, text)
+    else:
+        numbers = out.with_name(f"{out.stem}.comparison.json")
+        beside = read_beside(arguments.table, arguments.results, arguments.compare, numbers.name)
+        text = page(params, arguments.table, arguments.results, beside=beside)
+        with replacing(out, numbers) as (html, json):
+            html.write_text(text, encoding="utf-8")
+            json.write_text(canonical_json(beside.content), encoding="utf-8")
     print(f"report: {arguments.out} ({len(text.encode()) / 1024:.0f} KiB)")

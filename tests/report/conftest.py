@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from replicate.beside import read_beside
 from replicate.claims import build_claims, counts
 from replicate.codedigest import package_root
 from replicate.figures import curves, theme
@@ -28,6 +29,10 @@ MODEL = "adversarial_nets"
 DATASETS = {"mnist": "MNIST", "digits": "Digits", "tfd": "Toronto Face Database"}
 FOLDS = {"mnist": 1, "digits": 1, "tfd": 5}
 CODE = "0123456789abcdef"
+#: (data set, level of the log-likelihoods, failed seeds) of each training job.
+Trained = list[tuple[str, float, dict[str, Any]]]
+#: A page, and the folder `results` that it was made from.
+Page = tuple[str, Path]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -35,7 +40,7 @@ FLAGS = [
 ]  # fmt: skip
 
 
-def _training(dataset: str, seeds: list[int], failed: dict[str, Any], level: float) -> dict[str, Any]:
+def _training(dataset: str, seeds: list[int], failed: dict[str, Any], level: float, rate: float) -> dict[str, Any]:
     epochs = list(range(20, 401, 20))
     wave = [[level - 900 / epoch + 3 * math.sin(epoch / 40 + seed) for seed in seeds] for epoch in epochs]
     alive = [
@@ -52,7 +57,7 @@ def _training(dataset: str, seeds: list[int], failed: dict[str, Any], level: flo
     return result(
         "train",
         CODE,
-        {"dataset": dataset, "model": MODEL, "config": {"learning_rate": 0.1, "epochs": 400}},
+        {"dataset": dataset, "model": MODEL, "config": {"learning_rate": rate, "epochs": 400}},
         {},
         dataset=dataset,
         model=MODEL,
@@ -219,9 +224,9 @@ def _panels(dataset: str, folder: Path, training: dict[str, Any], bandwidth: dic
     write_json(folder / "panels.json", content)
 
 
-def _claims(folder: Path) -> None:
-    """An experiment that decides three statements, and what the claims make of it."""
-    values = [0.5, 0.75, 0.625, 0.5, 0.75, 0.625]
+def _claims(folder: Path, scale: float) -> None:
+    """An experiment that decides three statements, and what the claims make of it; its errors grow with `scale`."""
+    values = [scale * value for value in (0.5, 0.75, 0.625, 0.5, 0.75, 0.625)]
     checks = {
         "P1": {"error_on_the_grid": 1e-16, "error_of_a_trained_discriminator": [v / 100 for v in values]},
         "TH1": {
@@ -280,17 +285,12 @@ def params() -> Params:
     )
 
 
-@pytest.fixture(scope="session")
-def kept_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder `results` of a run, not to be changed: digits and five folds went well, one seed failed on MNIST."""
-    folder, evaluations = tmp_path_factory.mktemp("run") / "results", {}
-    for dataset, level, failed in (
-        ("digits", 48.0, {}),
-        ("mnist", 221.0, {"2": {"epoch": 200, "reason": "the loss is not a number"}}),
-        ("tfd", 2050.0, {}),
-    ):
+def write_run(folder: Path, trained: Trained, preset: str = "mnist", rate: float = 0.1, scale: float = 1.0) -> None:
+    """All results of a run: (data set, level of its log-likelihoods, failed seeds) of each job."""
+    evaluations = {}
+    for dataset, level, failed in trained:
         seeds, stem = [0, 1, 2], f"{dataset}/{MODEL}/0-2.json"
-        training, width = _training(dataset, seeds, failed, level), _bandwidth(dataset, seeds, failed, level)
+        training, width = _training(dataset, seeds, failed, level, rate), _bandwidth(dataset, seeds, failed, level)
         evaluations[dataset] = _evaluation(dataset, seeds, failed, level)
         side = 8 if dataset == "digits" else 28
         data = result(
@@ -320,8 +320,8 @@ def kept_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _panels(dataset, folder / f"panels/{dataset}/{MODEL}/0-2", training, width)
         sampled = folder / f"samples/{dataset}/{MODEL}/0-2.safetensors"
         RunRecord("sample").write(sampled, device="cpu", threads=1, seconds_per_10000=1.25)
-    write_table(folder, evaluations, "mnist")
-    _claims(folder)
+    write_table(folder, evaluations, preset)
+    _claims(folder, scale)
     trials = [
         {"trial": k, "changes": {"learning_rate": 0.1 * k}, "seeds": "100-101", "epochs": 40, "seconds": 12.5,
          "log_likelihood": None if k == 3 else 12.0 + k}
@@ -329,6 +329,22 @@ def kept_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]  # fmt: skip
     tuning = result("tune", CODE, {}, {}, dataset="digits", budget=4, models={MODEL: trials})
     write_json(folder / "tuning/digits.json", tuning)
+
+
+@pytest.fixture(scope="session")
+def kept_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder `results` of a run, not to be changed: digits and five folds went well, one seed failed on MNIST."""
+    folder = tmp_path_factory.mktemp("run") / "results"
+    failed = {"2": {"epoch": 200, "reason": "the loss is not a number"}}
+    write_run(folder, [("digits", 48.0, {}), ("mnist", 221.0, failed), ("tfd", 2050.0, {})])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def second_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project folder of another run, not to be changed: twice the learning rate, no faces, a claim that fails."""
+    folder = tmp_path_factory.mktemp("other") / "second-run"
+    write_run(folder / "results", [("digits", 45.0, {}), ("mnist", 221.0, {})], "smoke", rate=0.2, scale=10.0)
     return folder
 
 
@@ -345,8 +361,19 @@ def html(params: Params, kept_results: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def full_html(params: Params, kept_results: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The page with everything that it can hold: also a trial's notice, reference runs and a figure in frames."""
+def compared(params: Params, kept_results: Path, second_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """The page with another run beside this one; the files of both and of the comparison lie as the page names them."""
+    root = tmp_path_factory.mktemp("compared")
+    results = Path(shutil.copytree(kept_results, root / "results"))
+    shutil.copytree(second_run, root / second_run.name)
+    beside = read_beside(results / "table1.json", results, root / second_run.name, "index.comparison.json")
+    write_json(root / beside.file, beside.content)
+    return page(params, results / "table1.json", results, beside=beside), results
+
+
+@pytest.fixture(scope="session")
+def full_html(params: Params, kept_results: Path, second_run: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page with everything it can hold: also a trial's notice, reference runs, frames and another run beside it."""
     results = Path(shutil.copytree(kept_results, tmp_path_factory.mktemp("full") / "results"))
     for name, kept in (("table1.json", "one-seed"), ("claims.json", "statements/ten-seeds")):
         (results / "reference" / kept).mkdir(parents=True)
@@ -356,7 +383,8 @@ def full_html(params: Params, kept_results: Path, tmp_path_factory: pytest.TempP
         for frame in range(3):
             axes.plot([0, 1], [frame, 1], gid=f"{theme.FRAME}{frame}-line", color=theme.SERIES[frame])
         (results / "figures/theory/curve.svg").write_bytes(theme.svg(figure, "theory/curve", "Frames", "Three lines."))
-    return page(params, results / "table1.json", results)
+    beside = read_beside(results / "table1.json", results, second_run, "full.comparison.json")
+    return page(params, results / "table1.json", results, beside=beside)
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ def parsed(page: str) -> Element:
 
 
 def resolve(results: Path, source: str) -> Any:
-    """The value at `results/x.json#/pointer`, found without the project's own code."""
+    """The value at `results/x.json#/pointer`, found without the project's own code; other folders lie beside that."""
     file, pointer = source.split("#", 1)
-    value = json.loads((results / Path(file).relative_to("results")).read_text())
+    value = json.loads((results.parent / file).read_text())
     for step in pointer.split("/")[1:]:
         step = step.replace("~1", "/").replace("~0", "~")
         value = value[int(step)] if isinstance(value, list) else value[step]

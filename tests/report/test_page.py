@@ -17,6 +17,7 @@ from replicate.errors import ReplicateError
 from replicate.files import canonical_json, read_json, sha256_file, write_json
 from replicate.params import Params
 from replicate.report import page
+from tests.report.conftest import Page
 from tests.report.page_helpers import parsed, resolve, without, words
 
 MODEL = "adversarial_nets"
@@ -30,7 +31,14 @@ def edit(path: Path, change: Any) -> None:
     write_json(path, content)
 
 
-def test_every_number_resolves_to_the_value_shown(html: str, results: Path) -> None:
+@pytest.fixture(params=["alone", "beside another run"])
+def walked(request: pytest.FixtureRequest, html: str, results: Path, compared: Page) -> Page:
+    """A page whose every word is looked at, and its results."""
+    return (html, results) if request.param == "alone" else compared
+
+
+def test_every_number_resolves_to_the_value_shown(walked: Page) -> None:
+    html, results = walked
     found = parsed(html).xpath("//data")
     assert len(found) > 100
     for element in found:
@@ -41,7 +49,8 @@ def test_every_number_resolves_to_the_value_shown(html: str, results: Path) -> N
         assert float(shown) == pytest.approx(value, abs=0.5000001 * 10**-decimals)
 
 
-def test_words_and_quotes_of_result_files_resolve_too(html: str, results: Path) -> None:
+def test_words_and_quotes_of_result_files_resolve_too(walked: Page) -> None:
+    html, results = walked
     page = parsed(html)
     texts, quotes = page.xpath("//bdi[@class='text']"), page.xpath("//code[@class='json']")
     assert texts
@@ -52,9 +61,9 @@ def test_words_and_quotes_of_result_files_resolve_too(html: str, results: Path) 
         assert element.text == canonical_json(resolve(results, element.get("title"))).strip()
 
 
-def test_no_other_number_stands_on_the_page(html: str) -> None:
+def test_no_other_number_stands_on_the_page(walked: Page) -> None:
     rest = without(
-        parsed(html), "//data", "//bdi", "//*[local-name()='svg']", "//code", "//script", "//style",
+        parsed(walked[0]), "//data", "//bdi", "//*[local-name()='svg']", "//code", "//script", "//style",
         "//section[@id='differences']", "//section[@id='costs']",
     )  # fmt: skip
     text = re.sub(r"\bL2\b", "", words(rest))
@@ -262,7 +271,8 @@ def test_results_without_records_of_costs(params: Params, results: Path) -> None
     assert "No record of costs" in costs
 
 
-def test_no_inline_styles_unique_ids_one_style_one_script(html: str) -> None:
+def test_no_inline_styles_unique_ids_one_style_one_script(walked: Page) -> None:
+    html, _ = walked
     document = parsed(html)
     assert not document.xpath("//@style")
     ids = document.xpath("//@id")
@@ -281,14 +291,16 @@ def test_no_inline_styles_unique_ids_one_style_one_script(html: str) -> None:
     assert "https://" not in html
 
 
-def test_tables_have_scopes_and_captions(html: str) -> None:
-    document = parsed(html)
+def test_tables_have_scopes_and_captions(walked: Page) -> None:
+    document = parsed(walked[0])
     assert all(head.get("scope") for head in document.xpath("//th"))
     assert all(table.find("caption") is not None for table in document.xpath("//table"))
 
 
-def test_no_path_of_this_machine(html: str, tmp_path: Path) -> None:
+def test_no_path_of_this_machine(walked: Page, tmp_path: Path) -> None:
+    html, results = walked
     assert str(tmp_path) not in html
+    assert str(results.parent) not in html
     assert str(Path.home()) not in html
     assert str(package_root()) not in html
 

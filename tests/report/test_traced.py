@@ -8,7 +8,7 @@ import pytest
 from jinja2 import Environment, StrictUndefined
 
 from replicate.errors import ReplicateError
-from replicate.traced import Traced, as_json, number, plain, seed_list, text, traced
+from replicate.traced import Traced, as_json, leaves, number, part, plain, seed_list, setting, text, traced, where
 
 
 def place(value: object, pointer: str = "/a") -> Traced:
@@ -66,6 +66,31 @@ def test_json_is_quoted_exactly() -> None:
 )
 def test_seeds_are_listed(seeds: list[int], shown: str) -> None:
     assert seed_list(place(seeds)).striptags() == shown
+
+
+def test_leaves_carry_their_path_and_their_place() -> None:
+    found = leaves(place({"config": {"a/b": 1, "on": True, "sizes": [8, 8]}, "name": None}, "/parameters"))
+    assert {name: (plain(leaf), where(leaf)) for name, leaf in found.items()} == {
+        "config.a/b": (1, "results/x.json#/parameters/config/a~1b"),
+        "config.on": (True, "results/x.json#/parameters/config/on"),
+        "config.sizes": ([8, 8], "results/x.json#/parameters/config/sizes"),
+        "name": (None, "results/x.json#/parameters/name"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.5, '<data value="0.5" title="results/x.json#/a">0.5</data>'),
+        ("a<b", '<code><bdi class="text" title="results/x.json#/a">a&lt;b</bdi></code>'),
+        ("", '<code class="json" title="results/x.json#/a">&#34;&#34;</code>'),
+        (True, '<code class="json" title="results/x.json#/a">true</code>'),
+        (None, '<code class="json" title="results/x.json#/a">null</code>'),
+        ([], '<code class="json" title="results/x.json#/a">[]</code>'),
+    ],
+)
+def test_settings_of_any_kind_carry_their_source(value: object, shown: str) -> None:
+    assert setting(part(place({"a": value}, ""), "a")) == shown
 
 
 def test_entries_of_lists_and_objects() -> None:
