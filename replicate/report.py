@@ -12,8 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
 from PIL import Image
 
-from replicate.beside import Beside, section
 from replicate.codedigest import package_root
+from replicate.comparison.beside import Beside, section
 from replicate.errors import ReplicateError
 from replicate.figures import curves, theme
 from replicate.params import Params

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from replicate.beside import Beside, read_beside
+from replicate.comparison.beside import Beside, read_beside
+from replicate.comparison.settings import Setting
+from replicate.comparison.side import shown_name
 from replicate.errors import ReplicateError
 from replicate.files import canonical_json, read_json
-from replicate.settings import Setting
-from replicate.side import shown_name
 from replicate.traced import plain, where
 from tests.compare_runs import change, write_claims, write_run
 

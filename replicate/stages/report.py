@@ -19,7 +19,7 @@ pipeline keeps report/index.html, without that section.
 import argparse
 from pathlib import Path
 
-from replicate.beside import read_beside
+from replicate.comparison.beside import read_beside
 from replicate.files import canonical_json, replacing, write_text
 from replicate.params import load_params
 from replicate.report import page

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from replicate.errors import ReplicateError
 from replicate.params import Compute
@@ -49,7 +50,7 @@ def _keep_freed_memory() -> None:
 
 
 def configure(compute: Compute) -> Backend:
-    """Applies `compute` to this process: threads, deterministic algorithms, full float32 products.
+    """Applies `compute` to this process: threads of torch and NumPy, deterministic algorithms, full float32 products.
 
     TF32 keeps 10 bits of each factor, too few for differences of squared distances, so it is off for everything.
 
@@ -58,6 +59,8 @@ def configure(compute: Compute) -> Backend:
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is only repeatable with a fixed workspace
     torch.set_num_threads(compute.threads)
+    # NumPy's BLAS would otherwise take every core of the machine, whose number its last bits depend on.
+    threadpool_limits(compute.threads, user_api="blas")
     _keep_freed_memory()
     torch.use_deterministic_algorithms(True)
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 (a property unknown to mypy); every buffer here is written before it is read

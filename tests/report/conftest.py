@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from replicate.beside import read_beside
 from replicate.claims import build_claims, counts
 from replicate.codedigest import package_root
+from replicate.comparison.beside import read_beside
 from replicate.figures import curves, theme
 from replicate.figures.grids import grid, png
 from replicate.files import read_json, write_json

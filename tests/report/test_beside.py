@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from replicate.__main__ import main
-from replicate.beside import read_beside
 from replicate.codedigest import package_root
+from replicate.comparison.beside import read_beside
 from replicate.files import canonical_json, read_json, write_json
 from replicate.params import Params
 from replicate.report import page

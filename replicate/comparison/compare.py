@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 
 from replicate.codedigest import code_digest
+from replicate.comparison.side import CellName, Measured, Ordering, Placed, Side, Statement, Verdict
 from replicate.result import result
-from replicate.side import CellName, Measured, Ordering, Placed, Side, Statement, Verdict
 from replicate.statistics import difference_of_means
 from replicate.verify import draws_of, same_bits
 
@@ -140,6 +140,6 @@ def comparison(ours: Side, theirs: Side) -> dict[str, Any]:
         side.shown(path): path for side in (ours, theirs) for path in (side.table, side.claims) if path is not None
     }
     return result(
-        "compare", code_digest(["replicate.compare"]), {"other": theirs.results.name}, inputs,
+        "compare", code_digest(["replicate.comparison.compare"]), {"other": theirs.results.name}, inputs,
         rows=rows, claims=claims, counts=counts,
     )  # fmt: skip

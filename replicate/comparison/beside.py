@@ -1,13 +1,13 @@
-"""The section "Beside another run": what `replicate.compare` and `replicate.settings` found, for the template."""
+"""The section "Beside another run": what `compare` and `settings` found, for the template."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from replicate.compare import comparison
-from replicate.settings import Setting, grouped, in_common, settings_of
-from replicate.side import Side, read_other, read_side
+from replicate.comparison.compare import comparison
+from replicate.comparison.settings import Setting, grouped, in_common, settings_of
+from replicate.comparison.side import Side, read_other, read_side
 from replicate.traced import ResultFolder, Traced, plain, where
 
 #: What became of a claim that says nothing about a difference between the runs.

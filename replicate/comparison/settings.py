@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from replicate.comparison.side import CellName, Side
 from replicate.files import canonical_json
 from replicate.measured import SHARED
 from replicate.runfolder import JOB_STAGES, ResultFile
 from replicate.runrecord import record_path
-from replicate.side import CellName, Side
 from replicate.traced import Traced, leaves, part, plain
 from replicate.verify import job_pairs
 

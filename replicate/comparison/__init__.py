@@ -1,0 +1,1 @@
+"""A run beside another one: `report --compare`."""

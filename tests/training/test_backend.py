@@ -1,0 +1,32 @@
+"""A job keeps to its threads, whoever multiplies."""
+
+from collections.abc import Iterator
+
+import pytest
+import scipy.linalg  # SciPy brings a BLAS of its own
+import torch
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from replicate.params import Compute
+from replicate.training.backend import configure
+
+
+def blas_threads() -> dict[str, int]:
+    return {pool["filepath"]: pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    with threadpool_limits(2, user_api="blas"):
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_torch_and_every_blas_keep_to_the_threads_of_the_job(threads: int) -> None:
+    assert scipy.linalg.blas is not None
+    assert blas_threads()
+    configure(Compute(device="cpu", threads=threads))
+    assert torch.get_num_threads() == threads
+    assert set(blas_threads().values()) == {threads}
