@@ -11,9 +11,16 @@ if not workflow.configfiles:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/failures.smk"
 
 
 PLAN = checked_plan(config)
+
+
+include: "workflow/rules/captions.smk"
+
+
+report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/data.smk"
@@ -23,6 +30,11 @@ include: "workflow/rules/recognise.smk"
 include: "workflow/rules/panels.smk"
 include: "workflow/rules/experiments.smk"
 include: "workflow/rules/report.smk"
+
+
+onerror:
+    if told := FAILED.report():
+        logger.error(told)
 
 
 localrules:
@@ -39,4 +51,7 @@ rule all:
     default_target: True
     input:
         rules.metrics.output.metrics,
+        rules.curves.output,
         rules.report.output.page,
+        experiment_figures(),
+        walks(),

@@ -29,12 +29,12 @@ from replicate.plan import Plan
 AGAIN = "`snakemake --cores all --forceall` makes every result anew"
 #: What takes seconds to make -> the target that brings it and all before it up to date, in the order of the rules.
 QUICK = {
-    "panels": "figures", "draw": "statements", "table": "table", "metrics": "metrics", "claims": "claims",
-    "report": "report",
+    "panels": "figures", "curves": "curves", "draw": "statements", "table": "table", "metrics": "metrics",
+    "claims": "claims", "report": "report",
 }  # fmt: skip
 #: Inputs that need not be the recorded ones: code is judged by its digests; the rest goes into what is quick alone.
 JUDGED = {"Snakefile", "profiles", "replicate", "workflow", "protocol.yaml", "report/assets", "report/templates",
-          "results/published", "results/reference", "tools/metrics.py"}  # fmt: skip
+          "results/published", "results/reference", "tools/curves.py", "tools/metrics.py"}  # fmt: skip
 #: What is made from what, among the quick ones.
 FOLLOWS = {"metrics": {"table"}, "report": {"panels", "draw", "table", "claims"}}
 
@@ -137,6 +137,9 @@ def figures_differ(plan: Plan) -> bool:
 def commands(plan: Plan, folder: str) -> Iterator[tuple[str, list[str], dict[str, str]]]:
     """Rule, command that makes its files in `folder`, and {file there: file here}."""
     python, table = [sys.executable, "-m", "replicate"], "results/table1.json"
+    curves = {f"{folder}/{name}.csv": f"results/curves/{name}.csv" for name in ("learning", "bandwidth")}
+    files = [*plan.results("train"), *plan.results("bandwidth")]
+    yield "curves", [sys.executable, "tools/curves.py", folder, *files], curves
     yield (
         "table",
         [*python, "table", "--params", plan.config("table"), "--protocol", "protocol.yaml",

@@ -1,6 +1,7 @@
 """What a running job says of itself: a small file that `replicate status` reads, and lines on the terminal."""
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -24,8 +25,19 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def on_terminal() -> bool:
+    """Whether lines go to a terminal on which one can be drawn over; engines put a pipe in between, for the log."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def clear_line() -> None:
+    """Takes the refreshed line off the terminal, before something else is printed."""
+    if on_terminal():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
 class Progress:
-    """Reports the epochs of one job.
+    """Reports the epochs of one job: on a terminal in one refreshed line, else in plain lines.
 
     Args:
         path: the progress file, in a side folder.
@@ -35,31 +47,51 @@ class Progress:
 
     def __init__(self, path: Path, label: str, epochs: int) -> None:
         self._path, self._label, self._epochs = path, label, epochs
-        self._started = time.monotonic()
-        self._first: int | None = None
+        self._begun, self._images = 0.0, 0
+        self._started = self._looked = time.monotonic()
         self._line = self._file = 0.0
 
-    def update(self, epoch: int, text: str, state: str = "running") -> None:
+    @contextmanager
+    def running(self, epoch: float, images: int) -> Iterator[None]:
+        """Measures rates from here, where `epoch` epochs are done; one shows `images` images, counted once a seed."""
+        self._begun, self._images = epoch, images
+        self._started = self._looked = time.monotonic()
+        try:
+            yield
+        finally:
+            clear_line()
+
+    def due(self) -> bool:
+        """Whether so much time has passed since the last update that one is worth it in the middle of an epoch."""
+        return time.monotonic() - self._looked >= FILE_EVERY
+
+    def update(self, epoch: float, text: str, state: str = "running") -> None:
         """`epoch` epochs are done; writes the file and a line if enough time has passed or the state changed."""
-        now = time.monotonic()
-        if self._first is None:
-            self._first = epoch
-        done = epoch - self._first
+        now = self._looked = time.monotonic()
+        done = epoch - self._begun
         rate = (now - self._started) / done if done else None
         left = rate * (self._epochs - epoch) if rate else None
+        speed = self._images / rate if rate else None
         if state != "running" or now - self._file >= FILE_EVERY:
             self._file = now
             write_json(
                 self._path,
                 {
-                    "pid": os.getpid(), "state": state, "label": self._label, "epoch": epoch, "epochs": self._epochs,
-                    "seconds_per_epoch": rate, "seconds_left": left, "text": text, "updated": time.time(),
+                    "pid": os.getpid(), "state": state, "label": self._label, "epoch": int(epoch),
+                    "epochs": self._epochs, "seconds_per_epoch": rate, "images_per_second": speed,
+                    "seconds_left": left, "text": text, "updated": time.time(),
                 },
             )  # fmt: skip
-        if state == "running" and now - self._line >= LINE_EVERY:
+        fresh = on_terminal()
+        if state == "running" and now - self._line >= (FILE_EVERY if fresh else LINE_EVERY):
             self._line = now
-            rest = f", {duration(left)} left" if left is not None else ""
-            print(f"{self._label}: epoch {epoch}/{self._epochs}, {text}{rest}", file=sys.stderr, flush=True)
+            parts = [f"epoch {int(epoch)}/{self._epochs}"]
+            if speed is not None and left is not None:
+                parts += [f"{speed:,.0f} images/s", f"{duration(left)} left"]
+            line = f"{self._label}: {', '.join([*parts, text])}"
+            if fresh:  # cut, for a line that wraps could not be drawn over
+                line = f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}"
+            print(line, end="" if fresh else "\n", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -72,7 +104,8 @@ def stop_requests() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         asked.set()
         with suppress(OSError):  # not print: the signal may have come in the middle of one, which would raise
-            os.write(2, b"stopping after this step; once more to stop at once.\n")
+            start = b"\n" if os.isatty(2) else b""  # below the refreshed line
+            os.write(2, start + b"stopping after this step; once more to stop at once.\n")
 
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield asked

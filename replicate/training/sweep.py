@@ -18,7 +18,7 @@ from replicate.models.base import GenerativeModel
 from replicate.params import Likelihood, Precision, Selection
 from replicate.training.checkpoint import CheckpointFolder
 from replicate.training.products import products_in
-from replicate.training.progress import Progress, stop_requests
+from replicate.training.progress import Progress, clear_line, stop_requests
 
 #: Draws of the evaluation stream at or above this number belong to looks during training, those below to the test.
 LOOK_DRAWS = 1 << 32
@@ -87,7 +87,8 @@ class Sweep:
     def run(self, progress: Progress) -> bool:
         """Trains to the end; returns False if a signal asked it to stop first (the state is saved)."""
         self._restore()
-        with stop_requests() as stop:
+        images = len(self.seeds) * self.rows * self.steps_per_epoch
+        with stop_requests() as stop, progress.running(self.step / self.steps_per_epoch, images):
             while self.step < self.model.config.epochs * self.steps_per_epoch:
                 if len(self.history.failed) == len(self.seeds):
                     break
@@ -98,6 +99,8 @@ class Sweep:
                     if time.monotonic() - self._saved > self.checkpoint_every:
                         self._save()
                     self._train_step(order[:, batch * self.rows : (batch + 1) * self.rows], epoch)
+                    if progress.due():
+                        progress.update(self.step / self.steps_per_epoch, self._summary())
                     if stop.is_set():
                         break
                 if self.step % self.steps_per_epoch == 0 and self.step > epoch * self.steps_per_epoch:
@@ -134,6 +137,7 @@ class Sweep:
         seed = str(self.seeds[place])
         if seed not in self.history.failed:
             self.history.failed[seed] = {"epoch": epoch, "reason": reason}
+            clear_line()
             print(f"seed {seed} failed in epoch {epoch}: {reason}; the other seeds go on.", flush=True)
 
     def _look(self, epoch: int, losses: dict[str, Tensor]) -> None:

@@ -1,8 +1,120 @@
 """DVC beside Snakemake: one graph, the same jobs, the same bytes."""
 
+import csv
+import json
 import shutil
+from typing import Any
 
 import pytest
+
+
+def read(project, path: str) -> Any:
+    return json.loads((project / path).read_text())
+
+
+def answer_of(project, *command: str) -> Any:
+    """What a command prints as JSON; DVC's notes go to standard error."""
+    done = project.run(*command)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def plotted(project, file: str, *revisions: str) -> list[dict[str, str]]:
+    """The points that `dvc plots` shows of a file, and how."""
+    command = ("dvc", "plots", "diff", *revisions) if revisions else ("dvc", "plots", "show")
+    (plot,) = answer_of(project, *command, "--json", *(("--targets",) if revisions else ()), file)["data"][file]
+    content = plot["content"] if isinstance(plot["content"], dict) else json.loads(plot["content"])
+    assert "DVC_METRIC" not in json.dumps(content), "a place of the template that DVC does not fill"
+    encoding, columns = content["spec"]["encoding"], content["data"]["values"][0]
+    assert {encoding["x"]["field"], encoding["y"]["field"], "rev", "model", "dataset"} <= set(columns)
+    return content["data"]["values"]
+
+
+def test_metrics_are_those_of_the_table(finished):
+    project = finished.with_git()
+    shown = answer_of(project, "dvc", "metrics", "show", "--json")[""]["data"]["results/metrics.json"]["data"]
+    (row,) = (row for row in read(project, "results/table1.json")["rows"] if row["model"] == "adversarial_nets")
+    cell = row["cells"]["digits"]["measured"]
+    assert shown == {
+        "digits": {
+            "adversarial_nets": {
+                "log_likelihood": cell["mean"],
+                "sd_over_seeds": cell["sd_over_seeds"],
+                "standard_error_test": cell["standard_error_test"],
+            }
+        }
+    }
+
+
+def test_plots_show_the_numbers_of_the_result_files(finished):
+    project = finished.with_git()
+    training = read(project, "results/train/digits/adversarial_nets/0-1.json")
+    points = plotted(project, "results/curves/learning.csv")
+    assert {(point["dataset"], point["model"]) for point in points} == {("digits", "adversarial_nets")}
+    assert [(int(p["seed"]), int(p["epoch"]), float(p["log_likelihood"])) for p in points] == [
+        (seed, epoch, values[place])
+        for epoch, values in zip(training["curve"]["epoch"], training["curve"]["log_likelihood"], strict=True)
+        for place, seed in enumerate(training["seeds"])
+    ]
+    chosen = read(project, "results/bandwidth/digits/adversarial_nets/0-1.json")
+    points = plotted(project, "results/curves/bandwidth.csv")
+    assert [
+        (int(p["seed"]), int(p["draw"]), int(p["fold"]), float(p["sigma"]), float(p["log_likelihood"])) for p in points
+    ] == [
+        (seed, 0, 0, sigma, value)
+        for seed, draws in zip(chosen["seeds"], chosen["curve"], strict=True)
+        for sigma, value in zip(chosen["sigmas"], draws[0][0], strict=True)
+    ]
+    means = {(p["dataset"], p["model"]): float(p["mean"]) for p in plotted(project, "results/table1.csv") if p["mean"]}
+    for row in read(project, "results/table1.json")["rows"]:
+        for dataset, cell in row["cells"].items():
+            if cell["measured"]:
+                assert means.pop((dataset, row["model"])) == cell["measured"]["mean"]
+    assert not means
+
+
+def test_failed_seeds_leave_gaps_in_the_curves(finished):
+    name = "results/train/digits/adversarial_nets/0-1.json"
+    training = read(finished, name)
+    training["curve"]["log_likelihood"][-1][0] = None
+    (finished / name).write_text(json.dumps(training))
+    bandwidth = "results/bandwidth/digits/adversarial_nets/0-1.json"
+    chosen = read(finished, bandwidth)
+    chosen["curve"][0] = None
+    (finished / bandwidth).write_text(json.dumps(chosen))
+    said = finished.good("python", "tools/curves.py", "curves", name, bandwidth)
+    assert said == "curves: 3 rows in learning.csv, 10 rows in bandwidth.csv\n"
+    with (finished / "curves/bandwidth.csv").open(encoding="utf-8") as stream:
+        assert {row["seed"] for row in csv.DictReader(stream)} == {"1"}
+    (finished / name).write_text("nonsense")
+    done = finished.run("python", "tools/curves.py", "curves", name, bandwidth)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"curves: {name} is not valid JSON")
+
+
+@pytest.mark.slow
+def test_an_experiment_with_another_learning_rate_stands_beside_the_run(finished):
+    """The commands of docs/comparing-runs.md."""
+    project = finished.with_git()
+    project.good("dvc", "repro")
+    project.commit()
+    before = read(project, "results/metrics.json")["digits"]["adversarial_nets"]["log_likelihood"]
+    project.good("dvc", "exp", "run", "--name", "slower", "-S", "models.adversarial_nets.digits.learning_rate=0.05")
+    after = read(project, "results/metrics.json")["digits"]["adversarial_nets"]["log_likelihood"]
+    assert after != before
+    table = project.good("dvc", "exp", "show", "--csv", "--only-changed")
+    rows = {row["Experiment"] or row["rev"]: row for row in csv.DictReader(table.splitlines())}
+    of, metric = "models.adversarial_nets.digits.learning_rate", "digits.adversarial_nets.log_likelihood"
+    assert (float(rows["slower"][of]), float(rows["slower"][metric])) == (0.05, after)
+    (old,) = (row for name, row in rows.items() if name not in ("slower", "workspace"))
+    assert (float(old[of]), float(old[metric])) == (0.2, before)
+    shown = answer_of(project, "dvc", "metrics", "diff", "--json")["results/metrics.json"]
+    assert shown["digits.adversarial_nets.log_likelihood"] == pytest.approx(
+        {"old": before, "new": after, "diff": after - before}
+    )
+    points = plotted(project, "results/curves/learning.csv", "HEAD", "slower")
+    assert {point["rev"] for point in points} == {"HEAD", "slower"}
+    assert project.planned() == {}
 
 
 def test_after_snakemake_dvc_runs_no_job_and_then_nothing(finished):
@@ -15,8 +127,6 @@ def test_after_snakemake_dvc_runs_no_job_and_then_nothing(finished):
     assert "Data and pipelines are up to date" in answer
     assert seconds < project.quick()
     assert project.planned() == {}
-    assert "digits.adversarial_nets.log_likelihood" in project.good("dvc", "metrics", "show")
-    assert "results/table1.csv" in project.good("dvc", "plots", "show", "--json")
 
 
 @pytest.mark.slow
@@ -34,7 +144,7 @@ def test_a_fresh_clone_gets_its_results_back_and_notices_changes(finished, tmp_p
     clone.good("python", "tools/same_results.py", str(project.folder), str(clone.folder))
     clone.edit("params.yaml", "draws: .*", "draws: 2")
     assert set(clone.planned()) == {
-        "sample", "bandwidth", "evaluate", "recognise", "panels", "table", "metrics", "report",
+        "sample", "bandwidth", "curves", "evaluate", "recognise", "panels", "table", "metrics", "report",
     }  # fmt: skip
     refused = clone.run("python", "tools/restore.py")
     assert refused.returncode == 1

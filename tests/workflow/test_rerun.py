@@ -2,7 +2,7 @@
 
 import pytest
 
-EVALUATION = ("sample", "bandwidth", "evaluate", "recognise")
+EVALUATION = ("sample", "bandwidth", "curves", "evaluate", "recognise")
 PAGES = ("table", "metrics", "report")
 TRAINED = ("train", *EVALUATION, "panels", *PAGES)
 

@@ -23,6 +23,7 @@ def test_a_whole_run_is_current(finished):
         ("replicate/models/__init__.py", '"Adversarial nets"', '"Other nets"', "panels report"),
         ("replicate/figures/grids.py", "BORDER = ", "X = 1\nBORDER = ", "panels report"),
         ("replicate/statistics.py", "MOST_SEEDS = 1000", "MOST_SEEDS = 999", "table metrics claims report"),
+        ("tools/curves.py", '"seed", "epoch", "log_likelihood"', '"epoch", "seed", "log_likelihood"', "curves"),
         ("report/templates/page.html.j2", "</html>", "<!-- changed --></html>", "report"),
     ],
 )

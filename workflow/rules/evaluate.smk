@@ -97,7 +97,12 @@ rule table:
         context="results/published/context.csv",
     output:
         table="results/table1.json",
-        csv="results/table1.csv",
+        csv=report(
+            "results/table1.csv",
+            caption="../report/table1.rst",
+            category="Table 1",
+            labels={"file": "Table 1"},
+        ),
         record="results/table1.run.json",
     log:
         "logs/table.log",

@@ -14,7 +14,12 @@ rule report:
         reference=files_below("results/reference", "results/tuning"),
         templates=files_below("report/templates", "report/assets"),
     output:
-        page="report/index.html",
+        page=report(
+            "report/index.html",
+            caption="../report/page.rst",
+            category="Page",
+            labels={"file": "The page"},
+        ),
     log:
         "logs/report.log",
     conda:

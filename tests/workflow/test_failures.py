@@ -1,0 +1,109 @@
+"""A failed job: the end of its log and the command that repeats it, under both engines."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+CUT = "results/data/digits.safetensors is not a whole safetensors file"
+
+
+def told(output: str, rule: str) -> tuple[str, str]:
+    """What the user reads of a failed job at the end of a run: its log's end, and the command."""
+    (_, block) = output.split(f"\nFailed: {rule} -> ")
+    log, command = block.split("\nTo repeat it alone:\n", 1)
+    return log, command.splitlines()[0].strip()
+
+
+def cut(project) -> bytes:
+    """Cuts the prepared data set off, as a full disk would; gives what it was."""
+    path = project / "results/data/digits.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1000])
+    return whole
+
+
+def test_snakemake_shows_the_log_and_a_command_that_repeats_the_job(finished):
+    whole = cut(finished)
+    done = finished.run("snakemake", "--cores", "2")
+    assert done.returncode == 1
+    for rule in ("train", "classifier"):  # one failure does not hide the other
+        log, command = told(done.stderr, rule)
+        assert f"The end of logs/{rule}/digits" in log
+        assert f"replicate {rule}: {CUT}" in log
+        assert command.startswith("python -m replicate "), "the environment's own Python is the user's here"
+    log, command = told(done.stderr, "train")
+    again = finished.run("bash", "-c", command)
+    assert again.returncode == 1
+    assert CUT in again.stderr
+    (finished / "results/data/digits.safetensors").write_bytes(whole)
+    assert "epoch 2 chosen" in finished.good("bash", "-c", command)
+
+
+def test_a_setting_that_is_refused_names_itself(finished):
+    finished.edit("params.yaml", "batch_size: .*", "batch_size: 5000")
+    done = finished.run("snakemake", "--cores", "2", "training")
+    assert done.returncode == 1
+    log, command = told(done.stderr, "train")
+    assert "batch_size: 5000 is more than the 1283 training images allow" in log
+    assert '"batch_size": 5000' in command
+
+
+def test_a_shell_with_another_python_is_given_the_path_of_this_one(finished, tmp_path):
+    cut(finished)
+    other = tmp_path / "python"
+    other.symlink_to("/bin/false")
+    done = finished.run("snakemake", "--cores", "1", "training", path=tmp_path)
+    command = shlex.split(told(done.stderr, "train")[1])
+    assert Path(command[0]).samefile(sys.executable)
+    assert command[1:4] == ["-m", "replicate", "train"]
+
+
+def test_a_long_log_is_cut_to_its_end(finished):
+    """A stage that says much before it fails."""
+    finished.edit(
+        "workflow/rules/train.smk",
+        "        python -m replicate train",
+        "        seq 100 | tee {log:q}; python -m replicate train",
+    )
+    finished.edit("workflow/rules/train.smk", r"tee -i \{log:q\}", "tee -i -a {log:q}")
+    cut(finished)
+    log, _ = told(finished.run("snakemake", "--cores", "1", "training").stderr, "train")
+    assert [line.strip() for line in log.splitlines()[2:13]] == [str(number) for number in range(90, 101)]
+    assert CUT in log
+
+
+def test_dvc_shows_both_too_and_names_its_stage(finished):
+    cut(finished)
+    done = finished.with_git().run("dvc", "repro", "training", "--single-item")
+    assert done.returncode != 0
+    output = done.stdout + done.stderr
+    log, command = told(output, "train")
+    assert f"replicate train: {CUT}" in log
+    assert command.startswith("python -m replicate train --params ")
+    assert "failed to reproduce 'training'" in output
+
+
+@pytest.mark.slow
+def test_what_the_user_stopped_is_not_called_failed(finished):
+    finished.edit("params.yaml", "epochs: .*", "epochs: 100000")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    process = subprocess.Popen(
+        ["snakemake", "--cores", "1", "training"], cwd=finished.folder, env=os.environ | {"PATH": path}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    running = finished / ".replicate/progress/digits-adversarial_nets-0-1.json"
+    for _ in range(600):
+        if running.exists() and '"running"' in running.read_text():
+            break
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "the same command goes on from here" in output
+    assert "Failed:" not in output

@@ -1,0 +1,227 @@
+"""`snakemake --report`: the page's figures with categories and labels, and captions that say what was run."""
+
+import base64
+import html
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import pytest
+
+RUN = "results/panels/digits/adversarial_nets/0-1"
+#: What the paper itself is named by may stand in a caption as fixed words; every other number must be read.
+FIXED = ("figure 2", "figure 3", "Table 1", "table1", "2014", "(L2)", "header-rows: 1")
+
+
+def variable(page: str, name: str) -> Any:
+    """The JSON value that a script of the page gives to a variable."""
+    found = re.search(rf'var {name} = (?=[{{"]\S)', page)
+    assert found is not None
+    return json.JSONDecoder().raw_decode(page, found.end())[0]
+
+
+class Report:
+    """A report made in a project."""
+
+    def __init__(self, project) -> None:
+        project.good("snakemake", "--report", "report.zip")
+        with ZipFile(project / "report.zip") as archive:
+            self.files = {name.removeprefix("report/"): archive.read(name) for name in archive.namelist()}
+        page = self.files["report.html"].decode()
+        self.page, self.shown, self.categories = page, variable(page, "results"), variable(page, "categories")
+        self.about = self.words(variable(page, "workflow_desc"))
+
+    @staticmethod
+    def words(text: str) -> str:
+        return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
+
+    def caption(self, path: str) -> str:
+        return self.words(self.shown[path]["caption"])
+
+
+def read(project, path: str) -> Any:
+    return json.loads((project / path).read_text())
+
+
+def write(project, path: str, content: Any) -> None:
+    (project / path).write_text(json.dumps(content))
+
+
+def figures(project) -> set[str]:
+    """Every figure file of the run."""
+    found = [*(project / "results/panels").rglob("*.*g"), *(project / "results/figures").rglob("*.svg")]
+    return {str(path.relative_to(project.folder)) for path in found}
+
+
+def expected_captions(project) -> dict[str, list[str]]:
+    """File -> what its caption must say, put together here from the result files alone."""
+    training, panels = (
+        read(project, "results/train/digits/adversarial_nets/0-1.json"),
+        read(project, f"{RUN}/panels.json"),
+    )
+    chosen = read(project, "results/bandwidth/digits/adversarial_nets/0-1.json")
+    theory, claims = read(project, "results/experiments/theory.json"), read(project, "results/claims.json")
+    table = read(project, "results/table1.json")
+    seeds = f"2 seeds ({', '.join(map(str, training['seeds']))})"
+    place = training["seeds"].index(panels["seed"])
+    (row,) = (row for row in table["rows"] if row["model"] == "adversarial_nets")
+    cell = row["cells"]["digits"]["measured"]
+    published = row["cells"]["mnist"]["published"]["log_likelihood"]
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(claims["counts"].items()))
+    of_theory = [claim for claim in claims["claims"] if claim["experiment"] == "theory"]
+    captions = {
+        entry["name"]: entry["caption"] for entry in read(project, "results/figures/theory/figures.json")["figures"]
+    }
+    said = {
+        f"{RUN}/samples.png": [
+            f"{panels['rows'] * panels['columns']} random draws of seed {panels['seed']}", seeds,
+            f"to epoch {training['epochs']}", f"weights of epoch {training['chosen_epoch'][place]}",
+            ", ".join(f"{distance:.2f}" for distance in panels["distance"]),
+        ],
+        f"{RUN}/interpolation.png": [
+            f"{panels['interpolation']['rows']} straight lines through the latent space of seed {panels['seed']}",
+            f"{panels['interpolation']['steps']} images",
+        ],
+        f"{RUN}/learning.svg": [
+            f"looked at {len(training['curve']['epoch'])} time(s) up to epoch {training['epochs']}", seeds,
+            *(
+                f"seed {seed}: epoch {epoch}, {value:.2f} nats" for seed, epoch, value
+                in zip(training["seeds"], training["chosen_epoch"], training["chosen_log_likelihood"], strict=True)
+            ),
+        ],
+        f"{RUN}/bandwidth.svg": [
+            f"{chosen['n_validation'][0]} validation images",
+            f"{len(chosen['sigmas'])} bandwidths from {chosen['sigmas'][0]:.3f} to {chosen['sigmas'][-1]:.3f}", seeds,
+            *(f"seed {seed}: {draws[0][0]:.4f}" for seed, draws in zip(chosen["seeds"], chosen["chosen"], strict=True)),
+        ],
+        "results/table1.csv": [
+            f"{row['title']} Digits none {cell['mean']:.2f} {cell['standard_error_test']:.2f} "
+            f"{cell['sd_over_seeds']:.2f} {seeds} no published value",
+            f"{row['title']} MNIST {published:.1f} none none none none not attempted",
+        ],
+        "report/index.html": [f"preset {table['preset']}", counts],
+    }  # fmt: skip
+    for name, caption in captions.items():
+        said[f"results/figures/theory/{name}.svg"] = [
+            caption, f"Measured with 2 seeds ({', '.join(map(str, theory['seeds']))})",
+            *(f"{setting} = {theory['parameters']['config'][setting]}" for setting in theory["changed"]),
+            *(f"{claim['claim']} {claim['state']}" for claim in of_theory),
+        ]  # fmt: skip
+    return said
+
+
+def test_the_zip_holds_every_figure_with_its_category_labels_and_caption(finished):
+    report = Report(finished)
+    drawn = figures(finished)
+    assert {path.rsplit("/", 1)[-1] for path in drawn if path.startswith(RUN)} == {
+        "samples.png", "interpolation.png", "learning.svg", "bandwidth.svg",
+    }  # fmt: skip
+    assert set(report.shown) == drawn | {"results/table1.csv", "report/index.html"}
+    for path, entry in report.shown.items():
+        assert report.files[entry["data_uri"]] == (finished / path).read_bytes()
+    assert {
+        name: {path for paths in found.values() for path in paths} for name, found in report.categories.items()
+    } == {
+        "Page": {"report/index.html"},
+        "Table 1": {"results/table1.csv"},
+        "Runs": {path for path in drawn if path.startswith(RUN)},
+        "Experiments": {path for path in drawn if path.startswith("results/figures/theory/")},
+    }
+    assert report.shown[f"{RUN}/learning.svg"]["labels"] == {
+        "data set": "Digits", "model": "Adversarial nets", "seeds": "0-1", "figure": "learning",
+    }  # fmt: skip
+    assert report.shown["results/figures/theory/descent.svg"]["labels"] == {"experiment": "theory", "figure": "descent"}
+    expected = expected_captions(finished)
+    assert set(expected) == set(report.shown)
+    for path, sentences in expected.items():
+        for sentence in sentences:
+            assert sentence in report.caption(path), path
+        assert "system-message" not in report.shown[path]["caption"], "an error of reStructuredText"
+    assert "the preset smoke" in report.about
+    assert "Adversarial nets on Digits, 2 seeds (0, 1)" in report.about
+    assert not re.search(r'(?:src|href)="https?:', report.page), "it would need the network"
+
+
+def test_they_are_the_figures_of_the_page(finished):
+    page = (finished / "report/index.html").read_text(encoding="utf-8")
+    for path in figures(finished):
+        content = (finished / path).read_bytes()
+        if path.endswith(".png"):
+            assert base64.b64encode(content).decode() in page, path
+        else:
+            text = content.decode()
+            assert text[text.index("<title") : text.index("</title>")] in page, path
+
+
+def test_captions_follow_the_result_files(finished):
+    """Other values in the files, which nothing draws or judges again: the captions say those."""
+    theory = read(finished, "results/experiments/theory.json") | {"seeds": [3, 4, 5], "changed": []}
+    write(finished, "results/experiments/theory.json", theory)
+    name = "results/train/digits/adversarial_nets/0-1.json"
+    training = read(finished, name)
+    training |= {
+        "seeds": [0, 7],
+        "chosen_epoch": [4, None],
+        "failed": {"7": {"epoch": 2, "reason": "its loss |*_ is infinite"}},
+    }
+    write(finished, name, training)
+    panels = read(finished, f"{RUN}/panels.json")
+    panels["interpolation"]["steps"] = 11
+    write(finished, f"{RUN}/panels.json", panels)
+    report = Report(finished)
+    caption = report.caption("results/figures/theory/trained.svg")
+    assert "Measured with 3 seeds (3, 4, 5)" in caption
+    assert "not the defaults" not in caption
+    caption = report.caption(f"{RUN}/learning.svg")
+    assert "2 seeds (0, 7)" in caption
+    assert "seed 0: epoch 4, " in caption
+    assert "seed 7 failed in epoch 2: its loss |*_ is infinite" in caption
+    assert "11 images" in report.caption(f"{RUN}/interpolation.png")
+    write(finished, f"{RUN}/panels.json", panels | {"seed": None, "distance": None, "interpolation": None})
+    (finished / RUN / "interpolation.png").unlink()  # as where every seed failed
+    assert "Nothing to draw: 2 seeds (0, 7) failed" in Report(finished).caption(f"{RUN}/samples.png")
+
+
+@pytest.mark.parametrize("key", ["seed", "rows", "distance"])
+def test_a_value_that_the_result_file_lacks_is_an_error(finished, key):
+    panels = read(finished, f"{RUN}/panels.json")
+    del panels[key]
+    write(finished, f"{RUN}/panels.json", panels)
+    done = finished.run("snakemake", "--report", "report.zip")
+    assert done.returncode == 1
+    assert f"a caption asks for '{key}', which its result file does not hold" in done.stderr
+    assert not (finished / "report.zip").exists()
+
+
+def test_captions_hold_no_number_of_their_own():
+    captions = list((Path(__file__).parents[2] / "workflow/report").glob("*.rst"))
+    assert len(captions) == 8
+    for path in captions:
+        words = re.sub(r"\{%.*?%\}|\{\{.*?\}\}", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for name in FIXED:
+            words = words.replace(name, "")
+        assert not re.search(r"\d", words), path
+
+
+def test_a_run_without_interpolation_or_figures_has_a_report_all_the_same(finished):
+    (finished / RUN / "interpolation.png").unlink()
+    shutil.rmtree(finished / "results/figures/theory")
+    (finished / "results/figures/theory").mkdir()
+    write(finished, "results/figures/theory/figures.json", {"figures": []})
+    assert set(Report(finished).categories) == {"Page", "Table 1", "Runs"}
+    assert f"{RUN}/interpolation.png" not in Report(finished).shown
+
+
+def test_another_caption_or_label_runs_nothing(finished):
+    for path in sorted((finished / "workflow/report").glob("*.rst")):
+        path.write_text("Other words.\n", encoding="utf-8")
+    finished.edit("workflow/rules/captions.smk", '"data set": ', '"set": ')
+    finished.edit("workflow/rules/report.smk", 'category="Page"', 'category="Pages"')
+    assert finished.planned() == {}
+    report = Report(finished)
+    assert report.caption("results/table1.csv") == "Other words."
+    assert "set" in report.shown[f"{RUN}/samples.png"]["labels"]
+    assert "Pages" in report.categories

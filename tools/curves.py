@@ -1,0 +1,80 @@
+"""Writes the learning and the bandwidth curves of all training jobs as tidy tables, the form that `dvc plots` reads.
+
+python tools/curves.py results/curves results/train/digits/vae/0-2.json results/bandwidth/digits/vae/0-2.json ...
+
+`learning.csv` has one row for every seed and look at the validation images, `bandwidth.csv` one for every seed, draw,
+fold and sigma of the grid; log-likelihoods are validation means in nats. A failed seed has rows as far as it came.
+"""
+
+import argparse
+import csv
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from replicate.errors import ReplicateError
+from replicate.files import read_json, replacing
+
+Row = dict[str, str | int | float]
+
+
+def learning(training: Mapping[str, Any]) -> Iterator[Row]:
+    """Rows of a result of the stage `train`."""
+    curve = training["curve"]
+    for epoch, values in zip(curve["epoch"], curve["log_likelihood"], strict=True):
+        for seed, value in zip(training["seeds"], values, strict=True):
+            if value is not None:
+                yield {"dataset": training["dataset"], "model": training["model"], "seed": seed, "epoch": epoch,
+                       "log_likelihood": value}  # fmt: skip
+
+
+def bandwidth(chosen: Mapping[str, Any]) -> Iterator[Row]:
+    """Rows of a result of the stage `bandwidth`."""
+    for seed, draws in zip(chosen["seeds"], chosen["curve"], strict=True):
+        for draw, folds in enumerate(draws or []):
+            for fold, values in enumerate(folds):
+                for sigma, value in zip(chosen["sigmas"], values, strict=True):
+                    yield {"dataset": chosen["dataset"], "model": chosen["model"], "seed": seed, "draw": draw,
+                           "fold": fold, "sigma": sigma, "log_likelihood": value}  # fmt: skip
+
+
+#: File -> stage of the results that it shows, their rows, and its columns.
+TABLES = {
+    "learning.csv": ("train", learning, ("dataset", "model", "seed", "epoch", "log_likelihood")),
+    "bandwidth.csv": (
+        "bandwidth", bandwidth, ("dataset", "model", "seed", "draw", "fold", "sigma", "log_likelihood"),
+    ),
+}  # fmt: skip
+
+
+def write(folder: Path, results: Sequence[Mapping[str, Any]]) -> str:
+    """Writes both tables, or none; says what is in them."""
+    counts = []
+    with replacing(*(folder / name for name in TABLES)) as parts:
+        for part, (name, (stage, rows_of, columns)) in zip(parts, TABLES.items(), strict=True):
+            rows = [row for found in results if found["stage"] == stage for row in rows_of(found)]
+            with part.open("w", encoding="utf-8", newline="") as stream:
+                writer = csv.DictWriter(stream, columns, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(rows)
+            counts.append(f"{len(rows)} rows in {name}")
+    return ", ".join(counts)
+
+
+def main() -> None:
+    """Reads the results and writes the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="folder of the tables")
+    parser.add_argument("results", type=Path, nargs="+", help="results of the stages `train` and `bandwidth` (JSON)")
+    arguments = parser.parse_args()
+    try:
+        print(f"curves: {write(arguments.out, [read_json(path) for path in arguments.results])}")
+    except ReplicateError as error:
+        sys.exit(f"curves: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""What a user sees of jobs that failed, once nothing runs any more. No rules here."""
+
+import logging
+import shlex
+
+from snakemake_interface_logger_plugins.common import LogEvent
+
+#: Lines of a log that are shown.
+LOG_END = 12
+
+
+class FailedJobs(logging.Handler):
+    """Remembers the jobs that failed: Snakemake's own note of each is far above when a run ends, or left out (quiet)."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = {}
+
+    def emit(self, record):
+        event = getattr(record, "event", None)
+        if event == LogEvent.JOB_ERROR:
+            self.found[record.jobid] = record
+        elif event == LogEvent.JOB_FINISHED:  # of a job that failed and was tried again
+            self.found.pop(record.job_id, None)
+
+    def report(self):
+        """For each failed job the end of its log, and the command that repeats it alone; nothing after Ctrl-C."""
+        lines = []
+        for job in self.found.values():
+            ends = [log_end(Path(name)) for name in job.log]
+            if any(end and end[-1].endswith(": interrupted.") for end in ends):
+                continue  # the user stopped it
+            lines.append(f"\nFailed: {job.rule_name} -> {', '.join(job.output[:1])}")
+            for name, end in zip(job.log, ends, strict=True):
+                lines += [f"The end of {name}:", *(f"    {line}" for line in end)]
+            if job.shellcmd:
+                lines += ["To repeat it alone:", f"    {repeating(job.shellcmd)}"]
+        return "\n".join(lines)
+
+
+def log_end(path):
+    """The last lines of a log."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ["(there is no such file: the job did not start)"]
+    return text.rstrip().splitlines()[-LOG_END:]
+
+
+def repeating(command):
+    """A job's command as one line for the user's shell: without the log, and with this environment's Python."""
+    stage = shlex.join(shlex.split(command.split(" 2>&1 | tee ")[0]))
+    here = Path(sys.executable).parent
+    bare = USERS_PYTHON is not None and Path(USERS_PYTHON).parent.samefile(here)
+    return stage if bare else stage.replace("python ", f"{sys.executable} ", 1)
+
+
+FAILED = FailedJobs()
+if workflow.is_main_process:
+    logger.addHandler(FAILED)
