@@ -114,12 +114,27 @@ def records(made: list[Step], results: ResultFolder) -> list[Traced]:
     return [results.read(name) for name in dict.fromkeys(found) if (results.folder / name).exists()]
 
 
-def environments(records: list[Traced]) -> list[dict[str, Any]]:
-    """Run records grouped by what they ran on and with, so that a mixed run shows as mixed."""
+#: What records have in common that ran on the same machine with the same software.
+ENVIRONMENT = ("versions", "processor", "cores", "system", "source", "lock_sha256")
+#: What they have in common that computed alike; stages that only read and write have none of it.
+BACKEND = ("device", "device_name", "threads", "deterministic_algorithms", "products", "tf32")
+
+
+def _grouped(records: list[Traced], keys: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Records that agree in `keys`, with the files that they lie in: a mixed run shows as mixed."""
     groups: dict[str, dict[str, Any]] = {}
     for record in records:
-        keys = ("versions", "processor", "cores", "system", "source", "lock_sha256")
         shared = {key: plain(record).get(key) for key in keys}
         group = groups.setdefault(canonical_json(shared), {"record": record, "files": []})
         group["files"].append(where(record).removesuffix("#"))
     return list(groups.values())
+
+
+def environments(records: list[Traced]) -> list[dict[str, Any]]:
+    """Run records grouped by what they ran on and with."""
+    return _grouped(records, ENVIRONMENT)
+
+
+def backends(records: list[Traced]) -> list[dict[str, Any]]:
+    """Run records of stages that compute, grouped by device, threads and what makes their bits repeatable."""
+    return _grouped([record for record in records if "device" in record], BACKEND)

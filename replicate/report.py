@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +17,20 @@ from replicate.codedigest import package_root
 from replicate.comparison.beside import Beside, section
 from replicate.errors import ReplicateError
 from replicate.figures import curves, theme
+from replicate.figures.embedding import slim
+from replicate.overview import picture, row_anchor
 from replicate.params import Params
-from replicate.provenance import Step, environments, records, steps
+from replicate.provenance import Step, backends, environments, records, steps
 from replicate.traced import ResultFolder, Traced, as_json, number, plain, seed_list, setting, text, traced, where
 
 #: A preset whose numbers are for trying the pipeline out, not for comparing.
 TRIALS = frozenset({"demo", "smoke"})
 #: Width in CSS pixels that an image grid is enlarged to, by a whole factor.
 GRID_WIDTH = 400
+#: Numbers that a table below a plot may hold; where there are more, the page has them as a download.
+TABLE_NUMBERS = 600
+#: What counts the draws and folds in the heads of such tables: digits on the page come from result files alone.
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 
 class Missing(StrictUndefined):
@@ -111,6 +118,7 @@ def statements_of(claims: Traced, results: ResultFolder, made: Iterable[Step]) -
     found = []
     for claim in claims["claims"]:
         figures: list[dict[str, Any]] = []
+        data: Traced | None = None
         name = claim["experiment"]
         if name is not None and name not in shown:
             shown.add(name)
@@ -118,6 +126,8 @@ def statements_of(claims: Traced, results: ResultFolder, made: Iterable[Step]) -
             for figure in drawn["figures"]:
                 path = results.folder / f"figures/{name}/{figure['name']}.svg"
                 figures.append({"svg": embedded_svg(path, "draw"), "source": figure})
+            if figures:
+                data = results.read(f"experiments/{name}.json")
         references = [
             {"name": run, "claim": other}
             for run, of_run in kept.items()
@@ -125,7 +135,7 @@ def statements_of(claims: Traced, results: ResultFolder, made: Iterable[Step]) -
             if other["claim"] == claim["claim"] and other["state"] != "not attempted"
         ]
         step = steps_of.get(claim["result"]) if claim["result"] is not None else None
-        found.append({"claim": claim, "figures": figures, "step": step, "references": references})
+        found.append({"claim": claim, "figures": figures, "data": data, "step": step, "references": references})
     return found
 
 
@@ -182,7 +192,7 @@ def embedded_png(path: Path) -> Markup:
 def embedded_svg(path: Path, stage: str = "panels") -> Markup:
     """An SVG file of this project, checked: no script, no inline style, no address but its own ids."""
     try:
-        return Markup(theme.checked_svg(path.read_bytes()))
+        return Markup(slim(theme.checked_svg(path.read_bytes())))
     except FileNotFoundError:
         raise ReplicateError(f"{path} does not exist; run the stage `{stage}` first.") from None
     except ValueError as error:
@@ -246,8 +256,14 @@ def outcome(table: Traced) -> list[dict[str, Any]]:
     ]
 
 
-def dot_plot(table: Traced, dataset: Traced) -> Markup | None:
-    """Every seed of every model on one data set, against the published values where there are any."""
+def dot_plot(table: Traced, dataset: Traced, run: str = "") -> Markup | None:
+    """Every seed of every model on one data set, against the published values where there are any.
+
+    Args:
+        table: of this run, or of a kept one.
+        dataset: an entry of its data sets.
+        run: names a kept run.
+    """
     rows = []
     for row in plain(table["rows"]):
         cell = row["cells"].get(dataset["name"])
@@ -264,8 +280,43 @@ def dot_plot(table: Traced, dataset: Traced) -> Markup | None:
         )
     if not any(row["seeds"] for row in rows):
         return None
-    title = f"Test log-likelihood of every seed on {dataset['title']}"
-    return Markup(theme.checked_svg(curves.dots(rows, title, f"dots/{dataset['name']}")))
+    title = f"Test log-likelihood of every seed on {dataset['title']}" + (f", reference run {run}" if run else "")
+    return Markup(slim(theme.checked_svg(curves.dots(rows, title, f"dots/{run}/{dataset['name']}"))))
+
+
+def ordinal(place: int) -> str:
+    """`first` for 0; words, so that they are told from measured numbers."""
+    return ORDINALS[place] if place < len(ORDINALS) else "later"
+
+
+def rank(state: str) -> int:
+    """The place of a verdict among all, for sorting."""
+    return list(OPENINGS).index(state)
+
+
+def data_id(place: Traced) -> str:
+    """Id of the element that holds a result file's content for its download."""
+    return "data-" + where(place).removesuffix("#").removeprefix("results/").removesuffix(".json").replace("/", "-")
+
+
+def data_element(place: Traced) -> Markup:
+    """A result file's content in the page: a script element that is data, which nothing runs."""
+    content = json.dumps(plain(place), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # In JSON these stand inside strings only; as escapes they can neither end the element nor open a comment.
+    content = content.replace("<", "\\u003c").replace(">", "\\u003e")
+    return Markup('<script type="application/json" id="{}">{}</script>').format(data_id(place), Markup(content))
+
+
+def kept_table(name: str, table: Traced) -> dict[str, Any]:
+    """The table of a kept run with its folder's name, and the dot plots of the data sets that it measured."""
+    dots = {dataset["title"]: dot_plot(table, dataset, name) for dataset in table["datasets"] if dataset["published"]}
+    return {"name": name, "table": table, "dots": {title: plot for title, plot in dots.items() if plot}}
+
+
+def protocols(*results: Traced) -> list[str]:
+    """The SHA-256 of the protocol that decided these results: one, unless it was changed in between."""
+    given = (plain(one["inputs"]).get("protocol") for one in results)
+    return list(dict.fromkeys(digest for digest in given if digest is not None))
 
 
 def asset(folder: Path, *names: str) -> dict[str, Markup]:
@@ -297,10 +348,15 @@ def environment(folder: Path, styles: Sequence[str]) -> Environment:
         "seeds": seed_list,
         "setting": setting,
         "file": lambda place: where(place).removesuffix("#"),
+        "ordinal": ordinal,
+        "rank": rank,
+        "data_id": data_id,
+        "data_element": data_element,
         "of_kind": of_kind,
         "measured_on": measured_on,
     }
     jinja.globals |= {"style": asset(folder, *styles), "script": asset(folder, "script.js"), "trials": TRIALS}
+    jinja.globals |= {"row_anchor": row_anchor, "table_numbers": TABLE_NUMBERS}
     return jinja
 
 
@@ -321,15 +377,19 @@ def page(
     made = list(steps(params, results, table_path))
     kept = records(made, results)
     titles = {row["model"]: row["title"] for row in table["rows"]}
-    references = sorted(results_folder.glob("reference/*/table1.json"))
+    references = {
+        path.parent.name: results.read(path.relative_to(results_folder).as_posix())
+        for path in sorted(results_folder.glob("reference/*/table1.json"))
+    }
     found = results.read("claims.json")
+    statements = statements_of(found, results, made)
     context = {
         "table": table,
         "outcome": outcome(table),
-        "claims": list(claims(table)),
+        "picture": picture(table, statements, references, results),
         "data": {name: results.read(f"data/{name}.json") for name in params.datasets},
         "dots": {dataset["name"]: dot_plot(table, dataset) for dataset in table["datasets"]},
-        "statements": statements_of(found, results, made),
+        "statements": statements,
         "counts": counted(found),
         "runs": [run_of(results, *one) for one in params.runs],
         "titles": titles,
@@ -338,11 +398,13 @@ def page(
             for path in sorted(results_folder.glob("tuning/*.json"))
             if not path.name.endswith(".run.json")
         ],
-        "references": [results.read(path.relative_to(results_folder).as_posix()) for path in references],
+        "references": [kept_table(name, kept) for name, kept in references.items()],
+        "protocols": protocols(table, found),
         "steps": made,
         "records": kept,
         "environments": environments(kept),
         "beside": section(beside) if beside else None,
+        "backends": backends(kept),
     }
     styles = ("style.css", "beside.css") if beside else ("style.css",)  # the page without the section keeps its bytes
     try:

@@ -130,7 +130,7 @@ def _label_ticks(axes: Axes, sigmas: np.ndarray) -> None:
 
 
 def dots(rows: Sequence[Mapping[str, Any]], title: str, name: str) -> bytes:
-    """Every seed as a dot, the mean as a bar, and the published value with its standard error where there is one.
+    """Every seed as a dot, the mean as a bar, and the published value with its standard error as a band.
 
     Args:
         rows: `title`, `seeds` [(seed, log-likelihood)], the number of `failed` seeds and `published` (null or
@@ -162,7 +162,10 @@ def dots(rows: Sequence[Mapping[str, Any]], title: str, name: str) -> bytes:
             "and so are the seeds that failed and have no dot."
         )
         if published:
-            described += f" Diamonds are published values with one standard error over {' or '.join(over)}."
+            described += (
+                f" Diamonds are published values; bars and bands reach one standard error over {' or '.join(over)} to "
+                "each side."
+            )
         return svg(figure, name, title, described)
 
 
@@ -170,10 +173,13 @@ def _dot_row(axes: Axes, k: int, row: Mapping[str, Any]) -> None:
     values = [value for _, value in row["seeds"]]
     published = row["published"]
     if published:
+        error = published["standard_error"]
+        low = published["log_likelihood"] - error
+        axes.barh(k, 2 * error, left=low, height=0.9, color=PUBLISHED, alpha=0.25, linewidth=0)
         axes.errorbar(
             published["log_likelihood"],
             k + 0.2,
-            xerr=published["standard_error"],
+            xerr=error,
             fmt="d",
             color=PUBLISHED,
             capsize=3,

@@ -105,7 +105,10 @@ def run(arguments: argparse.Namespace) -> None:
             print(f"stopped in {where}; the same command goes on from here.", file=sys.stderr)
             raise KeyboardInterrupt
         _write(arguments, sweep, given, code)
-        parts = {"steps": sweep.step, "steps_in_this_process": sweep.step - sweep.resumed_at}
+        parts = {
+            "steps": sweep.step, "steps_in_this_process": sweep.step - sweep.resumed_at,
+            "earlier_attempts": checkpoints.earlier_attempts, "earlier_seconds": round(sweep.earlier_seconds, 3),
+        }  # fmt: skip
         record.write(arguments.out, **backend.facts, **parts, epochs=config.epochs, seeds=len(seeds))
         progress.update(config.epochs, "done", "done")
         checkpoints.remove()

@@ -32,8 +32,8 @@ from replicate.files import (
 )
 
 KEPT = 2
-#: What a run was given, kept beside its checkpoints; and the lock of whoever trains it.
-SETTINGS, LOCK = "run.json", "lock"
+#: What a run was given, and how often it was started, kept beside its checkpoints; and the lock of whoever trains it.
+SETTINGS, ATTEMPTS, LOCK = "run.json", "attempts.json", "lock"
 _CHECKPOINT = re.compile(r"step-\d{12}\.(safetensors|json|damaged)")
 #: How many differing settings, and how much of a value, one line shows.
 SHOWN, WIDTH = 6, 40
@@ -69,11 +69,15 @@ class CheckpointFolder:
     Args:
         folder: made if missing; another key is another folder.
         settings: what the key is a digest of, where other keys of the same run are to be told about.
+
+    Attributes:
+        earlier_attempts: processes that held this folder before and did not finish; counted where there are settings.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any] | None = None) -> None:
         self.folder = folder
         self.settings = settings
+        self.earlier_attempts = 0
 
     @classmethod
     def of_run(cls, parent: Path, label: str, settings: Mapping[str, Any]) -> "CheckpointFolder":
@@ -99,6 +103,7 @@ class CheckpointFolder:
                 raise write_error(self.folder, error) from error
             if self.settings is not None:
                 self._introduce(self.settings)
+                self._count_attempt()
             yield
         finally:
             os.close(handle)
@@ -133,7 +138,7 @@ class CheckpointFolder:
         return [
             path
             for path, target in found
-            if is_part_of(path.name, target) and (target == SETTINGS or _CHECKPOINT.fullmatch(target))
+            if is_part_of(path.name, target) and (target in (SETTINGS, ATTEMPTS) or _CHECKPOINT.fullmatch(target))
         ]
 
     def _clear(self) -> None:
@@ -174,6 +179,15 @@ class CheckpointFolder:
             "starts from the beginning; with the old settings it would go on. Delete that folder if nobody needs it.",
             file=sys.stderr,
         )
+
+    def _count_attempt(self) -> None:
+        """Counts the starts of this run: what a killed process cannot say of itself, the next one can."""
+        path = self.folder / ATTEMPTS
+        try:
+            self.earlier_attempts = int(read_json(path)["starts"]) if path.is_file() else 0
+        except (ReplicateError, KeyError, TypeError, ValueError):
+            self.earlier_attempts = 0  # not worth stopping a training for
+        write_json(path, {"starts": self.earlier_attempts + 1})
 
     def _notes(self) -> list[Path]:
         """The notes of whole checkpoints, newest first."""
@@ -229,6 +243,6 @@ class CheckpointFolder:
         with suppress(OSError):  # what stays costs space, not the results; somebody's own files keep the folder
             for note in self._notes():
                 self._remove_checkpoint(note)
-            for path in [*self._own(), *self._parts(), self.folder / SETTINGS, self.folder / LOCK]:
+            for path in [*self._own(), *self._parts(), *(self.folder / n for n in (SETTINGS, ATTEMPTS, LOCK))]:
                 path.unlink(missing_ok=True)
             self.folder.rmdir()

@@ -82,7 +82,9 @@ class Sweep:
         self.history = History(chosen_epoch=list(nothing), chosen_log_likelihood=list(nothing))
         self.sums: dict[str, Tensor] = {}
         self.step = self.resumed_at = 0
-        self._saved = time.monotonic()
+        #: Seconds that earlier processes spent on this run, up to the checkpoint that it goes on from.
+        self.earlier_seconds = 0.0
+        self._saved = self._started = time.monotonic()
 
     def run(self, progress: Progress) -> bool:
         """Trains to the end; returns False if a signal asked it to stop first (the state is saved)."""
@@ -182,7 +184,8 @@ class Sweep:
             for group, values in self._groups().items()
             for name, value in values.items()
         }
-        self.checkpoints.save(self.step, tensors, {"history": vars(self.history)})
+        seconds = self.earlier_seconds + time.monotonic() - self._started
+        self.checkpoints.save(self.step, tensors, {"history": vars(self.history), "seconds": seconds})
         self._saved = time.monotonic()
 
     def _restore(self) -> None:
@@ -200,5 +203,6 @@ class Sweep:
                 groups[group][key].copy_(tensor)
         self.history = History(**note["history"])
         self.step = self.resumed_at = int(note["step"])
+        self.earlier_seconds = float(note.get("seconds", 0.0))  # a note of an earlier version has none
         epoch = self.step // self.steps_per_epoch
         print(f"goes on from epoch {epoch}, step {self.step % self.steps_per_epoch}.", flush=True)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
+from replicate.files import read_json
 from tests.faults.launching import MODELS, Ended, Launcher, Run, complaints, launching, parts_of
 from tests.stages.pipeline import Pipeline
 
@@ -113,7 +114,9 @@ def test_killed_at_each_point_of_a_run_from_nothing(
         assert ended.status == -signal.SIGKILL, ended.err
         kills += 1
         assert_nothing_lost(run, launcher.point(), results)
+        counted = sum(json.loads(path.read_text())["starts"] for path in run.state.glob("checkpoints/*/attempts.json"))
         assert_goes_on(launcher, run, results)
+        assert read_json(run.weights.with_suffix(".run.json"))["earlier_attempts"] == counted
         shutil.rmtree(run.folder)
     assert run.results() == results
     assert kills >= least

@@ -118,3 +118,28 @@ def test_settings_that_cannot_be_read_are_no_reason_to_fail(tmp_path: Path, caps
     (old.folder / "run.json").write_text("[]")
     with CheckpointFolder.of_run(tmp_path, "run", {"rate": 0.2}).locked():
         assert "it does not say which" in capsys.readouterr().err
+
+
+def test_starts_that_did_not_finish_are_counted(tmp_path: Path) -> None:
+    """Each start of the same run counts those before it; a run that ended takes its count away."""
+    settings = {"config": {"epochs": 4}}
+    for earlier in range(3):
+        folder = CheckpointFolder.of_run(tmp_path, "digits-x-0", settings)
+        with folder.locked():
+            assert folder.earlier_attempts == earlier
+            if earlier == 2:
+                folder.remove()
+    assert list(tmp_path.iterdir()) == []
+    other = CheckpointFolder.of_run(tmp_path, "digits-x-0", {"config": {"epochs": 8}})
+    with other.locked():
+        assert other.earlier_attempts == 0
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"starts": null}'])
+def test_a_count_that_cannot_be_read_stops_no_training(tmp_path: Path, content: str) -> None:
+    folder = CheckpointFolder(tmp_path, {})
+    (tmp_path / "attempts.json").write_text(content)
+    with folder.locked():
+        assert folder.earlier_attempts == 0
+        folder.remove()
+    assert not tmp_path.exists()

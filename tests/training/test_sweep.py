@@ -1,6 +1,7 @@
 """The training loop: repeatable bits, seeds that do not touch each other, failures that stay visible."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +113,13 @@ def test_checkpoints_by_time_are_resumed_from(tmp_path: Path) -> None:
                 raise RuntimeError("power cut")
             return super().train_step(batch, epoch, step)
 
+    began = time.monotonic()
     with pytest.raises(RuntimeError, match="power cut"):
         make(tmp_path / "parts", kind=Breaking, every=-1).run(progress(tmp_path))
     resumed = make(tmp_path / "parts")
     resumed._restore()
     assert resumed.step == 10
+    assert 0 < resumed.earlier_seconds < time.monotonic() - began
     assert_equal(run(tmp_path / "parts"), whole)
 
 

@@ -1,0 +1,193 @@
+"""What stands behind the plots: tables below the small ones, downloads of the others, and the same picture, smaller."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lxml import etree
+
+from replicate.codedigest import package_root
+from replicate.errors import ReplicateError
+from replicate.figures import curves
+from replicate.figures.embedding import shorter_path, slim
+from replicate.figures.theme import checked_svg
+from replicate.files import read_json, write_json
+from replicate.params import Params
+from replicate.published import read_published
+from replicate.report import TABLE_NUMBERS, page
+from tests.report.page_helpers import parsed, words
+
+MODEL = "adversarial_nets"
+SVG = "{http://www.w3.org/2000/svg}"
+STYLE = package_root() / "report/assets/style.css"
+
+
+def table(document: Any, region: str) -> list[list[str]]:
+    [found] = document.xpath(f"//div[@aria-label='{region}']/table")
+    return [[words(cell) for cell in row] for row in found.xpath("./tbody/tr")]
+
+
+def shown(value: float, decimals: int) -> str:
+    return f"{value:,.{decimals}f}".replace("-", "\N{MINUS SIGN}").replace(",", " ")
+
+
+def test_every_plot_has_a_title_and_a_description_of_its_own(full_html: str) -> None:
+    plots = parsed(full_html).xpath("//*[local-name()='svg'][@class='plot']")
+    assert len(plots) > 8
+    told = []
+    for plot in plots:
+        names = plot.get("aria-labelledby").split()
+        parts = [plot.xpath(f"./*[@id='{name}']")[0] for name in names]
+        assert [part.tag.rpartition("}")[2] for part in parts] == ["title", "desc"]
+        assert all(words(part) for part in parts)
+        told.append(words(parts[0]))
+    assert len(told) == len(set(told))
+
+
+def test_the_numbers_of_the_learning_curves(html: str, results: Path) -> None:
+    training = read_json(results / f"train/mnist/{MODEL}/0-2.json")
+    curve = training["curve"]
+    rows = table(parsed(html), "Learning of Adversarial nets on MNIST, block 0-2")
+    looks, failed = len(curve["epoch"]), "\N{EN DASH}"
+    assert [row[0] for row in rows[1 : looks + 1]] == [str(epoch) for epoch in curve["epoch"]]
+    for row, values in zip(rows[1 : looks + 1], curve["log_likelihood"], strict=True):
+        assert row[1:] == [failed if value is None else shown(value, 2) for value in values]
+    assert [row[0] for row in rows if len(row) == 1] == [
+        "Validation log-likelihood", "Loss: discriminator", "Loss: generator"
+    ]  # fmt: skip
+    assert rows[-1][1:] == [shown(value, 3) for value in curve["losses"]["generator"][-1]]
+    assert len(rows) == 3 * (looks + 1)
+
+
+def test_the_numbers_of_the_bandwidth_curves(html: str, results: Path) -> None:
+    """Every draw and fold has its line, a failed seed says so."""
+    curve = read_json(results / f"bandwidth/tfd/{MODEL}/0-2.json")["curve"]
+    rows = table(parsed(html), "Bandwidth of Adversarial nets on Toronto Face Database, block 0-2")
+    assert rows[13] == ["1", "first", "fourth", *(shown(value, 1) for value in curve[1][0][3])]
+    assert len(rows) == 3 * 2 * 5
+    assert table(parsed(html), "Bandwidth of Adversarial nets on MNIST, block 0-2")[-1] == ["2", "failed"]
+
+
+def test_the_numbers_of_the_dot_plot(html: str, results: Path) -> None:
+    measured = read_json(results / "table1.json")["rows"][3]["cells"]["mnist"]["measured"]
+    rows = table(parsed(html), "Every seed on MNIST, results/table1.json")
+    assert rows[3] == [
+        "Adversarial nets", "225 ± 2", shown(measured["mean"], 2),
+        " ".join(f"seed {one['seed']} {shown(one['log_likelihood'], 2)}" for one in measured["per_seed"]),
+    ]  # fmt: skip
+
+
+def test_a_plot_of_many_numbers_has_a_download_instead(params: Params, results: Path) -> None:
+    file = results / f"bandwidth/tfd/{MODEL}/0-2.json"
+    content = read_json(file)
+    content["curve"] = [[draw * 3 for draw in seed] for seed in content["curve"]]
+    assert 3 * 2 * 15 * len(content["sigmas"]) > TABLE_NUMBERS
+    write_json(file, content)
+    document = parsed(page(params, results / "table1.json", results))
+    assert not document.xpath("//div[contains(@aria-label, 'Bandwidth of Adversarial nets on Toronto')]")
+    assert json.loads(document.get_element_by_id(f"data-bandwidth-tfd-{MODEL}-0-2").text) == content
+
+
+@pytest.mark.parametrize("hostile", ["</script><script>alert(1)</script>", "<!--<script>", "]]>", "\u2028"])
+def test_data_in_the_page_cannot_leave_its_element(params: Params, results: Path, hostile: str) -> None:
+    file = results / "experiments/theory.json"
+    content = read_json(file) | {"series": {hostile: [1e-300, -0.1, hostile]}}
+    write_json(file, content)
+    text = page(params, results / "table1.json", results)
+    [element] = parsed(text).xpath("//script[@type='application/json']")
+    assert json.loads(element.text) == content
+    assert "<" not in element.text
+
+
+def test_data_that_is_not_finite_is_refused(params: Params, results: Path) -> None:
+    file = results / "experiments/theory.json"
+    file.write_text(file.read_text().replace('"series": {}', '"series": {"x": NaN}'))
+    with pytest.raises(ReplicateError, match="not finite"):
+        page(params, results / "table1.json", results)
+
+
+def test_a_download_is_the_result_file(opened: Callable[..., Any], results: Path, tmp_path: Path) -> None:
+    opened_page = opened(accept_downloads=True)
+    button = opened_page.get_by_role("button", name="Download the data").first
+    button.focus()
+    with opened_page.expect_download() as started:
+        opened_page.keyboard.press("Enter")
+    assert started.value.suggested_filename == "theory.json"
+    started.value.save_as(tmp_path / "theory.json")
+    assert json.loads((tmp_path / "theory.json").read_bytes()) == read_json(results / "experiments/theory.json")
+
+
+def test_without_javascript_the_path_stands_there_and_no_button(opened: Callable[..., Any]) -> None:
+    still = opened(java_script_enabled=False)
+    source = still.locator("#statement-P1 .source")
+    assert source.is_visible()
+    assert source.inner_text() == "Data: results/experiments/theory.json"
+    assert still.locator("button:visible").count() == 0
+
+
+def spans(svg: str, css: str) -> list[tuple[float, float]]:
+    """Left and right end, on the scale of the axis, of every filled shape of a class, from a file of `theme.svg`."""
+    root = etree.fromstring(svg)
+    labels = [
+        e for e in root.iter(f"{SVG}text") if e.get("text-anchor") == "middle" and re.fullmatch(r"[\d.,]+", e.text)
+    ]
+    marks = [(float(e.get("x")), float(e.text.replace(",", ""))) for e in labels]
+    (x0, v0), (x1, v1) = marks[0], marks[-1]
+    found = []
+    for path in root.iter(f"{SVG}path"):
+        if path.get("class") == css and path.get("clip-path"):
+            at = [float(x) for x in re.findall(r"[ML] (-?[\d.]+)", path.get("d"))]
+            found.append(tuple(v0 + (x - x0) * (v1 - v0) / (x1 - x0) for x in (min(at), max(at))))
+    return found
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "tfd"])
+def test_bands_of_the_dot_plot_reach_as_far_as_the_published_file_says(dataset: str) -> None:
+    published = read_published(package_root() / "results/published/table1.csv")
+    rows = [
+        {"title": row["title"], "published": row, "failed": 0, "seeds": [(0, row["log_likelihood"] + 5)]}
+        for (_, name), row in published.items()
+        if name == dataset
+    ]
+    drawn = spans(checked_svg(curves.dots(rows, "x", "x")), "fill-published")
+    limits = [
+        (r["log_likelihood"] - r["standard_error"], r["log_likelihood"] + r["standard_error"])
+        for r in published.values()
+        if r in [row["published"] for row in rows]
+    ]
+    assert len(drawn) == len(limits) == 4
+    tolerance = 0.1 if dataset == "mnist" else 1.0  # a hundredth of a point, and the place of a label
+    for band, limit in zip(drawn, limits, strict=True):
+        assert band == pytest.approx(limit, abs=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("long", "short"),
+    [
+        ("M 0 1 L 2 3 L 4 5 z", "M0 1 2 3 4 5z"),
+        ("M 0 0 C 1 1 2 2 3 3 C 4 4 5 5 6 6 L 7 7 L 8 8", "M0 0C1 1 2 2 3 3 4 4 5 5 6 6L7 7 8 8"),
+        ("M 0 0 L 1 1 M 2 2 L 3 3", "M0 0 1 1M2 2 3 3"),
+        ("M 0 0 Q 1 1 2 2 Q 3 3 4 4", "M0 0Q1 1 2 2 3 3 4 4"),
+    ],
+)
+def test_paths_repeat_no_command(long: str, short: str) -> None:
+    assert shorter_path(long) == short
+
+
+def test_the_smaller_plot_looks_the_same(browser: Any, kept_results: Path) -> None:
+    """Pixel by pixel in the page's light colours, for each kind of plot."""
+    files = [kept_results / f"panels/mnist/{MODEL}/0-2/{name}.svg" for name in ("learning", "bandwidth")]
+    files.append(kept_results / "figures/theory/curve.svg")
+    opened = browser.new_page(viewport={"width": 700, "height": 700}, color_scheme="light")
+    for file in files:
+        whole = checked_svg(file.read_bytes())
+        assert len(slim(whole)) < 0.75 * len(whole)
+        pictures = []
+        for svg in (whole, slim(whole)):
+            opened.set_content(f"<style>{STYLE.read_text()}</style>{svg}")
+            pictures.append(opened.screenshot())
+        assert pictures[0] == pictures[1], file.name
+    opened.close()
