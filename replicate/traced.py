@@ -137,7 +137,7 @@ def _formatted(value: int | float, decimals: int | None, digits: int | None) -> 
     elif decimals is None:
         text = f"{int(value):,}" if float(value).is_integer() else repr(value)
     else:
-        text = f"{value:,.{decimals}f}"
+        text = f"{value:z,.{decimals}f}"  # z: no sign on what rounds to zero
     return text.replace("-", MINUS).replace(",", THIN_SPACE)
 
 

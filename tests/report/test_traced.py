@@ -21,6 +21,7 @@ def test_a_number_carries_file_pointer_and_exact_value() -> None:
     )
     assert number(place(225.0)) == '<data value="225.0" title="results/x.json#/a">225</data>'
     assert number(place(0)) == '<data value="0" title="results/x.json#/a">0</data>'
+    assert number(place(-0.0004), 3) == '<data value="-0.0004" title="results/x.json#/a">0.000</data>'
 
 
 def test_pointers_follow_rfc_6901() -> None:
