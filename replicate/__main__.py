@@ -14,7 +14,7 @@ STAGES = {
     "bandwidth": "choose the Parzen bandwidth on validation images",
     "evaluate": "measure the test log-likelihood with its standard error",
     "classifier": "train a classifier of the data set's labels",
-    "recognise": "say what the classifier sees in a model's samples",
+    "recognise": "say what a model's samples show: classes, copies of training images, correlation",
     "panels": "draw the sample, interpolation, learning and bandwidth panels of a model",
     "experiment": "measure what one experiment says about the paper's claims",
     "draw": "draw the figures of an experiment",

@@ -15,6 +15,7 @@ from PIL import Image
 
 from replicate.codedigest import package_root
 from replicate.comparison.beside import Beside, section
+from replicate.datasets import REGISTRY as DATASETS
 from replicate.errors import ReplicateError
 from replicate.figures import curves, theme
 from replicate.figures.embedding import slim
@@ -390,6 +391,7 @@ def page(
         "data": {name: results.read(f"data/{name}.json") for name in params.datasets},
         "dots": {dataset["name"]: dot_plot(table, dataset) for dataset in table["datasets"]},
         "statements": statements,
+        "names": {name: title for name, (title, _) in DATASETS.items()},
         "counts": counted(found),
         "runs": [run_of(results, *one) for one in params.runs],
         "titles": titles,

@@ -3,7 +3,8 @@
 python tools/power.py results/reference/statements/seeds-*/claims.json
 
 Mean and spread of each check over all seeds of the given files; then the chance that a one-sided test at 5 % with the
-protocol's number of seeds passes, by Student's noncentral t distribution.
+protocol's number of seeds passes, by Student's noncentral t distribution. Printed is the least of a claim's checks;
+that all of them pass is less likely. No seed may stand in two of the files.
 """
 
 import argparse
@@ -45,18 +46,19 @@ def main() -> None:
     for file in parser.parse_args().files:
         for claim in json.loads(file.read_text(encoding="utf-8"))["claims"]:
             tested = {check["reads"]: check for check in claim["checks"] if check["per_seed"]}
+            name = " on ".join(filter(None, (claim["claim"], claim.get("dataset"))))  # older files do not name it
             if tested:
-                rules[claim["claim"]] = tested
-                asked[claim["claim"]] = max(asked[claim["claim"]], claim["seeds"])
+                rules[name] = tested
+                asked[name] = max(asked[name], claim["seeds"])
             for reads, check in tested.items():
-                known[claim["claim"]][reads] += [value for value in check["per_seed"] if value is not None]
+                known[name][reads] += [value for value in check["per_seed"] if value is not None]
     for name, checks in rules.items():
         found = [
             power(known[name][reads], check["threshold"], -1 if check["side"] == "below" else 1, asked[name])
             for reads, check in checks.items()
         ]
         count = len(known[name][next(iter(checks))])
-        print(f"{name:10} {count:3} seeds known, {asked[name]} asked for: {min(found):.2f}")
+        print(f"{name:20} {count:3} seeds known, {asked[name]} asked for: {min(found):.2f}")
 
 
 if __name__ == "__main__":

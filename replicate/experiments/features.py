@@ -60,10 +60,10 @@ def hidden_layers(parameters: Mapping[str, Tensor], network: str, layers: int, i
 def standardised(sets: Mapping[str, Array]) -> dict[str, Array]:
     """Every set less the mean of `train`, by one scale: the features' root mean variance there.
 
-    One scale for all of them leaves to raw pixels that those at the rim hardly vary.
+    One scale for all of them leaves to raw pixels that those at the rim hardly vary. Features that never vary become 0.
     """
     mean, scale = sets["train"].mean(0), np.sqrt(sets["train"].var(0).mean())
-    return {name: (rows - mean) / scale for name, rows in sets.items()}
+    return {name: (rows - mean) / (scale or 1.0) for name, rows in sets.items()}
 
 
 def stratified(labels: Labels, drawn: NDArray[np.float32]) -> Labels:

@@ -73,7 +73,8 @@ def run(arguments: argparse.Namespace) -> None:
         "recognise", code_digest(["replicate.stages.recognise"]), {"compute": params.compute.model_dump(mode="json")},
         {"data": arguments.data, "samples": arguments.samples, "classifier": arguments.classifier},
         dataset=about["dataset"], model=about["model"], block=about["block"], seeds=about["seeds"],
-        compared=COMPARED, sure_from=SURE, reason=judge["reason"], accuracy=judge["accuracy"], per_seed=per_seed,
+        compared=min(COMPARED, samples.images.shape[2]), sure_from=SURE, reason=judge["reason"],
+        accuracy=judge["accuracy"], per_seed=per_seed,
     )  # fmt: skip
     write_json(arguments.out, content)
     record.write(arguments.out, **backend.facts)

@@ -97,7 +97,7 @@
     table.closest(".scroll").before(back);
   });
 
-  // The data that the page holds, as the file that it was.
+  // The data that the page holds, as a file of the same content.
   document.querySelectorAll("[data-download]").forEach((place) => {
     const data = document.getElementById(place.dataset.download);
     if (!data) return;

@@ -85,6 +85,13 @@ def test_standardising_knows_only_the_training_images() -> None:
     np.testing.assert_allclose(scaled["test"] - scaled["train"][:10], 100 / np.sqrt(train.var(0).mean()))
 
 
+def test_features_that_never_vary_leave_a_classifier_at_chance() -> None:
+    generator = np.random.default_rng(1)
+    labels = {name: generator.permutation(np.arange(60) % 3) for name in ("train", "valid", "test")}
+    sets = standardised({name: np.full((60, 4), 0.25) for name in labels})
+    assert classifier_error(sets, labels, np.arange(30), (0.1, 1.0))[0] == pytest.approx(2 / 3)
+
+
 def test_the_penalty_is_chosen_on_validation_images_and_judged_on_test_images() -> None:
     generator = np.random.default_rng(3)
     labels = {name: generator.integers(0, 3, 80) for name in ("train", "valid", "test")}

@@ -18,7 +18,7 @@ def blas_threads() -> dict[str, int]:
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
     threads = torch.get_num_threads()
-    with threadpool_limits(2, user_api="blas"):
+    with threadpool_limits(3, user_api="blas"):
         yield
     torch.set_num_threads(threads)
 
