@@ -60,7 +60,7 @@ restore: runtime
 
 clean:
 	find results -mindepth 1 -maxdepth 1 ! -name published ! -name reference ! -name tuning -exec rm -rf {} +
-	rm -rf report/index.html logs .replicate .snakemake
+	rm -rf report/*.html report/*.comparison.json report.zip dvc_plots logs .replicate .snakemake
 
 lock:
 	"$(PYTHON)" tools/lock.py

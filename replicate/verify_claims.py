@@ -14,7 +14,7 @@ from replicate.verify import Numbers, Pair, data_digest, differences, differs, f
 Claim = Mapping[str, Any]
 
 
-def measured_of(claim: Claim) -> dict[str, Any]:
+def _measured(claim: Claim) -> dict[str, Any]:
     """What was measured of a claim, and its verdict."""
     checks = [{name: check[name] for name in ("reads", "value", "per_seed")} for check in claim["checks"]]
     return {"checks": checks, "state": claim["state"]}
@@ -95,7 +95,7 @@ def _compare(ours: tuple[Claim, RunFolder], theirs: tuple[Claim, RunFolder]) -> 
     name, subject, reference = one["experiment"], f"claim {one['claim']}", str(kept.folder)
     both = name in run.experiments and name in kept.experiments
     place = unlike(run.experiments[name], kept.experiments[name]) if both else None
-    if place is None and measured_of(one) == measured_of(other):
+    if place is None and _measured(one) == _measured(other):
         return Pair(subject, reference, "same bits", f"{one['state']} in both")
     settings, reasons = _other_recipe(ours, theirs), [*_other_rule(one, other), *_reasons(name, run, kept)]
     states = f"{one['state']} here, {other['state']} there"

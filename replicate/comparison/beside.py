@@ -15,7 +15,7 @@ UNCHANGED = ("same numbers", "attempted by neither")
 
 
 #: What else became of claims, in the words that lead to their number.
-COUNTED = {
+CHANGE_WORDS = {
     "same verdict": "with the same verdict and other numbers",
     "same numbers": "with the same numbers",
     "only here": "attempted by this run alone",
@@ -158,7 +158,7 @@ def section(beside: Beside) -> dict[str, Any]:
         "found": found,
         "presets": {"ours": beside.ours.preset, "theirs": beside.theirs.preset},
         "same": _same(beside),
-        "counted": list(COUNTED.items()),
+        "counted": list(CHANGE_WORDS.items()),
         "compared": any(common.values()),
         "uncompared": [of for of, kept in common.items() if not kept],
         "settings": _settings(beside, list(common)),

@@ -139,7 +139,8 @@ def comparison(ours: Side, theirs: Side) -> dict[str, Any]:
     inputs = {
         side.shown(path): path for side in (ours, theirs) for path in (side.table, side.claims) if path is not None
     }
+    # The digest is that of `beside`, which imports this module and adds the settings to the same file.
     return result(
-        "compare", code_digest(["replicate.comparison.compare"]), {"other": theirs.results.name}, inputs,
+        "compare", code_digest(["replicate.comparison.beside"]), {"other": theirs.results.name}, inputs,
         rows=rows, claims=claims, counts=counts,
     )  # fmt: skip

@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> None:
         sweep = sweep_for(params, config, kind, seeds, splits, backend, checkpoints, arguments.checkpoint_every)
         if not sweep.run(progress):
             epoch = sweep.step // sweep.steps_per_epoch
-            progress.update(epoch, "stopped", "stopped")
+            progress.update(sweep.step / sweep.steps_per_epoch, "stopped", "stopped")
             where = f"epoch {min(epoch + 1, config.epochs)} of {config.epochs}"
             print(f"stopped in {where}; the same command goes on from here.", file=sys.stderr)
             raise KeyboardInterrupt
@@ -110,7 +110,7 @@ def run(arguments: argparse.Namespace) -> None:
             "earlier_attempts": checkpoints.earlier_attempts, "earlier_seconds": round(sweep.earlier_seconds, 3),
         }  # fmt: skip
         record.write(arguments.out, **backend.facts, **parts, epochs=config.epochs, seeds=len(seeds))
-        progress.update(config.epochs, "done", "done")
+        progress.update(sweep.step / sweep.steps_per_epoch, "done", "done")
         checkpoints.remove()
 
 

@@ -36,6 +36,14 @@ def clear_line() -> None:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
+def _columns() -> int:
+    """Columns of the terminal behind standard error; standard output may be another one, or none."""
+    with suppress(OSError):  # also a stream without a file descriptor
+        if columns := os.get_terminal_size(sys.stderr.fileno()).columns:
+            return columns
+    return shutil.get_terminal_size().columns
+
+
 class Progress:
     """Reports the epochs of one job: on a terminal in one refreshed line, else in plain lines.
 
@@ -90,7 +98,7 @@ class Progress:
                 parts += [f"{speed:,.0f} images/s", f"{duration(left)} left"]
             line = f"{self._label}: {', '.join([*parts, text])}"
             if fresh:  # cut, for a line that wraps could not be drawn over
-                line = f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}"
+                line = f"\r\x1b[K{line[: _columns() - 1]}"
             print(line, end="" if fresh else "\n", file=sys.stderr, flush=True)
 
 

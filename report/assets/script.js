@@ -61,8 +61,9 @@
     return null;
   };
   const compare = (one, other) => (typeof one === "string" ? one.localeCompare(other, "en") : one - other);
-  document.querySelectorAll("table:has(th[data-column])").forEach((table) => {
+  document.querySelectorAll("table").forEach((table) => {
     const heads = [...table.querySelectorAll("th[data-column]")];
+    if (!heads.length) return;
     const bodies = [...table.tBodies].map((body) => [body, [...body.rows]]);
     const back = button_of("Back to the paper's order", "back");
     const sort = (head, direction) => {

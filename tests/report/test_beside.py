@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from replicate.__main__ import main
-from replicate.codedigest import package_root
+from replicate.codedigest import code_digest, package_root
 from replicate.comparison.beside import read_beside
 from replicate.files import canonical_json, read_json, write_json
 from replicate.params import Params
@@ -115,6 +115,22 @@ def test_a_run_beside_itself(params: Params, results: Path) -> None:
     beside = read_beside(results / "table1.json", results, results, "index.comparison.json")
     part = section(page(params, results / "table1.json", results, beside=beside))
     assert "All that both runs measured is the same, bit for bit." in words(part)
+
+
+def test_the_files_code_covers_what_finds_the_settings(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change of logic in any of the modules that fill the file gives another digest."""
+    copy = tmp_path / "project"
+    shutil.copytree(package_root() / "replicate", copy / "replicate")
+    monkeypatch.setattr("replicate.comparison.compare.code_digest", lambda names: code_digest(names, copy))
+    found = set()
+    for changed in ("", "settings", "compare", "side", "beside"):
+        if changed:
+            with (copy / f"replicate/comparison/{changed}.py").open("a", encoding="utf-8") as file:
+                file.write("\nMORE = 1\n")
+        found.add(read_beside(results / "table1.json", results, results, "index.comparison.json").content["code"])
+    assert len(found) == 5
 
 
 def test_a_setting_of_everything_is_told_in_words(

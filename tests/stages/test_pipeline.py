@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from replicate.__main__ import main
 from replicate.datasets.base import Splits
 from replicate.files import read_json, read_tensors, write_tensors
 from replicate.likelihood.parzen import choose_bandwidth, log_density
+from replicate.training.sweep import Sweep
 from tests.stages.pipeline import PARAMS, Pipeline
 
 
@@ -170,6 +172,8 @@ def test_data_that_are_not_numbers_fail_every_seed_and_say_so(
     broken = Pipeline(tmp_path, data=poisoned)
     broken.run(first="train")
     assert "seed 0 failed in epoch 1" in capsys.readouterr().out
+    progress = read_json(broken.weights.parent / ".state/progress/digits-adversarial_nets-0-1.json")
+    assert (progress["state"], progress["epoch"], progress["epochs"]) == ("done", 1, 4)
     cell = read_json(broken.table)["rows"][3]["cells"]["digits"]
     assert cell["measured"]["mean"] is None
     assert [entry["seed"] for entry in cell["measured"]["failed"]] == [0, 1]
@@ -264,6 +268,27 @@ def test_ctrl_c_in_the_middle_of_training_resumes_to_the_same_bits(done: Pipelin
     assert parts.read_bytes() == whole.read_bytes()
     assert parts.with_suffix(".json").read_bytes() == whole.with_suffix(".json").read_bytes()
     assert not list((state / "checkpoints").iterdir())
+
+
+def test_a_training_resumed_and_stopped_within_one_epoch_has_positive_rates(
+    done: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """12 steps an epoch: stopped after 3 of them, gone on, stopped after 3 more."""
+    step_of = Sweep._train_step
+
+    def stopping(sweep: Sweep, chosen: Tensor, epoch: int) -> None:
+        step_of(sweep, chosen, epoch)
+        if sweep.step % 3 == 0:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Sweep, "_train_step", stopping)
+    words = done.training_words(tmp_path / "w.safetensors", tmp_path / "state")
+    for _ in range(2):
+        assert main(words) == 130
+    progress = read_json(tmp_path / "state/progress/digits-adversarial_nets-0-1.json")
+    assert (progress["state"], progress["epoch"]) == ("stopped", 0)
+    for rate in ("seconds_per_epoch", "images_per_second", "seconds_left"):
+        assert progress[rate] > 0
 
 
 def test_two_trainings_of_one_run_do_not_mix(done: Pipeline, tmp_path: Path) -> None:

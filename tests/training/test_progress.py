@@ -7,6 +7,7 @@ import pty
 import re
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,6 +96,20 @@ def test_on_a_terminal_one_line_that_is_drawn_over_and_goes_away(
     assert lines[0] == lines[-1] == "", "begins at the line's start, and leaves it empty"
     assert [line.split(",")[0] for line in lines[1:-1]] == [f"digits vae 0-2: epoch {epoch}/100" for epoch in (1, 2, 3)]
     assert max(map(len, lines)) == 59, "a line that wraps could not be drawn over"
+
+
+def test_the_line_is_cut_to_the_terminal_of_standard_error(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Standard output goes elsewhere, and the environment tells the columns of another terminal."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    with terminal() as (master, slave), os.fdopen(slave, "w") as stream:
+        termios.tcsetwinsize(slave, (24, 40))
+        monkeypatch.setattr(sys, "stderr", stream)
+        report = Progress(tmp_path / "p.json", "digits vae 0-2", 100)
+        report.update(0, "best validation log-likelihood 3.0 nats")
+        assert os.read(master, 1000).decode() == "\r\x1b[K" + "digits vae 0-2: epoch 0/100, best validation"[:39]
 
 
 def test_a_dumb_terminal_gets_plain_lines(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

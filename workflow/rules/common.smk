@@ -11,8 +11,6 @@ from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
 BASE = Path(str(workflow.basedir))
-# What a user's own shell starts as `python`, before PATH is changed below: failures.smk prints commands for it.
-USERS_PYTHON = shutil.which("python")
 sys.path.insert(0, str(BASE))
 # `.venv/bin/snakemake` without an activated environment: jobs find the same Python.
 os.environ.update(

@@ -48,11 +48,13 @@ def log_end(path):
 
 
 def repeating(command):
-    """A job's command as one line for the user's shell: without the log, and with this environment's Python."""
-    stage = shlex.join(shlex.split(command.split(" 2>&1 | tee ")[0]))
-    here = Path(sys.executable).parent
-    bare = USERS_PYTHON is not None and Path(USERS_PYTHON).parent.samefile(here)
-    return stage if bare else stage.replace("python ", f"{sys.executable} ", 1)
+    """A job's command as one line for the user's shell: without the log, and with the path of this environment's Python.
+
+    What that shell starts as `python` is not known here: `make report` puts the environment first in PATH for itself.
+    """
+    words = shlex.split(command.split(" 2>&1 | tee ")[0])
+    words[words.index("python")] = sys.executable
+    return shlex.join(words)
 
 
 FAILED = FailedJobs()
