@@ -62,7 +62,8 @@ def configure(compute: Compute) -> Backend:
     # NumPy's BLAS would otherwise take every core of the machine, whose number its last bits depend on.
     threadpool_limits(compute.threads, user_api="blas")
     _keep_freed_memory()
-    torch.use_deterministic_algorithms(True)
+    # As use_deterministic_algorithms(True), which would also load torch's compiler, and that takes over a second.
+    torch.set_deterministic_debug_mode("error")
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 (a property unknown to mypy); every buffer here is written before it is read
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
