@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, cross_entropy, linear, max_pool2d
 
+from replicate.training.adam import adam_step, moments
 from replicate.training.streams import Streams
 
 #: Training: minibatches, images in each, Adam's rate at the start (falls linearly to 0), dropout's share kept.
@@ -74,9 +75,8 @@ def fit(images: Tensor, labels: Tensor, classes: int, seed: int = 0) -> Classifi
     """
     streams = Streams((seed,), images.device)
     weights = _initial(images, classes, streams)
-    trained = [value.requires_grad_() for name, value in weights.items() if "." in name]
-    optimiser = torch.optim.Adam(trained, lr=RATE)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=UPDATES)
+    trained = {name: value.requires_grad_() for name, value in weights.items() if "." in name}
+    slots = moments(trained)
     classifier = Classifier(weights)
     batch = min(BATCH, len(images))
     per_epoch = len(images) // batch
@@ -86,8 +86,8 @@ def fit(images: Tensor, labels: Tensor, classes: int, seed: int = 0) -> Classifi
             order = streams.order(epoch, len(images))[0]
         rows = order[place * batch : (place + 1) * batch]
         mask = streams.mask(KEEP, update, batch, HIDDEN)[0]
-        optimiser.zero_grad()
-        cross_entropy(classifier.logits(images[rows], mask), labels[rows]).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
+        loss = cross_entropy(classifier.logits(images[rows], mask), labels[rows])
+        gradients = dict(zip(trained, torch.autograd.grad(loss, list(trained.values())), strict=True))
+        with torch.no_grad():
+            adam_step(trained, slots, gradients, update, RATE * (1 - update / UPDATES))
     return Classifier({name: value.detach() for name, value in weights.items()})
