@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from replicate.traced import ResultFolder, Traced
+from replicate.traced import ResultFolder, Traced, plain
 
 #: Statements in the paper's order: the part of the paper, then claim and a name short enough for the picture.
 BEFORE_TABLE_1: Mapping[str, Mapping[str, str]] = {
@@ -53,7 +53,7 @@ class Mark:
         state: the verdict of this run.
         kept: (folder of a kept run, its verdict), for those that judged the claim in its full form.
         published, ours: numbers of a row of Table 1; `ours` as the table holds it.
-        reference: what the kept run with the most seeds measured for that row.
+        reference: what the kept run with the most seeds, and of these the longest, measured for that row.
         epochs: for how many epochs that run trained, where its training is kept.
     """
 
@@ -110,7 +110,12 @@ def _row_marks(
             if other["model"] == row["model"] and name in other["cells"]
         }
         found = {folder: other for folder, other in found.items() if other["measured"] is not None}
-        most = max(found, key=lambda folder: len(found[folder]["measured"]["seeds"]), default=None)
+        epochs = {folder: _epochs(results, folder, row["model"], name) for folder in found}
+        most = max(
+            found,
+            key=lambda folder: (len(found[folder]["measured"]["seeds"]), plain(epochs[folder]) or 0),
+            default=None,
+        )
         yield Mark(
             name=row["title"],
             anchor=row_anchor(name, row["model"]),
@@ -119,7 +124,7 @@ def _row_marks(
             published=cell["published"],
             ours=cell["measured"],
             reference=None if most is None else found[most]["measured"],
-            epochs=None if most is None else _epochs(results, most, row["model"], name),
+            epochs=None if most is None else epochs[most],
         )
 
 

@@ -78,15 +78,15 @@ def test_a_statement_that_the_picture_does_not_know_comes_last(params: Params, r
 
 
 def test_reference_runs_stand_beside_each_claim(params: Params, results: Path) -> None:
-    """A mark for each kept run of the full form; the row's number from the kept run with the most seeds."""
-    for name, seeds in (("few", [0]), ("many", [0, 1, 2])):
+    """A mark for each kept run of the full form; the row's number from the one with the most seeds, then epochs."""
+    training = read_json(results / "train/mnist/adversarial_nets/0-2.json")
+    for name, seeds, epochs in (("few", [0], 1000), ("many", [0, 1, 2], 400), ("shorter", [3, 4, 5], 399)):
         kept = read_json(results / "table1.json")
         cell = kept["rows"][3]["cells"]["mnist"]
         cell["measured"] |= {"mean": 100.0 + len(seeds), "seeds": seeds}
+        write_json(results / f"reference/{name}/adversarial_nets/train.json", training | {"epochs": epochs})
         cell["verdict"]["state"] = "replicated"
         write_json(results / f"reference/{name}/table1.json", kept)
-    training = read_json(results / "train/mnist/adversarial_nets/0-2.json")
-    write_json(results / "reference/many/adversarial_nets/train.json", training)
     for name, changed in (("full", None), ("short", "updates")):
         kept = read_json(results / "claims.json")
         kept["claims"][0] |= {"state": "not replicated", "changed": changed}
@@ -96,7 +96,7 @@ def test_reference_runs_stand_beside_each_claim(params: Params, results: Path) -
     assert words(row.xpath("./span[@class='unit']")[0]).endswith("; reference 103.0, seeds 0, 1, 2, 400 epochs")
     kept_marks = row.xpath("./span[@class='kept-marks']/span[starts-with(@class, 'verdict')]")
     assert [words(one) for one in kept_marks] == ["replicated"]
-    assert len(kept_marks[0].xpath("./*[local-name()='svg']")) == 2
+    assert len(kept_marks[0].xpath("./*[local-name()='svg']")) == 3
     statement = found["#statement-P1"].xpath("./span[@class='kept-marks']/span[starts-with(@class, 'verdict')]")
     assert [(words(one), one.get("title")) for one in statement] == [
         ("not replicated", "results/reference/statements/full")
