@@ -1,9 +1,9 @@
 """What an experiment is: a typed config, and a function to measured values.
 
 It decides claims that are not Table 1's. For every claim it measures the checks that the claim's entry in
-`protocol.yaml` names; the verdict is taken from them by `replicate.claims`, never here. Its figures are
-drawn from its result by `replicate.figures.experiments`. Most experiments train what
-they need (`Experiment`); those about the models of Table 1 look at the samples of the run (`SampleStudy`).
+`protocol.yaml` names; the verdict is taken from them by `replicate.claims`, never here, and the figures are drawn from
+its result by the module of its name in `replicate.figures.experiments`. Most experiments train what they need
+(`Experiment`); those about the models of Table 1 look at the samples of the run (`SampleStudy`).
 """
 
 from abc import ABC, abstractmethod

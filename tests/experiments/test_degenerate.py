@@ -32,7 +32,7 @@ from replicate.experiments.degenerate import (
 )  # fmt: skip
 from replicate.experiments.fixed.degenerate import ARCS, NEAR
 from replicate.experiments.line_game import Player
-from replicate.figures.experiments.degenerate import draw
+from replicate.figures.experiments.degenerate import draw, half_circles
 from replicate.figures.theme import checked_svg
 from replicate.models import perceptron
 from replicate.training.streams import Streams
@@ -256,3 +256,9 @@ def test_the_result_is_a_function_of_its_seeds_and_figures_are_drawn_from_it_alo
     assert "one seed (0)" in drawn["samples"].caption
     assert all(checked_svg(drawing.svg) for drawing in drawn.values())
     assert drawn == draw({"seeds": [0, 1], "series": again.series})
+
+
+def test_the_curves_of_the_figure_are_those_of_the_data() -> None:
+    along = torch.linspace(0, 1, 61, dtype=torch.float64)
+    for half, curve in enumerate(half_circles()):
+        np.testing.assert_allclose(curve, on_the_curves(torch.full_like(along, half), along).numpy(), atol=1e-6)
