@@ -186,9 +186,7 @@ def test_an_experiment_is_given_its_own_settings_and_depends_on_its_own_code() -
     codes = {plan.code(stage, experiment="theory") for stage in ("experiment", "draw")} | {plan.code("experiment")}
     assert len(codes) == 3
     drawing = ["replicate.stages.draw", "replicate.figures.experiments.theory"]
-    assert plan.code("draw", experiment="theory") == code_digest(
-        drawing
-    )  # an edit of the experiment draws nothing anew
+    assert plan.code("draw", experiment="theory") == code_digest(drawing)  # not the experiment
     with pytest.raises(ReplicateError, match="there is no experiment 'magic'; the registered ones are theory"):
         Plan({**raw, "experiments": {"magic": {}}})
 

@@ -11,8 +11,8 @@ from replicate.__main__ import STAGES, TOOLS
 from replicate.codedigest import package_root
 from replicate.experiments import REGISTRY
 
-#: The commands that compute with torch. Of the others `params`, `preset` and `status` load it when they look at experiments
-#: or models, which are torch's.
+#: The commands that compute with torch. Of the others `params`, `preset` and `status` load it when they look at
+#: experiments or models, which are torch's.
 WITH_TORCH = {
     "train", "sample", "bandwidth", "evaluate", "classifier", "recognise", "panels", "experiment", "tune", "export",
 }  # fmt: skip
