@@ -187,7 +187,8 @@ class Plan:
         if model is not None and stage in ("train", "sample", "panels"):
             entries.append(models.REGISTRY[model][1])
         if experiment is not None:
-            entries.append(experiments.REGISTRY[experiment][1])
+            drawn = stage == "draw"
+            entries.append(experiments.drawing_module(experiment) if drawn else experiments.REGISTRY[experiment][1])
         return code_digest(entries)
 
     def code(

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -29,7 +29,15 @@ def standard_deviation(values: Sequence[float]) -> float | None:
 
 def interquartile_mean(values: Sequence[float]) -> float:
     """Mean of the middle half: the 25 % trimmed mean (Agarwal et al. 2021)."""
-    return float(stats.trim_mean(values, 0.25))
+    return float(_trimmed_mean(np.asarray(values, dtype=np.float64)))
+
+
+def _trimmed_mean(values: Floats) -> Floats:
+    """The mean along the last axis without the lowest and the highest quarter of n values, n // 4 of each."""
+    count = values.shape[-1]
+    cut = count // 4
+    kept = np.partition(values, (cut, count - cut - 1), axis=-1)[..., cut : count - cut]
+    return np.asarray(kept.mean(-1))
 
 
 def _student(level: float, degrees: float) -> float:
@@ -67,14 +75,14 @@ def interquartile_mean_interval(values: Sequence[float], level: float = 0.95) ->
     if len(values) < 2:
         return None
     resampled = _resampled(values, np.random.default_rng(BOOTSTRAP_SEED))
-    return _percentiles(np.asarray(stats.trim_mean(resampled, 0.25, axis=1)), level)
+    return _percentiles(_trimmed_mean(resampled), level)
 
 
 def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Interval:
     """Wilson's score interval for a share (1927); ValueError without a trial."""
     if trials < 1:
         raise ValueError("a share needs at least one trial")
-    z, share = float(stats.norm.ppf((1 + level) / 2)), successes / trials
+    z, share = float(special.ndtri((1 + level) / 2)), successes / trials
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
     return max(centre - half, 0.0), min(centre + half, 1.0)

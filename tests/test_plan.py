@@ -9,6 +9,7 @@ import pytest
 
 from replicate import datasets, experiments, models
 from replicate.__main__ import main
+from replicate.codedigest import code_digest
 from replicate.errors import ReplicateError
 from replicate.plan import Plan
 from tests.datasets.data_helpers import clean_environment, write_faces, write_images
@@ -184,6 +185,8 @@ def test_an_experiment_is_given_its_own_settings_and_depends_on_its_own_code() -
     assert plan.images("theory") is None
     codes = {plan.code(stage, experiment="theory") for stage in ("experiment", "draw")} | {plan.code("experiment")}
     assert len(codes) == 3
+    drawing = ["replicate.stages.draw", "replicate.figures.experiments.theory"]
+    assert plan.code("draw", experiment="theory") == code_digest(drawing)  # not the experiment
     with pytest.raises(ReplicateError, match="there is no experiment 'magic'; the registered ones are theory"):
         Plan({**raw, "experiments": {"magic": {}}})
 

@@ -9,8 +9,9 @@ import pytest
 
 from replicate.__main__ import STAGES, TOOLS
 from replicate.codedigest import package_root
+from replicate.experiments import REGISTRY
 
-#: The commands that compute with torch. Of the others `draw`, `params`, `preset` and `status` load it when they look at
+#: The commands that compute with torch. Of the others `params`, `preset` and `status` load it when they look at
 #: experiments or models, which are torch's.
 WITH_TORCH = {
     "train", "sample", "bandwidth", "evaluate", "classifier", "recognise", "panels", "experiment", "tune", "export",
@@ -65,4 +66,36 @@ def test_running_them_loads_no_torch_either(tmp_path: Path) -> None:
         "for words in json.loads(sys.argv[1]):\n"
         "    if main(words) != 0 or 'torch' in sys.modules: sys.exit(f'{words[0]} failed, or loads torch')",
         json.dumps(commands),
+    )
+
+
+def test_drawing_an_experiment_loads_no_torch_no_statistics_of_scipy_and_no_seaborn(tmp_path: Path) -> None:
+    """The stage on a kept result, and the drawing module of every experiment."""
+    words = [
+        "draw", "--result", str(REFERENCE / "statements" / "seeds-0-9" / "degenerate.json"), "--out", str(tmp_path),
+    ]  # fmt: skip
+    _run(
+        "import json, sys; from replicate.__main__ import main; from replicate.experiments import load_drawing\n"
+        "words, names = json.loads(sys.argv[1])\n"
+        "if main(words) != 0: sys.exit('draw failed')\n"
+        "for name in names: load_drawing(name)\n"
+        "found = {'torch', 'scipy.stats', 'seaborn', 'pandas'} & sys.modules.keys()\n"
+        "if found or any(module.startswith('replicate.training') for module in sys.modules): sys.exit(str(found))",
+        json.dumps([words, list(REGISTRY)]),
+    )
+    assert (tmp_path / "distances.svg").exists()
+
+
+@pytest.mark.parametrize("module", ["replicate.stages.panels", "replicate.stages.claims", "replicate.stages.table"])
+def test_panels_and_the_stages_that_judge_load_neither_seaborn_nor_the_statistics_of_scipy(module: str) -> None:
+    """Panels draw their curves, too: no import waits inside of those."""
+    _run(
+        "import importlib, sys; importlib.import_module(sys.argv[1])\n"
+        "from replicate.figures import curves\n"
+        "training = {'seeds': [0], 'curve': {'epoch': [1, 2], 'log_likelihood': [[1.0], [2.0]]}, 'failed': {},\n"
+        "            'chosen_epoch': [2], 'chosen_log_likelihood': [2.0]}\n"
+        "curves.learning(training, 'title', 'name')\n"
+        "found = {'scipy.stats', 'seaborn'} & sys.modules.keys()\n"
+        "if found: sys.exit(f'loads {found}')",
+        module,
     )

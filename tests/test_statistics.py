@@ -49,6 +49,12 @@ def test_interquartile_mean_drops_the_outer_quarters() -> None:
     assert interquartile_mean([1, 2, 3, 4, 5, 6, 7, 1000]) == pytest.approx(4.5)
 
 
+@pytest.mark.parametrize("count", range(1, 14))
+def test_interquartile_mean_is_scipys_trimmed_mean_to_the_bit(count: int) -> None:
+    values = np.random.default_rng(count).normal(220, 6, count).tolist()
+    assert interquartile_mean(values) == stats.trim_mean(values, 0.25)
+
+
 def test_difference_is_welchs_test_against_the_published_sample() -> None:
     """With 5 folds published, the interval is that of Welch's t-test from summary statistics."""
     ours = np.array([2040.0, 2075, 2061, 2050, 2066, 2071])

@@ -1,14 +1,17 @@
 """The registry of experiments, which decide what the paper states beside Table 1; loaded when they are asked for."""
 
 import importlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from replicate.errors import ReplicateError
 
 if TYPE_CHECKING:
     from replicate.experiments.base import Study
+    from replicate.figures.drawing import Drawing
 
-#: name -> (title, module); the module has one public object, `EXPERIMENT`.
+#: name -> (title, module); the module has one public object, `EXPERIMENT`. Its figures are drawn by the module of that
+#: name in `replicate.figures.experiments`.
 REGISTRY: dict[str, tuple[str, str]] = {
     "theory": ("The optimal discriminator and the global optimum", "replicate.experiments.theory"),
     "figure1": ("Figure 1: a game on a line at its four stages", "replicate.experiments.figure1"),
@@ -47,9 +50,25 @@ ON_SAMPLES: frozenset[str] = frozenset({"sampling"})
 DEFAULT_DATASET = "digits"
 
 
-def load_experiment(name: str) -> "Study":
-    """The registered experiment of that name; an unknown name lists the known ones."""
+def _known(name: str) -> None:
     if name not in REGISTRY:
         raise ReplicateError(f"there is no experiment {name!r}; the registered ones are {', '.join(REGISTRY)}.")
+
+
+def load_experiment(name: str) -> "Study":
+    """The registered experiment of that name; an unknown name lists the known ones."""
+    _known(name)
     experiment: Study = importlib.import_module(REGISTRY[name][1]).EXPERIMENT
     return experiment
+
+
+def drawing_module(name: str) -> str:
+    """The module that draws the figures of a registered experiment."""
+    _known(name)
+    return f"replicate.figures.experiments.{name}"
+
+
+def load_drawing(name: str) -> "Callable[[Mapping[str, Any]], dict[str, Drawing]]":
+    """From the result of a registered experiment to its figures by name; loads neither the experiment nor torch."""
+    draw: Callable[[Mapping[str, Any]], dict[str, Drawing]] = importlib.import_module(drawing_module(name)).draw
+    return draw

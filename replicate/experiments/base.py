@@ -1,8 +1,9 @@
-"""What an experiment is: a typed config, a function to measured values, and its figures.
+"""What an experiment is: a typed config, and a function to measured values.
 
 It decides claims that are not Table 1's. For every claim it measures the checks that the claim's entry in
-`protocol.yaml` names; the verdict is taken from them by `replicate.claims`, never here. Most experiments train what
-they need (`Experiment`); those about the models of Table 1 look at the samples of the run (`SampleStudy`).
+`protocol.yaml` names; the verdict is taken from them by `replicate.claims`, never here, and the figures are drawn from
+its result by the module of its name in `replicate.figures.experiments`. Most experiments train what they need
+(`Experiment`); those about the models of Table 1 look at the samples of the run (`SampleStudy`).
 """
 
 from abc import ABC, abstractmethod
@@ -57,14 +58,6 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """A figure: SVG, and the sentence below it, which says what it shows, of how many seeds, in which units."""
-
-    svg: bytes
-    caption: str
-
-
-@dataclass(frozen=True)
 class ModelSamples:
     """What a model of the run generated.
 
@@ -77,7 +70,7 @@ class ModelSamples:
     chains: int | None
 
 
-class Study(ABC):
+class Study:
     """What decides one claim of the paper, or a close family of them."""
 
     Config: ClassVar[type[ExperimentConfig] | type[SampleConfig]]
@@ -90,12 +83,8 @@ class Study(ABC):
         """The settings of the full form on the data set that `changes` name, where they are not the defaults."""
         return dict(self.recipes.get(str(changes.get("dataset", DEFAULT_DATASET)), {}))
 
-    @abstractmethod
-    def draw(self, result: Mapping[str, Any]) -> dict[str, Drawing]:
-        """Name -> figure, from a result of the stage `experiment` alone; nothing is trained or measured here."""
 
-
-class Experiment(Study):
+class Experiment(Study, ABC):
     """A study that trains or computes what it judges."""
 
     Config: ClassVar[type[ExperimentConfig]] = ExperimentConfig
@@ -114,7 +103,7 @@ class Experiment(Study):
         """
 
 
-class SampleStudy(Study):
+class SampleStudy(Study, ABC):
     """A study of the samples of the run's models on one data set."""
 
     Config: ClassVar[type[SampleConfig]] = SampleConfig

@@ -8,15 +8,15 @@ distance tells one image from many.
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from replicate.datasets.base import Splits
-from replicate.experiments.base import Checks, Drawing, Experiment, Found
+from replicate.experiments.base import Checks, Experiment, Found
 from replicate.experiments.conditional import mean_distance, train_judge
+from replicate.experiments.fixed.collapse import COVERED, RATIOS
 from replicate.experiments.game import (
     DECAYS,
     GameConfig,
@@ -28,15 +28,12 @@ from replicate.experiments.game import (
     per_seed,
     unconditional,
 )
-from replicate.figures.theme import MARKERS, SERIES, canvas, svg
 from replicate.params import OURS, setting
 from replicate.training.adam import adam_step, moments
 from replicate.training.streams import Streams
 
-#: Updates of G per update of D, and those at which the claim is judged.
-RATIOS, MANY = (1, 5, 20, 100), (20, 100)
-#: Share of the samples that a class needs to count as covered.
-COVERED = 0.01
+#: Updates of G per update of D at which the claim is judged.
+MANY = (20, 100)
 
 
 class CollapseConfig(GameConfig):
@@ -104,10 +101,6 @@ class Collapse(Experiment):
         }  # fmt: skip
         return Found(_checks(found), series)
 
-    def draw(self, result: Mapping[str, Any]) -> dict[str, Drawing]:
-        """Classes among the samples, and their spread, of every ratio and seed."""
-        return {"ratios": _ratios(result["series"], len(result["seeds"]))}
-
 
 def _less(
     ones: Sequence[float | None], others: Sequence[float | None], scale: Callable[[float], float]
@@ -128,28 +121,6 @@ def _checks(found: Mapping[str, Mapping[str, list[float | None]]]) -> Checks:
         checks[f"classes_lost_at_{ratio}"] = _less(even["classes"], much["classes"], float)
         checks[f"spread_lost_at_{ratio}"] = _less(even["spread"], much["spread"], _log_spread)
     return {"H1-images": checks}
-
-
-def _ratios(series: Mapping[str, Any], count: int) -> Drawing:
-    spots = np.linspace(-0.2, 0.2, count) if count > 1 else np.zeros(1)
-    with canvas(height=4.2, rows=(1.0, 1.0)) as (figure, axes):
-        for place, measure, label in (
-            (axes[0], "classes", f"classes with {COVERED:.0%}\nof the samples"),
-            (axes[1], "spread", "distance of two samples\n(1: as the data's)"),
-        ):
-            for k, ratio in enumerate(RATIOS):
-                values = np.array(series["ratios"][str(ratio)][measure], dtype=np.float64)
-                place.plot(k + spots, values, MARKERS[0], color=SERIES[0], markersize=3.5)
-            place.set_ylabel(label)
-            place.set_ylim(bottom=0)
-        axes[1].set_xticks(range(len(RATIOS)), [f"{ratio}:1" for ratio in RATIOS])
-        axes[1].set_xlabel(f"updates of G per update of D (n = {count} seeds)")
-        text = (
-            f"{series['samples']:,} samples of G after equal numbers of its updates, {count} seeds: classes that a "
-            f"classifier (right on {series['classifier_accuracy']:.1%} of {series['classifier_test_images']} test "
-            "images) sees in them, and the mean distance of two of them."
-        )
-        return Drawing(svg(figure, "collapse/ratios", "Classes against the ratio of updates", text), text)
 
 
 EXPERIMENT = Collapse()

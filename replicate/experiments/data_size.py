@@ -13,7 +13,7 @@ and its bandwidth.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -21,11 +21,10 @@ from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from replicate.datasets.base import Splits
-from replicate.experiments.base import DataConfig, Drawing, Experiment, Found
+from replicate.experiments.base import DataConfig, Experiment, Found
 from replicate.experiments.game import per_seed, pixels
-from replicate.figures.theme import MARKERS, SERIES, canvas, legend, svg
 from replicate.likelihood.parzen import log_densities
-from replicate.models import REGISTRY, adversarial_nets, dbn, deep_gsn, stacked_cae
+from replicate.models import adversarial_nets, dbn, deep_gsn, stacked_cae
 from replicate.models.base import GenerativeModel
 from replicate.params import OURS, setting
 from replicate.training.streams import Streams
@@ -191,29 +190,6 @@ class DataSize(Experiment):
             }
         }
         return Found(checks, {"images": counts, "test_images": len(test), "samples": config.samples, **measured})
-
-    def draw(self, result: Mapping[str, Any]) -> dict[str, Drawing]:
-        """The test log-likelihood against the number of training images, of every model and seed."""
-        series, count = result["series"], len(result["seeds"])
-        with canvas(height=3.4) as (figure, (axes,)):
-            for place, (name, rows) in enumerate(series["test"].items()):
-                values, colour, mark = np.array(rows, dtype=np.float64), SERIES[place], MARKERS[place]
-                shifted = np.array(series["images"]) * 1.03 ** (place - (len(series["test"]) - 1) / 2)
-                axes.plot(shifted, values, mark, color=colour, markersize=3, alpha=0.6)
-                axes.plot(shifted, values.mean(1), color=colour, marker=mark, markersize=0, label=REGISTRY[name][0])
-            axes.set_xscale("log")
-            axes.set_xticks(series["images"], [f"{images:,}" for images in series["images"]])
-            axes.minorticks_off()
-            axes.set_xlabel(f"training images (n = {count} seeds, a mark each)")
-            axes.set_ylabel("test log-likelihood (nats)")
-            legend(axes, 2)
-            text = (
-                f"Mean log-likelihood of {series['test_images']:,} test images in nats, by a Parzen window on "
-                f"{series['samples']:,} samples, of models trained on nested subsets of the training images by equal "
-                f"numbers of updates, and chosen by validation images. {count} seeds, a mark each, the models side by "
-                "side; lines: means."
-            )
-            return {"sizes": Drawing(svg(figure, "data_size/sizes", "What more training images give", text), text)}
 
 
 EXPERIMENT = DataSize()

@@ -12,31 +12,23 @@ training. That of a chain is bound to the corruption at which it mixes.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
 import torch
-from matplotlib.axes import Axes
 from pydantic import PositiveFloat
 from torch import Tensor
 from torch.nn.functional import one_hot, softplus
 
 from replicate.datasets.base import Splits
-from replicate.experiments.base import Drawing, Experiment, ExperimentConfig, Found
+from replicate.experiments.base import Experiment, ExperimentConfig, Found
+from replicate.experiments.fixed.degenerate import ARCS, CENTRE, NEAR, SAMPLES, SHOWN
 from replicate.experiments.line_game import Player
-from replicate.figures.theme import FAINT, INK, MARKERS, SERIES, canvas, svg
 from replicate.models import perceptron
 from replicate.params import OURS, setting
 from replicate.training.adam import moments
 from replicate.training.objectives import discriminator_loss, generator_loss
 from replicate.training.streams import Purpose, Streams
 
-#: Of the first half circle, of radius 1 and open below; the second is the first turned by 180 degrees about 0.
-CENTRE = (-0.5, -0.25)
-#: Samples that are judged, one of each chain, and those in a picture.
-SAMPLES, SHOWN = 1000, 200
-#: Equal arcs of the curves; one is covered by a sample no farther from it than that.
-ARCS, NEAR = 32, 0.1
 #: A chain mixes at a corruption if that share of the chains changes the half circle.
 MIXES = 0.5
 #: First of the parts that a model draws its random numbers by; each corruption takes one more block of 100.
@@ -334,16 +326,6 @@ class Degenerate(Experiment):
         }
         return Found({"S2": _checks(models, mixing, chains)}, series)
 
-    def draw(self, result: Mapping[str, Any]) -> dict[str, Drawing]:
-        """Samples of one seed of every model; and what is measured of all seeds, with the trade of the chains."""
-        series, seeds = result["series"], result["seeds"]
-        return {
-            "samples": _figure_of_samples(
-                {name: series["pictures"][name] for name in series["order"] if name in series["pictures"]}, seeds[0]
-            ),
-            "distances": _figure_of_distances({n: series["models"][n] for n in series["order"]}, len(seeds)),
-        }
-
 
 def _checks(
     models: Mapping[str, Measures], mixing: Sequence[str], chains: Sequence[str]
@@ -358,66 +340,6 @@ def _checks(
         "log_ratio_of_distances_of_the_noisiest_chain": _log_ratio(last["distance"], first["distance"]),
         "crossings_gained_by_the_noisiest_chain": [None if a is None or b is None else a - b for a, b in crossed],
     }
-
-
-def _numbers(values: Sequence[float | None]) -> np.ndarray:
-    return np.array(values, dtype=np.float64)  # None becomes not-a-number, which is not drawn
-
-
-def _figure_of_samples(pictures: Mapping[str, list[list[float]]], seed: int) -> Drawing:
-    wide, high, outside = 4.0, 3.2, []
-    along = torch.linspace(0, 1, 61)
-    with canvas(height=3.9) as (figure, (axes,)):
-        for k, (name, rows) in enumerate(pictures.items()):
-            shift, points = np.array([wide * (k % 2), -high * (k // 2)]), np.array(rows, dtype=np.float64)
-            for half in (0, 1):
-                curve = on_the_curves(torch.full_like(along, half), along).numpy() + shift
-                axes.plot(*curve.T, color=FAINT, linewidth=0.7)
-            inside = (np.abs(points) < [wide / 2, high / 2 - 0.3]).all(1)
-            outside.append(f"{int((~inside).sum())} of {name}")
-            axes.plot(*(points[inside] + shift).T, MARKERS[0], color=SERIES[k], markersize=1.3)
-            axes.text(shift[0], shift[1] + high / 2 - 0.3, name, ha="center", color=INK)
-        axes.set_aspect("equal")
-        axes.set_xlim(-wide / 2, 1.5 * wide)
-        axes.set_ylim(-1.5 * high + 0.2, high / 2)
-        axes.grid(False)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.set_xlabel(f"x (seed {seed}; half circles of radius 1)")
-        axes.set_ylabel("y")
-        text = (
-            f"{SHOWN} samples of each model, one seed ({seed}), and the two half circles of the data. DAE: beside it "
-            f"its corruption, in radii. Outside the panels: {', '.join(outside)}."
-        )
-        return Drawing(svg(figure, "degenerate/samples", "Samples of data without a density", text), text)
-
-
-def _dots(axes: Axes, models: Mapping[str, Measures], measure: str) -> None:
-    for at, found in enumerate(models.values()):
-        if measure in found:
-            values, look = _numbers(found[measure]), min(at, 3)
-            spots = at + 0.03 * (np.arange(len(values)) - (len(values) - 1) / 2)
-            axes.plot(spots, values, MARKERS[look], color=SERIES[look], markersize=3.5, alpha=0.75)
-
-
-def _figure_of_distances(models: Mapping[str, Measures], count: int) -> Drawing:
-    with canvas(height=4.8, rows=(1.5, 1.0, 1.0)) as (figure, axes):
-        labels = ("mean distance\n(radii)", "arcs covered\n(share)", "chains that\ncrossed (share)")
-        for place, measure, label in zip(axes, ("distance", "coverage", "crossed"), labels, strict=True):
-            _dots(place, models, measure)
-            place.set_ylabel(label)
-        axes[0].set_yscale("log")
-        for place in axes[1:]:
-            place.set_ylim(-0.05, 1.08)
-        names = [name.replace(" ", "\n") for name in models]
-        axes[2].set_xticks(range(len(names)), names, fontsize="small")
-        axes[2].set_xlabel(f"DAE: corruption in radii (n = {count} seeds, a mark each)")
-        text = (
-            f"Distance of {SAMPLES:,} samples to the data's half circles, in their radii; share of {ARCS} arcs with a "
-            f"sample within {NEAR}; share of the chains that changed the half circle. {count} seeds, a mark each; all "
-            "models made equal numbers of updates."
-        )
-        return Drawing(svg(figure, "degenerate/distances", "Sharpness of four models", text), text)
 
 
 EXPERIMENT = Degenerate()

@@ -15,23 +15,17 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from replicate.datasets.base import Splits
-from replicate.experiments.base import Drawing, Experiment, Found, NotApplicable
+from replicate.experiments.base import Experiment, Found, NotApplicable
 from replicate.experiments.game import ON_MNIST, initial, labelled, pixels, play
 from replicate.experiments.inference import InferenceConfig, train_inference
-from replicate.figures.theme import MARKERS, SERIES, canvas, legend, svg
 from replicate.models import perceptron
 from replicate.params import OURS, setting
 from replicate.training.streams import Streams
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
-#: What a classifier is given, in the order of the figure, with the name in it.
-FEATURES = {
-    "pixels": "raw pixels",
-    "untrained": "D before training",
-    "discriminator": "trained D",
-    "inference": "inference net",
-}
+#: What a classifier is given.
+FEATURES = ("pixels", "untrained", "discriminator", "inference")
 #: Part of the stream `evaluation` that draws the labelled images.
 PART = 20
 #: Steps of the solver, more than it needs.
@@ -137,10 +131,6 @@ class Features(Experiment):
         }  # fmt: skip
         return Found(checks, series)
 
-    def draw(self, result: Mapping[str, Any]) -> dict[str, Drawing]:
-        """Test error against the number of labels, and what is saved against raw pixels, of every seed."""
-        return {"errors": _errors(result["series"], len(result["seeds"]))}
-
 
 def _check_counts(config: FeaturesConfig, labels: Labels) -> None:
     classes, fewest, most = len(np.unique(labels)), min(config.label_counts), max(config.label_counts)
@@ -185,37 +175,6 @@ def _gain(ones: Sequence[float | None], others: Sequence[float | None]) -> float
     """The mean difference over the numbers of labels; None where the seed failed."""
     pairs = [(one, other) for one, other in zip(ones, others, strict=True) if one is not None and other is not None]
     return float(np.mean([one - other for one, other in pairs])) if len(pairs) == len(ones) else None
-
-
-def _errors(series: Mapping[str, Any], count: int) -> Drawing:
-    counts = series["label_counts"]
-    values = {name: np.array(series["errors"][name], dtype=np.float64) for name in FEATURES}
-    jitter = np.linspace(-0.03, 0.03, count) if count > 1 else np.zeros(1)
-    with canvas(height=4.4, rows=(1.0, 1.0)) as (figure, axes):
-        for look, (name, label) in enumerate(FEATURES.items()):
-            places = np.arange(len(counts)) + 0.16 * (look - 1.5)
-            for row, shown in enumerate((values[name], values["pixels"] - values[name])):
-                if row and name == "pixels":
-                    continue
-                axes[row].plot(
-                    (places + jitter[:, None]).T, shown.T, MARKERS[look], color=SERIES[look], markersize=2.5, alpha=0.6
-                )
-                axes[row].plot(
-                    places, shown.mean(0), MARKERS[look], linestyle="-", color=SERIES[look], linewidth=1, markersize=5,
-                    label=label,
-                )  # fmt: skip
-        axes[1].axhline(0, color=SERIES[0], linewidth=1)
-        axes[0].set_ylim(bottom=0)
-        axes[0].set_ylabel("test error (share)")
-        axes[1].set_ylabel("error saved\nagainst raw pixels (share)")
-        axes[1].set_xticks(range(len(counts)), [f"{number:,}" for number in counts])
-        axes[1].set_xlabel(f"labelled images (n = {count} seeds; large: mean)")
-        legend(axes[0], 2)
-        text = (
-            f"A linear classifier of few labelled images, {count} seeds of networks and of labelled images, "
-            f"{series['test_images']} test images; the networks saw {series['unlabelled']:,} images without labels."
-        )
-        return Drawing(svg(figure, "features/errors", "What features of D and E save a classifier", text), text)
 
 
 EXPERIMENT = Features()

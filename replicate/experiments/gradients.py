@@ -13,20 +13,17 @@ from typing import Any, ClassVar, get_args
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from pydantic import PositiveFloat
 from torch import Tensor
 
 from replicate.datasets.base import Splits
-from replicate.experiments.base import Checks, Drawing, Experiment, ExperimentConfig, Found
+from replicate.experiments.base import Checks, Experiment, ExperimentConfig, Found
 from replicate.experiments.line_game import DATA_MASS, LATENTS, Array, Game, distance_to_data, masses, new_game
-from replicate.figures.theme import FAINT, INK, MARKERS, SERIES, canvas, legend, svg
 from replicate.params import OURS, setting
 from replicate.training.objectives import Objective, generator_loss
 from replicate.training.streams import Streams
 
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
-TITLES = {"saturating": "log(1 - D(G(z)))", "non_saturating": "-log D(G(z))"}
 #: Looks at D while it learns against a fixed G, and at a game.
 LOOKS = 24
 
@@ -162,11 +159,6 @@ class Gradients(Experiment):
             **{f"distance_at_the_end_{name}": games[name]["distance"][-1] for name in OBJECTIVES},
         }
 
-    def draw(self, result: Mapping[str, Any]) -> dict[str, Drawing]:
-        """The norms of both objectives while D learns alone, and along the game; the distance of both games."""
-        series, count = result["series"], len(result["seeds"])
-        return {"alone": _alone(series["alone"], count), "games": _games(series["games"], series["early"], count)}
-
 
 def _of_convergence(alone: Mapping[str, list[Any]]) -> dict[str, float | list[float | None]]:
     largest = [max(column) for column in zip(*alone["saturating"], strict=True)]
@@ -174,56 +166,6 @@ def _of_convergence(alone: Mapping[str, list[Any]]) -> dict[str, float | list[fl
         "accuracy_at_convergence": alone["accuracy"][-1],
         "log_ratio_of_norms_at_convergence": _log_ratio(alone["saturating"][-1], largest),
     }
-
-
-def _lines(axes: Axes, x: Sequence[float], values: Sequence[Any], look: int, label: str) -> None:
-    """Every seed thin, their geometric mean thick: what is drawn spans decades."""
-    rows = np.array(values, dtype=np.float64)
-    axes.plot(x, rows, color=SERIES[look], linewidth=0.5, alpha=0.5)
-    axes.plot(x, np.exp(np.log(rows).mean(1)), color=SERIES[look], marker=MARKERS[look], markersize=3, label=label)
-
-
-def _alone(curve: Mapping[str, list[Any]], count: int) -> Drawing:
-    with canvas(height=4.2, rows=(1.0, 1.6)) as (figure, axes):
-        updates = np.array(curve["update"]) + 1
-        shares = np.array(curve["accuracy"], dtype=np.float64)
-        axes[0].plot(updates, shares, color=FAINT, linewidth=0.7)
-        axes[0].plot(updates, shares.mean(1), color=INK)
-        axes[0].set_ylabel("accuracy of D\n(share)")
-        for look, name in enumerate(OBJECTIVES):
-            _lines(axes[1], updates.tolist(), curve[name], look, TITLES[name])
-        axes[1].set_yscale("log")
-        axes[1].set_xscale("log")
-        axes[1].set_ylabel("norm of the gradient of G")
-        axes[1].set_xlabel(f"updates of D, plus 1 (n = {count} seeds: thin lines)")
-        legend(axes[1], 2)
-        text = (
-            f"D learns to tell data from the images of a G that stays, {count} seeds: how often it is right, and the "
-            "gradient that it leaves to G by each objective (thick: geometric mean)."
-        )
-        return Drawing(svg(figure, "gradients/alone", "The gradient of G as D becomes perfect", text), text)
-
-
-def _games(games: Mapping[str, Mapping[str, list[Any]]], early: int, count: int) -> Drawing:
-    with canvas(height=4.6, rows=(1.0, 1.0)) as (figure, axes):
-        one = games["non_saturating"]
-        rounds = (np.array(one["round"]) + 1).tolist()
-        for look, name in enumerate(OBJECTIVES):
-            _lines(axes[0], rounds, one[name], look, TITLES[name])
-            _lines(axes[1], rounds, games[name]["distance"], look, TITLES[name])
-        axes[1].axvline(early + 1, color=INK, linestyle=":", linewidth=1)
-        axes[0].set_ylabel("norm of the gradient of G,\nsame D and G")
-        axes[1].set_ylabel("Wasserstein distance\nof p_g to p_data")
-        for place in axes:
-            place.set_xscale("log")
-            place.set_yscale("log")
-        axes[1].set_xlabel(f"rounds, plus 1 (n = {count} seeds: thin lines)")
-        legend(axes[0], 2)
-        text = (
-            f"Above: gradients by both objectives along the game that descends -log D(G(z)), {count} seeds. Below: the "
-            "distance to the data, in its standard deviations, of the games that each plays (dotted: early)."
-        )
-        return Drawing(svg(figure, "gradients/games", "Two objectives of G", text), text)
 
 
 EXPERIMENT = Gradients()

@@ -7,15 +7,13 @@ never saw tell how much of z it recovers; test images, which G never made, how w
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from pydantic import PositiveFloat
 from torch import Tensor
 
 from replicate.datasets.base import Splits
-from replicate.experiments.base import Drawing, Experiment, Found
+from replicate.experiments.base import Experiment, Found
 from replicate.experiments.game import ON_MNIST, GameConfig, generate, per_seed, pixels, play
-from replicate.figures.theme import SERIES, canvas, svg
 from replicate.models import perceptron
 from replicate.params import OURS, setting
 from replicate.training.adam import adam_step, moments
@@ -138,49 +136,6 @@ class Inference(Experiment):
             "errors": {name: per_seed(values) for name, values in errors.items()},
         }  # fmt: skip
         return Found(checks, series)
-
-    def draw(self, result: Mapping[str, Any]) -> dict[str, Drawing]:
-        """What E explains of z while it learns, and how well test images are shown."""
-        count, series = len(result["seeds"]), result["series"]
-        return {"learning": _learning(series, count), "reconstruction": _reconstruction(series, count)}
-
-
-def _learning(series: Mapping[str, Any], count: int) -> Drawing:
-    with canvas() as (figure, (axes,)):
-        values = np.array(series["curve"]["explained"], dtype=np.float64)
-        axes.plot(series["curve"]["update"], values, color=SERIES[0], linewidth=1)
-        axes.set_xscale("log")
-        axes.set_ylim(min(0.0, float(np.nanmin(values[-1], initial=0.0))) - 0.05, 1.0)
-        axes.set_xlabel(f"updates of E (n = {count} seeds, one line each)")
-        axes.set_ylabel("variance of z explained (share)")
-        text = (
-            f"A network E learns to predict z ({series['code_dimension']} numbers) from G(z), {count} seeds: the share "
-            "of the variance of z that it explains on pairs it was not trained on."
-        )
-        return Drawing(svg(figure, "inference/learning", "E learns to predict z from G(z)", text), text)
-
-
-def _reconstruction(series: Mapping[str, Any], count: int) -> Drawing:
-    ways = {
-        "random": "G of a random code", "other": "G(E(another x))", "mean": "mean training image",
-        "reconstruction": "G(E(x))",
-    }  # fmt: skip
-    with canvas(height=2.4) as (figure, (axes,)):
-        for place, name in enumerate(ways):
-            values = np.array(series["errors"][name], dtype=np.float64)
-            offsets = np.linspace(-0.2, 0.2, count) if count > 1 else np.zeros(1)
-            axes.plot(values, place + offsets, "o", color=SERIES[0], markersize=3)
-        axes.set_yticks(range(len(ways)), ways.values())
-        axes.grid(axis="y", visible=False)
-        axes.grid(axis="x", visible=True)
-        axes.set_xlim(left=0)
-        axes.set_xlabel(f"squared error per pixel (n = {count} seeds)")
-        text = (
-            f"{series['test_images']} test images shown by G from the code that E predicts, from that of another, "
-            f"from a random code, and by the mean training image: mean squared error per pixel, a dot for each of "
-            f"{count} seeds."
-        )
-        return Drawing(svg(figure, "inference/reconstruction", "G(E(x)) shows test images", text), text)
 
 
 EXPERIMENT = Inference()

@@ -8,17 +8,15 @@ which lead from one digit to another without being digits.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from replicate.classifier import SURE, Classifier
 from replicate.datasets.base import Splits
-from replicate.experiments.base import Drawing, Experiment, Found
+from replicate.experiments.base import Experiment, Found
 from replicate.experiments.conditional import train_judge
 from replicate.experiments.game import ON_MNIST, GameConfig, generate, per_seed, pixels, play
-from replicate.figures.mosaic import Packed, mosaic, packed, unpacked
-from replicate.figures.theme import SERIES, canvas, legend, svg
+from replicate.figures.kept import Packed, packed
 from replicate.params import OURS, setting
 from replicate.training.streams import Streams
 
@@ -143,46 +141,6 @@ class Interpolation(Experiment):
             "draws": config.draws, "classes": classes, "strip": strip,
         }  # fmt: skip
         return Found(checks, series)
-
-    def draw(self, result: Mapping[str, Any]) -> dict[str, Drawing]:
-        """The strip of the first seed, where it was kept; and how often the classifier is sure along the lines."""
-        series, seeds = result["series"], result["seeds"]
-        drawn = {"shares": _figure_of_shares(series, len(seeds))}
-        return drawn if series["strip"] is None else {"strip": _figure_of_strip(series, seeds[0])} | drawn
-
-
-def _figure_of_strip(series: Mapping[str, Any], seed: int) -> Drawing:
-    classes = series["classes"]
-    names = [f"{one} to {other}" for one, other in zip(classes, classes[1:] + classes[:1], strict=True)]
-    with canvas() as (figure, (axes,)):
-        axes.set_xlabel(f"place on the line in z (seed {seed})")
-        text = (
-            f"Straight lines in z from one code to the next, adversarial nets, one seed ({seed}). Framed: the ends, of "
-            f"{series['draws']:,} random codes the ones whose images the classifier is surest to be of these classes."
-        )
-        mosaic(axes, unpacked(series["strip"]), names, ["0", *[""] * STEPS, "1"], (0, STEPS + 1))
-        return Drawing(svg(figure, "interpolation/strip", "Lines in z lead through digits", text), text)
-
-
-def _figure_of_shares(series: Mapping[str, Any], count: int) -> Drawing:
-    labels = {"codes": "lines in z", "images": "blends of the images at the ends"}
-    with canvas() as (figure, (axes,)):
-        for look, (name, label) in enumerate(labels.items()):
-            values = np.array(series["shares"][name], dtype=np.float64).T
-            places = np.linspace(0, 1, len(values))
-            axes.plot(places, values, color=SERIES[look], linewidth=0.6, alpha=0.5)
-            axes.plot(places, values.mean(1), color=SERIES[look], linewidth=2, marker="os"[look], label=label)
-        axes.set_ylim(0, 1.02)
-        axes.set_xlabel(f"place on the line (n = {count} seeds: thin; their mean: thick)")
-        axes.set_ylabel("images that the classifier\nis sure of (share)")
-        legend(axes, 2)
-        text = (
-            f"{series['lines']} lines between random codes, {count} seeds: the share of images to which the classifier "
-            f"(right on {series['classifier_accuracy']:.1%} of {series['classifier_test_images']} test images) gives a "
-            f"class with a probability of at least {series['sure']:g}, on straight lines in z and on blends of the two "
-            "images at their ends. Both begin and end at ordinary samples."
-        )
-        return Drawing(svg(figure, "interpolation/shares", "Images along lines in z are digits", text), text)
 
 
 EXPERIMENT = Interpolation()

@@ -13,7 +13,7 @@ All three models have a density, N(m, C), and the distance is exact: KL(N(0, S) 
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -21,16 +21,15 @@ from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
 from replicate.datasets.base import Splits
-from replicate.experiments.base import Checks, Drawing, Experiment, ExperimentConfig, Found
-from replicate.figures.theme import MARKERS, SERIES, canvas, legend, svg
+from replicate.experiments.base import Checks, Experiment, ExperimentConfig, Found
 from replicate.params import OURS, setting
 from replicate.training.adam import adam_step, moments
 from replicate.training.objectives import discriminator_loss, generator_loss
 from replicate.training.streams import Streams
 
 Noise = Literal["fixed", "renewed"]
-#: Ways to learn, with their names in the figure.
-WAYS = {"fixed": "fixed noise", "renewed": "renewed noise", "game": "adversarial game"}
+#: Ways to learn.
+WAYS = ("fixed", "renewed", "game")
 #: Looks at the distance.
 LOOKS = 60
 #: The slowdown compares the fall from a quarter to a sixteenth of the first distance with that to a quarter.
@@ -252,33 +251,6 @@ class NoiseContrastive(Experiment):
         }
         shown = {way: [[v if math.isfinite(v) else None for v in row] for row in rows] for way, rows in curves.items()}
         return Found(checks, {"update": learner.looks, "distance": shown, "dimension": config.dimension})
-
-    def draw(self, result: Mapping[str, Any]) -> dict[str, Drawing]:
-        """The distance against updates, of every way and seed."""
-        series, count = result["series"], len(result["seeds"])
-        with canvas(height=3.4) as (figure, (axes,)):
-            for look, (way, title) in enumerate(WAYS.items()):
-                rows = np.array(series["distance"][way], dtype=np.float64)
-                axes.plot(series["update"], rows, color=SERIES[look], linewidth=0.5, alpha=0.5)
-                axes.plot(
-                    series["update"], np.exp(np.log(rows).mean(1)), color=SERIES[look], marker=MARKERS[look],
-                    markersize=3, markevery=6, label=title,
-                )  # fmt: skip
-            axes.set_xscale("log")
-            axes.set_yscale("log")
-            axes.set_xlabel(f"updates of the model (n = {count} seeds: thin lines)")
-            axes.set_ylabel("KL(data, model) (nats)")
-            legend(axes, 3)
-            text = (
-                f"A normal density in {series['dimension']} dimensions learnt, {count} seeds (thick: geometric mean), "
-                "by noise-contrastive estimation with noise that stays or is renewed as the model, and the adversarial "
-                "game; equal numbers of samples, exact distances."
-            )
-            return {
-                "distances": Drawing(
-                    svg(figure, "noise_contrastive/distances", "Three ways to learn a density", text), text
-                )
-            }
 
 
 EXPERIMENT = NoiseContrastive()

@@ -6,7 +6,7 @@ samples: `replicate.mixing`, and for models without a chain in the order in whic
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,14 +15,12 @@ from torch import Tensor
 from replicate.datasets.base import Splits
 from replicate.experiments.base import (
     Checks,
-    Drawing,
     Found,
     ModelSamples,
     NotApplicable,
     SampleConfig,
     SampleStudy,
 )
-from replicate.figures.theme import INK, MARKERS, SERIES, canvas, svg
 from replicate.mixing import mixing
 from replicate.models import REGISTRY
 from replicate.params import OURS, setting
@@ -35,8 +33,6 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "generative_autoencoders": ("denoising_autoencoder", "stacked_cae", "deep_gsn"),
     "adversarial": ("adversarial_nets",),
 }
-#: Reference rows: they draw from the training images, and are no models.
-REFERENCES = ("true_distribution", "k_means", "k_means_weighted")
 
 
 class SamplingConfig(SampleConfig):
@@ -95,11 +91,6 @@ class Sampling(SampleStudy):
             "held_out": len(held_out), "dataset": config.dataset,
         }  # fmt: skip
         return Found(_checks(found, chains, len(seeds)), series)
-
-    def draw(self, result: Mapping[str, Any]) -> dict[str, Drawing]:
-        """Every model's three numbers, every seed a mark."""
-        series, count = result["series"], len(result["seeds"])
-        return {"models": _models(series, count)}
 
 
 def _every_family(models: Mapping[str, ModelSamples]) -> None:
@@ -161,35 +152,6 @@ def _checks(
             **{f"log_ratio_to_{family}": values for family, values in against.items()},
         },
     }
-
-
-def _models(series: Mapping[str, Any], count: int) -> Drawing:
-    names = [name for name in REGISTRY if name in series["models"]]
-    rows = (
-        ("memorisation", "memorisation\n(1: copies)"),
-        ("correlation", "correlation with\nthe next image"),
-        ("effective_share", "effective samples\nper image"),
-    )
-    spots = 0.05 * (np.arange(count) - (count - 1) / 2) if count < 8 else np.linspace(-0.3, 0.3, count)
-    with canvas(width=6.4, height=5.6, rows=(1.0, 1.0, 1.0)) as (figure, axes):
-        for place, (measure, label) in zip(axes, rows, strict=True):
-            for k, name in enumerate(names):
-                look = 0 if name in FAMILIES["adversarial"] else 2 if name in REFERENCES else 1
-                values = np.array(series["models"][name][measure], dtype=np.float64)
-                place.plot(k + spots, values, MARKERS[look], color=SERIES[look], markersize=3.5)
-            place.axhline(0, color=INK, linewidth=0.6)
-            place.set_ylabel(label)
-        axes[2].set_ylim(0, 1.08)
-        titles = [REGISTRY[name][0].replace(", ", ",\n") for name in names]
-        axes[2].set_xticks(range(len(names)), titles, rotation=60, ha="right", fontsize="small")
-        axes[2].set_xlabel(f"circle: adversarial nets; square: others; triangle: reference rows (n = {count} seeds)")
-        text = (
-            f"Samples of the run's models on {series['dataset']}, {count} seeds. Above: whether the image nearest to "
-            f"a sample is one of {series['train']:,} training images more often than by chance, against "
-            f"{series['held_out']:,} held-out ones. Below: what an image says of the next one drawn, and how many "
-            "independent draws each is worth."
-        )
-        return Drawing(svg(figure, "sampling/models", "Samples of every model of the run", text), text)
 
 
 EXPERIMENT = Sampling()

@@ -14,30 +14,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from matplotlib.axes import Axes
 from pydantic import PositiveFloat
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from replicate.datasets.base import Splits
-from replicate.experiments.base import Drawing, Experiment, ExperimentConfig, Found
-from replicate.figures.theme import FAINT, INK, MARKERS, SERIES, canvas, legend, svg
+from replicate.experiments.base import Experiment, ExperimentConfig, Found
+from replicate.experiments.fixed.synchrony import OUTPUTS, PICTURED, RATIOS, SAMPLES, SHOWN
 from replicate.models import perceptron
 from replicate.params import OURS, setting
 from replicate.training.adam import adam_step, moments
 from replicate.training.objectives import discriminator_loss, generator_loss
 from replicate.training.streams import Streams
 
-#: Updates of G per update of D (H1), those of a game already trained, and those that the claim is judged at.
-RATIOS, LATE_RATIOS, MANY = (1, 2, 5, 20, 100), (1, 20, 100), (20, 100)
+#: Updates of G per update of D in a game already trained, and those that the claim is judged at.
+LATE_RATIOS, MANY = (1, 20, 100), (20, 100)
 #: Updates of D per update of G (A1).
 STEPS = (1, 2, 5)
-#: Samples that are judged, values of z whose outputs are counted, and samples in the picture of a ratio.
-SAMPLES, OUTPUTS, SHOWN = 2500, 10_000, 250
-#: Ratios with a picture.
-PICTURED = (1, 5, 100)
 
 #: Measure -> one value a seed; None where its outputs are not finite.
 Measures = dict[str, list[float | None]]
@@ -269,16 +263,6 @@ class Synchrony(Experiment):
                 pictures[str(ratio)] = self._seen(table.samples(game, SHOWN))[0].double().round(decimals=2).tolist()
         return found, pictures
 
-    def draw(self, result: Mapping[str, Any]) -> dict[str, Drawing]:
-        """JSD while the players of A1 train; for H1 modes and distinct outputs of every ratio, and pictures."""
-        series, count = result["series"], len(result["seeds"])
-        drawn = {"steps": _figure_of_steps(series["steps"], count)}
-        for name, ratios in series["ratios"].items():
-            late = series["late"] if name == "ring" else {}
-            drawn[f"ratios_{name}"] = _figure_of_ratios(name, ratios, late, series["further_updates"], count)
-            drawn[f"samples_{name}"] = _figure_of_samples(name, series["pictures"][name], result["seeds"][0])
-        return drawn
-
 
 def _less(
     one: Sequence[float | None], other: Sequence[float | None], scale: Callable[[float], float] = float
@@ -305,90 +289,6 @@ def _checks_of_ratios(ratios: Mapping[str, Mapping[str, Any]]) -> dict[str, floa
             checks[f"modes_lost_on_the_{name}_at_{ratio}"] = _less(even["modes"], much["modes"])
             checks[f"outputs_lost_on_the_{name}_at_{ratio}"] = _less(even["distinct"], much["distinct"], math.log)
     return checks
-
-
-def _numbers(rows: Sequence[Any]) -> np.ndarray:
-    return np.array(rows, dtype=np.float64)  # None becomes not-a-number, which is not drawn
-
-
-def _figure_of_steps(steps: Mapping[str, Mapping[str, list[Any]]], count: int) -> Drawing:
-    with canvas(height=4.2, rows=(1.0, 1.0)) as (figure, axes):
-        for place, player in zip(axes, ("discriminator", "generator"), strict=True):
-            for k, (way, curve) in enumerate(steps.items()):
-                label = "both at once" if way == "at once" else f"k = {way}"
-                divergence, color = _numbers(curve["jsd"]), SERIES[k]
-                place.plot(curve[player], divergence, MARKERS[k], color=color, markersize=2, alpha=0.5)
-                place.plot(curve[player], np.nanmean(divergence, 1), color=color, label=label)
-            place.set_ylabel("JSD of the modes (nats)")
-            place.set_ylim(0)
-            place.set_xlim(0, steps["1"]["discriminator"][-1] * 1.02)
-        legend(axes[0], len(steps))
-        axes[1].set_xlabel(f"updates: of D above, of G below (n = {count} seeds)")
-        text = (
-            f"A ring of 8 Gaussians, {count} seeds (marks) and their means (lines): divergence of samples from data "
-            "by nearest mode, for k updates of D per update of G, at equal updates of D (above) and of G (below)."
-        )
-        return Drawing(svg(figure, "synchrony/steps", "Updates of D per update of G", text), text)
-
-
-def _scatter_of_ratios(place: Axes, found: Mapping[str, Measures], measure: str, look: int, label: str) -> None:
-    at = [RATIOS.index(int(ratio)) + 0.22 * (look - 1) for ratio in found]
-    values = _numbers([found[ratio][measure] for ratio in found])
-    for k, (x, row) in enumerate(zip(at, values, strict=True)):
-        spots = x + 0.012 * (np.arange(len(row)) - (len(row) - 1) / 2)
-        place.plot(spots, row, MARKERS[look], color=SERIES[look], markersize=3.5, alpha=0.75, label="_" if k else label)
-
-
-def _figure_of_ratios(
-    name: str, ratios: Mapping[str, Mapping[str, Measures]], late: Mapping[str, Measures], further: int, count: int
-) -> Drawing:
-    kinds = [(ratios["equal_discriminator"], "1:1 at equal D"), (ratios["equal_generator"], "ratio")]
-    if late:
-        kinds.append((late, "ratio after 1:1"))
-    with canvas(height=4.4, rows=(1.0, 1.0)) as (figure, axes):
-        for place, measure, label in (
-            (axes[0], "modes", "modes captured"),
-            (axes[1], "distinct", f"distinct outputs\nof {OUTPUTS:,} z"),
-        ):
-            for look, (found, title) in enumerate(kinds):
-                _scatter_of_ratios(place, found, measure, look, title)
-            place.set_ylabel(label)
-        axes[1].set_yscale("log")
-        axes[1].set_xticks(range(len(RATIOS)), [f"{ratio}:1" for ratio in RATIOS])
-        axes[1].set_xlabel(f"updates of G per update of D (n = {count} seeds)")
-        legend(axes[0], 3 if late else 2, fontsize="small")
-        text = (
-            f"The {name} of Gaussians, {count} seeds: modes captured by {SAMPLES:,} samples, and distinct outputs, in "
-            "cells as fine as a mode's standard deviation. All ratios make equal numbers of updates of G; beside each, "
-            "the game at 1:1 after as few updates of D."
-        )
-        text += f" After 1:1: {further:,} further updates of G from a game trained at 1:1." if late else ""
-        return Drawing(svg(figure, f"synchrony/ratios/{name}", "Modes against the ratio of updates", text), text)
-
-
-def _figure_of_samples(name: str, pictures: Mapping[str, list[list[float]]], seed: int) -> Drawing:
-    modes = ring() if name == "ring" else grid()
-    reach = 1.25 * float(modes.means.abs().max())
-    lost = []
-    with canvas(height=2.2) as (figure, (axes,)):
-        for k, ratio in enumerate(map(str, PICTURED)):
-            points, shift = np.array(pictures[ratio], dtype=np.float64), 2.1 * reach * k
-            inside = (np.abs(points) < reach).all(1)
-            lost.append(f"{int((~inside).sum())} at {ratio}:1")
-            axes.plot(*(modes.means.numpy() + [shift, 0]).T, "+", color=FAINT, markersize=7, markeredgewidth=0.8)
-            axes.plot(*(points[inside] + [shift, 0]).T, ".", color=SERIES[0], markersize=2.5)
-            axes.text(shift, 1.08 * reach, f"{ratio}:1", ha="center", color=INK)
-        axes.set_aspect("equal")
-        axes.set_ylim(-reach, 1.35 * reach)
-        axes.grid(False)
-        axes.set_xticks([2.1 * reach * k for k in range(len(PICTURED))], ["0"] * len(PICTURED))
-        axes.set_xlabel(f"x, one panel for each ratio (seed {seed})")
-        axes.set_ylabel("y")
-        text = (
-            f"{SHOWN} samples of one seed ({seed}) after equal numbers of updates of G, for three numbers of those per "
-            f"update of D; crosses are the modes of the {name}. Outside the panels: {', '.join(lost)}."
-        )
-        return Drawing(svg(figure, f"synchrony/samples/{name}", "Samples against the ratio of updates", text), text)
 
 
 EXPERIMENT = Synchrony()

@@ -170,6 +170,8 @@ def dots(rows: Sequence[Mapping[str, Any]], title: str, name: str) -> bytes:
 
 
 def _dot_row(axes: Axes, k: int, row: Mapping[str, Any]) -> None:
+    import seaborn as sns  # here: it takes a second to load, and no other figure needs it
+
     values = [value for _, value in row["seeds"]]
     published = row["published"]
     if published:
@@ -189,15 +191,10 @@ def _dot_row(axes: Axes, k: int, row: Mapping[str, Any]) -> None:
         )
     height = k - 0.15 if published else k
     if values:
-        axes.plot(
-            values,
-            [height] * len(values),
-            marker=MARKERS[0],
-            color=SERIES[0],
-            linestyle="none",
-            alpha=0.8,
-            markersize=6,
-        )
+        sns.stripplot(
+            x=values, y=[height] * len(values), ax=axes, native_scale=True, orient="y", jitter=False,
+            marker=MARKERS[0], size=6, linewidth=0, color=SERIES[0], alpha=0.8, zorder=2,
+        )  # fmt: skip
         axes.plot(
             float(np.mean(values)), height, marker="|", color=INK, linestyle="none", markersize=14, markeredgewidth=1.6
         )

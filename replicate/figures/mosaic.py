@@ -4,10 +4,9 @@ Pixels of one shade are one path: every run of them a line as thick as a pixel. 
 wide, which keeps the numbers of the path short.
 """
 
-import base64
 import math
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,38 +18,10 @@ from replicate.figures.theme import INK, SERIES
 
 #: Shades from paper to ink; the second number is for mosaics of more than MANY pixels, whose files would be large.
 SHADES, MANY = (8, 4), 10_000
-#: Images with more pixels than this are not kept in results.
-KEPT_PIXELS = 784
 #: The widest that a pixel is, in points.
 WIDEST = 4
 _LINE = (Path.MOVETO, Path.LINETO)
 _FRAME = (Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY)
-
-
-class Packed(TypedDict):
-    """Images as they stand in a result: 8-bit pixels in base64, and (rows, columns, height, width)."""
-
-    pixels: str
-    shape: list[int]
-
-
-def packed(images: NDArray[np.floating], shape: tuple[int, int, int]) -> Packed | None:
-    """Images to keep in a result; None where they are large or have colours.
-
-    Args:
-        images: (rows, columns, dimension) in [0, 1]; what is no number becomes 0.
-        shape: (channels, height, width) of an image.
-    """
-    channels, height, width = shape
-    if channels != 1 or height * width > KEPT_PIXELS:
-        return None
-    levels = np.rint(np.nan_to_num(images) * 255).astype(np.uint8)
-    return {"pixels": base64.b64encode(levels.tobytes()).decode(), "shape": [*images.shape[:2], height, width]}
-
-
-def unpacked(kept: Packed) -> NDArray[np.float64]:
-    """The images of a result, (rows, columns, height, width) in [0, 1]."""
-    return np.frombuffer(base64.b64decode(kept["pixels"]), np.uint8).reshape(kept["shape"]) / 255
 
 
 def quantised(images: NDArray[np.floating]) -> tuple[NDArray[np.int64], int]:

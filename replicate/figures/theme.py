@@ -33,6 +33,47 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 #: Beginning of an artist's gid, with the frame's number and a part: the page shows the frames one after the other, down
 #: to frame 0, which is the one that stays where nothing may move.
 FRAME = "frame-"
+#: Seaborn's style "ticks" in its context "paper", where they differ from matplotlib's defaults and `OWN` does not say
+#: otherwise. Written out, because seaborn takes a second to load.
+SEABORN: Mapping[str, Any] = {
+    "axes.axisbelow": True,
+    "axes.labelsize": 12 * 0.8,
+    "axes.linewidth": 1.0,
+    "axes.titlesize": 12 * 0.8,
+    "font.size": 12 * 0.8,
+    "legend.fontsize": 11 * 0.8,
+    "legend.title_fontsize": 12 * 0.8,
+    "lines.markersize": 6 * 0.8,
+    "lines.solid_capstyle": "round",
+    "patch.edgecolor": "w",
+    "patch.force_edgecolor": True,
+    "patch.linewidth": 0.8,
+    **{f"{axis}tick.labelsize": 11 * 0.8 for axis in "xy"},
+    **{f"{axis}tick.major.size": 6 * 0.8 for axis in "xy"},
+    **{f"{axis}tick.major.width": 1.0 for axis in "xy"},
+    **{f"{axis}tick.minor.size": 3.2 for axis in "xy"},
+    **{f"{axis}tick.minor.width": 0.8 for axis in "xy"},
+}
+#: What this project sets itself.
+OWN: Mapping[str, Any] = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib: text is measured alike on every machine
+    "svg.fonttype": "none",
+    "svg.hashsalt": "replicate",
+    "path.simplify": False,
+    "axes.unicode_minus": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.linewidth": 0.5,
+    "grid.alpha": 0.35,
+    "grid.color": FAINT,
+    "lines.linewidth": 1.4,
+    "lines.markeredgewidth": 0,
+    "legend.frameon": False,
+    **{f"{name}.color": INK for name in ("text", "xtick", "ytick")},
+    **{f"axes.{name}color": INK for name in ("label", "edge")},
+}
 _CLASSES = {FAINT: "faint", PUBLISHED: "published"} | {colour: f"series-{k}" for k, colour in enumerate(SERIES)}
 _SVG = "http://www.w3.org/2000/svg"
 _ALLOWED = frozenset(
@@ -54,28 +95,10 @@ def canvas(
         height: inches.
         rows: relative heights of the axes, from the top.
     """
-    import seaborn as sns  # here: it takes a second to load, and experiments that only compute load this module too
-
-    look = {
-        **sns.axes_style("ticks"),
-        **sns.plotting_context("paper"),
-        "font.family": "DejaVu Sans",  # ships with matplotlib: text is measured alike on every machine
-        "svg.fonttype": "none",
-        "svg.hashsalt": "replicate",
-        "path.simplify": False,
-        "axes.unicode_minus": True,
-        "axes.grid": True,
-        "axes.grid.axis": "y",
-        "grid.linewidth": 0.5,
-        "grid.alpha": 0.35,
-        "grid.color": FAINT,
-        "lines.linewidth": 1.4,
-        "lines.markeredgewidth": 0,
-        "legend.frameon": False,
-        **{f"{name}.color": INK for name in ("text", "xtick", "ytick")},
-        **{f"axes.{name}color": INK for name in ("label", "edge")},
-    }
-    with matplotlib.rc_context(look):
+    look: dict[Any, Any] = {**SEABORN, **OWN}  # Any: matplotlib's types list every key
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # a reader's own settings change no figure
+        matplotlib.rcParams.update(look)
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.subplots(len(rows), 1, sharex=True, squeeze=False, height_ratios=list(rows))[:, 0]
@@ -90,10 +113,7 @@ def svg(figure: Figure, name: str, title: str, description: str) -> bytes:
         title: what the plot shows, for the tooltip and screen readers.
         description: what can be read off it, in a sentence, for screen readers.
     """
-    import seaborn as sns
-
     for axes in figure.axes:
-        sns.despine(ax=axes)
         logarithmic = "log" in (axes.get_xscale(), axes.get_yscale())
         if logarithmic and not math.isfinite(axes.dataLim.width):  # no number to show: every seed failed
             axes.set_yscale("linear")

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from replicate.codedigest import code_digest
-from replicate.experiments import REGISTRY, load_experiment
+from replicate.experiments import drawing_module, load_drawing
 from replicate.files import canonical_json, replacing
 from replicate.result import read_result, result
 from replicate.runrecord import RunRecord
@@ -24,9 +24,9 @@ def run(arguments: argparse.Namespace) -> None:
     record = RunRecord("draw")
     content = read_result(arguments.result, "experiment")
     name = content["experiment"]
-    drawn = {} if content["not_applicable"] else load_experiment(name).draw(content)
+    drawn = {} if content["not_applicable"] else load_drawing(name)(content)
     description = result(
-        "draw", code_digest(["replicate.stages.draw", REGISTRY[name][1]]), {}, {"result": arguments.result},
+        "draw", code_digest(["replicate.stages.draw", drawing_module(name)]), {}, {"result": arguments.result},
         experiment=name, figures=[{"name": key, "caption": one.caption} for key, one in drawn.items()],
     )  # fmt: skip
     files = {f"{key}.svg": one.svg for key, one in drawn.items()}

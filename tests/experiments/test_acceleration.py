@@ -31,6 +31,7 @@ from replicate.experiments.acceleration import (
 )
 from replicate.experiments.base import Found
 from replicate.experiments.game import DECAYS, gradients, minibatches, pixels, unconditional
+from replicate.figures.experiments.acceleration import draw
 from replicate.figures.theme import checked_svg
 from replicate.likelihood.parzen import log_density
 from replicate.training.streams import Streams
@@ -246,7 +247,7 @@ def test_variants_seeds_and_runs_do_not_touch_each_other() -> None:
 
 def test_figures_are_drawn_from_the_result_alone(found: Found) -> None:
     result = json.loads(json.dumps({"seeds": list(SEEDS), "checks": found.checks, "series": found.series}))
-    drawn = EXPERIMENT.draw(result)
+    drawn = draw(result)
     assert set(drawn) == {"updates", "curves"}
     for drawing in drawn.values():
         checked_svg(drawing.svg)
@@ -258,6 +259,6 @@ def test_a_failed_seed_is_none_and_figures_show_the_others() -> None:
     config = SHORT.model_copy(update={"learning_rate": 1e30})
     result = EXPERIMENT.run(config, (1, 2), CPU, small_digits())
     assert result.checks["X5"]["log_ratio_of_updates_by_noise"] == [None, None]
-    drawn = EXPERIMENT.draw({"seeds": [1, 2], "series": json.loads(json.dumps(result.series, allow_nan=False))})
+    drawn = draw({"seeds": [1, 2], "series": json.loads(json.dumps(result.series, allow_nan=False))})
     for drawing in drawn.values():
         checked_svg(drawing.svg)

@@ -8,6 +8,7 @@ from replicate.experiments.base import Found
 from replicate.experiments.collapse import EXPERIMENT, Collapse, CollapseConfig, play
 from replicate.experiments.game import GameConfig, pixels
 from replicate.experiments.game import play as play_evenly
+from replicate.figures.experiments.collapse import draw
 from replicate.figures.theme import checked_svg
 from replicate.training.streams import Streams
 from tests.experiments.small_digits import small_digits, states
@@ -57,6 +58,6 @@ def test_it_is_a_function_of_its_seeds_and_the_figure_of_the_result(found: Found
     splits = small_digits(train=900)
     one, two = EXPERIMENT.run(TINY, (2, 7), CPU, splits), EXPERIMENT.run(TINY, (2, 7), CPU, splits)
     assert one == two
-    drawing = EXPERIMENT.draw({"seeds": list(SEEDS), "series": found.series})["ratios"]
+    drawing = draw({"seeds": list(SEEDS), "series": found.series})["ratios"]
     checked_svg(drawing.svg)
     assert "6 seeds" in drawing.caption

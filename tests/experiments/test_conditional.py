@@ -16,7 +16,8 @@ from replicate.experiments.conditional import (
     mean_distance,
     relative_spread,
 )
-from replicate.figures.mosaic import unpacked
+from replicate.figures.experiments.conditional import draw
+from replicate.figures.kept import unpacked
 from replicate.figures.theme import checked_svg
 from tests.experiments.small_digits import small_digits, states
 
@@ -85,13 +86,13 @@ def test_kept_samples_are_small_images(found: Found) -> None:
 
 
 def test_figures_are_drawn_from_the_result_alone(found: Found) -> None:
-    drawn = EXPERIMENT.draw({"seeds": list(SEEDS), "series": found.series})
+    drawn = draw({"seeds": list(SEEDS), "series": found.series})
     assert list(drawn) == ["samples", "classes"]
     for drawing in drawn.values():
         checked_svg(drawing.svg)
     assert "6 seeds" in drawn["classes"].caption
     assert "one seed (0): the first 8 of every class" in drawn["samples"].caption
-    assert list(EXPERIMENT.draw({"seeds": list(SEEDS), "series": {**found.series, "samples": None}})) == ["classes"]
+    assert list(draw({"seeds": list(SEEDS), "series": {**found.series, "samples": None}})) == ["classes"]
 
 
 def test_a_poor_judge_or_no_labels_is_not_applicable() -> None:

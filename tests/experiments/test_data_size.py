@@ -27,6 +27,7 @@ from replicate.experiments.data_size import (
     train,
 )
 from replicate.experiments.game import pixels
+from replicate.figures.experiments.data_size import draw
 from replicate.figures.theme import checked_svg
 from replicate.likelihood.parzen import log_density
 from replicate.models import REGISTRY, load_model
@@ -200,7 +201,7 @@ def test_it_is_a_function_of_its_seeds_and_a_seed_is_the_same_in_company() -> No
 
 def drawn(found: object, seeds: list[int]) -> str:
     result = json.loads(json.dumps({"seeds": seeds, "series": found}, allow_nan=False))
-    (drawing,) = EXPERIMENT.draw(result).values()
+    (drawing,) = draw(result).values()
     checked_svg(drawing.svg)
     assert "nats" in drawing.caption
     return drawing.caption

@@ -11,9 +11,7 @@ from torch.distributions import Normal, kl_divergence
 
 from replicate.experiments.base import Found
 from replicate.experiments.degenerate import (
-    ARCS,
     EXPERIMENT,
-    NEAR,
     Degenerate,
     DegenerateConfig,
     adversarial_samples,
@@ -32,7 +30,9 @@ from replicate.experiments.degenerate import (
     vae_loss,
     vae_samples,
 )  # fmt: skip
+from replicate.experiments.fixed.degenerate import ARCS, NEAR
 from replicate.experiments.line_game import Player
+from replicate.figures.experiments.degenerate import draw, half_circles
 from replicate.figures.theme import checked_svg
 from replicate.models import perceptron
 from replicate.training.streams import Streams
@@ -250,9 +250,15 @@ def test_the_result_is_a_function_of_its_seeds_and_figures_are_drawn_from_it_alo
     one, again = (EXPERIMENT.run(TINY, (0, 1), CPU, None) for _ in range(2))
     assert one == again
     monkeypatch.setattr(Streams, "_draw", None)  # nothing is drawn at random
-    drawn = EXPERIMENT.draw({"seeds": [0, 1], "series": one.series})
+    drawn = draw({"seeds": [0, 1], "series": one.series})
     assert set(drawn) == {"samples", "distances"}
     assert "2 seeds" in drawn["distances"].caption
     assert "one seed (0)" in drawn["samples"].caption
     assert all(checked_svg(drawing.svg) for drawing in drawn.values())
-    assert drawn == EXPERIMENT.draw({"seeds": [0, 1], "series": again.series})
+    assert drawn == draw({"seeds": [0, 1], "series": again.series})
+
+
+def test_the_curves_of_the_figure_are_those_of_the_data() -> None:
+    along = torch.linspace(0, 1, 61, dtype=torch.float64)
+    for half, curve in enumerate(half_circles()):
+        np.testing.assert_allclose(curve, on_the_curves(torch.full_like(along, half), along).numpy(), atol=1e-6)

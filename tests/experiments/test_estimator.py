@@ -12,7 +12,6 @@ from replicate.experiments import estimator
 from replicate.experiments.estimator import (
     EXPERIMENT,
     SIGMAS,
-    THIN,
     Estimator,
     EstimatorConfig,
     densities,
@@ -21,6 +20,8 @@ from replicate.experiments.estimator import (
     parzen,
     true_log_density,
 )  # fmt: skip
+from replicate.experiments.fixed.estimator import THIN
+from replicate.figures.experiments.estimator import draw
 from replicate.protocol import Check, Protocol, Statement
 from replicate.training.streams import Streams
 
@@ -116,6 +117,6 @@ def test_the_claim_holds_and_an_exact_estimate_is_found_out() -> None:
 
 def test_figures_say_what_they_show() -> None:
     found = EXPERIMENT.run(TINY, (0, 1), CPU, None)
-    drawn = EXPERIMENT.draw({"seeds": [0, 1], "series": found.series})
+    drawn = draw({"seeds": [0, 1], "series": found.series})
     assert set(drawn) == {"bias", "spread"}
     assert all("2 sets" in one.caption and b"nats" in one.svg for one in drawn.values())

@@ -18,6 +18,7 @@ from replicate.experiments.features import (
     stratified,
 )
 from replicate.experiments.game import initial
+from replicate.figures.experiments.features import draw
 from replicate.figures.theme import checked_svg
 from replicate.training.streams import Streams
 from tests.experiments.small_digits import small_digits, states
@@ -148,7 +149,7 @@ def test_a_failed_network_is_a_failed_seed_only_for_its_features(monkeypatch: py
     assert gains[0] is None  # type: ignore[index]
     assert gains[1] is not None  # type: ignore[index]
     assert result.series["errors"]["pixels"][0][0] is not None
-    checked_svg(EXPERIMENT.draw({"seeds": list(SEEDS), "series": result.series})["errors"].svg)
+    checked_svg(draw({"seeds": list(SEEDS), "series": result.series})["errors"].svg)
 
 
 def test_what_cannot_be_answered_says_why() -> None:

@@ -9,6 +9,7 @@ from scipy import integrate, stats
 
 from replicate.experiments.figure1 import EXPERIMENT, Figure1, Figure1Config, facts, picture
 from replicate.experiments.line_game import Game, new_game
+from replicate.figures.experiments.figure1 import draw
 from replicate.figures.theme import checked_svg
 from replicate.training.streams import Streams
 from tests.experiments.helpers import verdict
@@ -77,7 +78,7 @@ def test_figures_say_what_they_show() -> None:
     rounds = [frame["round"] for frame in found.series["frames"]]
     assert rounds == sorted(rounds)
     assert (rounds[0], rounds[-1]) == (0, TINY.rounds)
-    drawn = EXPERIMENT.draw({"seeds": [7, 8], "series": found.series})
+    drawn = draw({"seeds": [7, 8], "series": found.series})
     assert set(drawn) == {"stages", "sequence", "distances"}
     shown = checked_svg(drawn["sequence"].svg)
     for number in range(len(rounds)):  # counted down: frame 0 is the last, which stays where nothing may move

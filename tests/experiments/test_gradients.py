@@ -17,6 +17,7 @@ from replicate.experiments.gradients import (
     gradient_norms,
 )
 from replicate.experiments.line_game import Game, new_game
+from replicate.figures.experiments.gradients import draw
 from replicate.figures.theme import checked_svg
 from replicate.training.streams import Streams
 from tests.experiments.helpers import verdict
@@ -106,7 +107,7 @@ def test_it_is_a_function_of_its_seeds() -> None:
 
 def test_figures_are_drawn_from_the_result_alone() -> None:
     found = EXPERIMENT.run(TINY, (7, 8), CPU, None)
-    drawn = EXPERIMENT.draw({"seeds": [7, 8], "series": found.series})
+    drawn = draw({"seeds": [7, 8], "series": found.series})
     assert set(drawn) == {"alone", "games"}
     for one in drawn.values():
         checked_svg(one.svg)

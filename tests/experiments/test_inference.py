@@ -17,6 +17,7 @@ from replicate.experiments.inference import (
     squared_errors,
     train_inference,
 )
+from replicate.figures.experiments.inference import draw
 from replicate.figures.theme import checked_svg
 from replicate.training.streams import Streams
 from tests.experiments.small_digits import small_digits, states
@@ -105,11 +106,11 @@ def test_the_result_is_a_function_of_its_seeds() -> None:
 
 
 def test_a_failed_seed_is_none_and_figures_still_show_the_others(found: Found) -> None:
-    drawn = EXPERIMENT.draw({"seeds": list(SEEDS), "series": found.series})
+    drawn = draw({"seeds": list(SEEDS), "series": found.series})
     for drawing in drawn.values():
         checked_svg(drawing.svg)
         assert "6 seeds" in drawing.caption
     assert explained_variance(torch.randn(1, 4, 2), torch.full((1, 4, 2), math.nan)).isnan().all()
     series = dict(found.series) | {"curve": {**found.series["curve"]}}
     series["curve"]["explained"] = [[None, *row[1:]] for row in series["curve"]["explained"]]
-    assert EXPERIMENT.draw({"seeds": list(SEEDS), "series": series}).keys() == drawn.keys()
+    assert draw({"seeds": list(SEEDS), "series": series}).keys() == drawn.keys()

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from replicate.experiments.base import Found
+from replicate.experiments.fixed.inpainting import KINDS
 from replicate.experiments.inpainting import (
     EXPERIMENT,
-    KINDS,
     UNKNOWN,
     Inpainting,
     InpaintingConfig,
@@ -19,7 +19,8 @@ from replicate.experiments.inpainting import (
     random_masks,
     training_masks,
 )
-from replicate.figures.mosaic import unpacked
+from replicate.figures.experiments.inpainting import draw
+from replicate.figures.kept import unpacked
 from replicate.figures.theme import checked_svg
 from replicate.training.streams import Streams
 from tests.experiments.small_digits import small_digits, states
@@ -103,15 +104,13 @@ def test_the_result_is_a_function_of_its_seeds() -> None:
 
 def test_figures_are_drawn_from_the_result_alone(found: Found) -> None:
     assert tuple(found.series["kinds"]) == KINDS
-    drawn = EXPERIMENT.draw({"seeds": list(SEEDS), "series": found.series})
+    drawn = draw({"seeds": list(SEEDS), "series": found.series})
     assert list(drawn) == ["pictures", "completions"]
     for drawing in drawn.values():
         checked_svg(drawing.svg)
     assert "6 seeds" in drawn["completions"].caption
     assert "one seed (0)" in drawn["pictures"].caption
-    assert list(EXPERIMENT.draw({"seeds": list(SEEDS), "series": {**found.series, "pictures": None}})) == [
-        "completions"
-    ]
+    assert list(draw({"seeds": list(SEEDS), "series": {**found.series, "pictures": None}})) == ["completions"]
 
 
 def test_pictures_are_test_images_their_known_part_and_completions_that_keep_it(found: Found) -> None:

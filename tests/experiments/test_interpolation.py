@@ -20,7 +20,8 @@ from replicate.experiments.interpolation import (
     through_codes,
     through_images,
 )
-from replicate.figures.mosaic import unpacked
+from replicate.figures.experiments.interpolation import draw
+from replicate.figures.kept import unpacked
 from replicate.figures.theme import checked_svg
 from tests.experiments.small_digits import small_digits, states
 
@@ -121,14 +122,14 @@ def test_the_result_is_a_function_of_its_seeds(found: Found) -> None:
 
 def test_figures_are_drawn_from_the_result_alone(found: Found) -> None:
     series = dict(found.series)
-    drawn = EXPERIMENT.draw({"seeds": list(SEEDS), "series": series})
+    drawn = draw({"seeds": list(SEEDS), "series": series})
     assert list(drawn) == ["strip", "shares"]
     for drawing in drawn.values():
         checked_svg(drawing.svg)
     assert "one seed (0)" in drawn["strip"].caption
     assert "6 seeds" in drawn["shares"].caption
     series["shares"] = {name: [[None] * len(rows[0]), *rows[1:]] for name, rows in series["shares"].items()}
-    assert list(EXPERIMENT.draw({"seeds": list(SEEDS), "series": series | {"strip": None}})) == ["shares"]
+    assert list(draw({"seeds": list(SEEDS), "series": series | {"strip": None}})) == ["shares"]
 
 
 def test_a_poor_judge_or_no_labels_is_not_applicable() -> None:

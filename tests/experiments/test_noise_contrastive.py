@@ -20,6 +20,7 @@ from replicate.experiments.noise_contrastive import (
     opinion,
     slowdown,
 )
+from replicate.figures.experiments.noise_contrastive import draw
 from replicate.figures.theme import checked_svg
 from replicate.training.streams import Streams
 from tests.experiments.helpers import verdict
@@ -134,6 +135,6 @@ def test_it_is_a_function_of_its_seeds() -> None:
 
 def test_the_figure_is_drawn_from_the_result_alone() -> None:
     found = EXPERIMENT.run(TINY, (7, 8), CPU, None)
-    drawn = EXPERIMENT.draw({"seeds": [7, 8], "series": found.series})
+    drawn = draw({"seeds": [7, 8], "series": found.series})
     checked_svg(drawn["distances"].svg)
     assert "2 seeds" in drawn["distances"].caption

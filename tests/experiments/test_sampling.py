@@ -19,6 +19,7 @@ from replicate.experiments.sampling import (
     SamplingConfig,
     effective_share,
 )
+from replicate.figures.experiments.sampling import draw
 from replicate.figures.theme import checked_svg
 from replicate.files import write_tensors
 from replicate.protocol import read_protocol
@@ -121,7 +122,7 @@ def test_a_failed_seed_is_none_everywhere() -> None:
         for name, values in checks.items():
             assert isinstance(values, list)
             assert (values[2] is None) == (name != "effective_samples_of_directed_models")
-    checked_svg(EXPERIMENT.draw({"seeds": list(SEEDS), "series": found.series})["models"].svg)
+    checked_svg(draw({"seeds": list(SEEDS), "series": found.series})["models"].svg)
 
 
 def test_a_run_without_one_of_the_families_is_not_applicable() -> None:
@@ -133,7 +134,7 @@ def test_a_run_without_one_of_the_families_is_not_applicable() -> None:
 
 def test_the_figure_says_what_it_shows() -> None:
     found = EXPERIMENT.judge(CONFIG, models(), SEEDS, SPLITS)
-    drawing = EXPERIMENT.draw({"seeds": list(SEEDS), "series": found.series})["models"]
+    drawing = draw({"seeds": list(SEEDS), "series": found.series})["models"]
     checked_svg(drawing.svg)
     assert "6 seeds" in drawing.caption
 

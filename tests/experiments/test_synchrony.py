@@ -22,6 +22,7 @@ from replicate.experiments.synchrony import (
     judged,
     ring,
 )  # fmt: skip
+from replicate.figures.experiments.synchrony import draw, means_of_the_modes
 from replicate.protocol import Check, Protocol, Statement
 from replicate.training.streams import Streams
 
@@ -198,6 +199,11 @@ def test_a_constant_generator_is_not_trained_and_equal_ratios_collapse_nothing()
 def test_figures_say_what_they_show_and_the_result_is_a_function_of_its_seeds() -> None:
     found, again = (EXPERIMENT.run(TINY, (0, 1), CPU, None) for _ in range(2))
     assert found == again
-    drawn = EXPERIMENT.draw({"seeds": [0, 1], "series": found.series})
+    drawn = draw({"seeds": [0, 1], "series": found.series})
     assert set(drawn) == {"steps", "ratios_ring", "ratios_grid", "samples_ring", "samples_grid"}
     assert all("2 seeds" in drawn[name].caption for name in ("steps", "ratios_ring", "ratios_grid"))
+
+
+@pytest.mark.parametrize(("name", "modes"), [("ring", ring()), ("grid", grid())])
+def test_the_modes_of_the_figure_are_those_of_the_data(name: str, modes: Modes) -> None:
+    np.testing.assert_allclose(means_of_the_modes(name), modes.means.numpy(), atol=1e-6)

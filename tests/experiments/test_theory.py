@@ -23,6 +23,7 @@ from replicate.experiments.theory import (
     optimal,
     train_discriminator,
 )  # fmt: skip
+from replicate.figures.experiments.theory import draw
 from tests.experiments.helpers import verdict
 
 SMALL = TheoryConfig(updates=400, descent_steps=1500, batch_size=256)
@@ -111,7 +112,7 @@ def test_the_claims_hold_and_a_wrong_optimum_is_found_out() -> None:
 
 def test_figures_say_what_they_show() -> None:
     found = EXPERIMENT.run(SMALL, (0, 1), CPU, None)
-    drawn = EXPERIMENT.draw({"seeds": [0, 1], "series": found.series})
+    drawn = draw({"seeds": [0, 1], "series": found.series})
     assert set(drawn) == {"criterion", "trained", "descent"}
     assert all(b"nats" in one.svg or "nats" in one.caption for one in drawn.values())
     assert "2 seeds" in drawn["trained"].caption

@@ -8,7 +8,8 @@ from lxml import etree
 from scipy.ndimage import zoom
 from sklearn.datasets import load_digits
 
-from replicate.figures.mosaic import KEPT_PIXELS, gap_of, mosaic, packed, quantised, runs, unpacked
+from replicate.figures.kept import KEPT_PIXELS, packed, unpacked
+from replicate.figures.mosaic import gap_of, mosaic, quantised, runs
 from replicate.figures.theme import canvas, checked_svg, svg
 
 PATH = "{http://www.w3.org/2000/svg}path"

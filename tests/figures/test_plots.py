@@ -5,12 +5,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import matplotlib
 import pytest
+import seaborn
 from lxml import etree
 
 from replicate.codedigest import package_root
 from replicate.figures import curves
-from replicate.figures.theme import SERIES, checked_svg
+from replicate.figures.theme import OWN, SEABORN, SERIES, checked_svg
 
 SIGMAS = [0.1, 0.2, 0.4, 0.8]
 TRAINING = {
@@ -173,3 +175,18 @@ def _luminance(colour: str) -> float:
 def test_lines_stand_out_from_white_paper() -> None:
     """WCAG 2.2, 1.4.11: graphics at 3:1."""
     assert all(1.05 / (_luminance(colour) + 0.05) >= 3 for colour in SERIES)
+
+
+def test_the_look_is_seaborns() -> None:
+    """What the theme writes out is all that seaborn changes of matplotlib's defaults and the theme does not itself."""
+    style = {**seaborn.axes_style("ticks"), **seaborn.plotting_context("paper")}
+    changed = {name: value for name, value in style.items() if value != matplotlib.rcParamsDefault[name]}
+    unused = {"image.cmap", "font.sans-serif"}  # a plot here has no image, and names its font
+    assert {name: value for name, value in changed.items() if name not in OWN.keys() | unused} == SEABORN
+    assert not SEABORN.keys() & OWN.keys()
+
+
+def test_a_readers_own_settings_change_no_figure() -> None:
+    plain = curves.bandwidth(BANDWIDTH, "A on B", "x")
+    with matplotlib.rc_context({"axes.linewidth": 5, "xtick.top": True, "xtick.direction": "in"}):
+        assert curves.bandwidth(BANDWIDTH, "A on B", "x") == plain

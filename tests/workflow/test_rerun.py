@@ -66,6 +66,11 @@ def test_a_change_of_an_experiments_logic_runs_that_experiment(finished):
     assert finished.planned() == dict.fromkeys(("experiment", "draw", "claims", "report"), 1)
 
 
+def test_a_change_of_a_drawing_computes_nothing(finished):
+    finished.edit("replicate/figures/experiments/theory.py", r"C\(G\) \(nats\)", "C (nats)")
+    assert finished.planned() == dict.fromkeys(("draw", "report"), 1)
+
+
 def test_a_change_of_one_data_set_leaves_the_others_alone(finished):
     finished.edit("replicate/datasets/mnist.py", "SIDE = 28", "SIDE = 29")
     assert finished.planned() == {}

@@ -1,0 +1,4 @@
+"""The figures of the experiments: a module each, of the experiment's name, with one public function `draw`.
+
+It reads a result of the stage `experiment` alone: nothing is trained or measured here, and torch is not loaded.
+"""
