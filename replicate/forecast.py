@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from replicate.codedigest import code_digest
 from replicate.datasets import data_folder, load_dataset
 from replicate.datasets.base import Extent
+from replicate.errors import ReplicateError
 from replicate.files import read_json
 from replicate.hardware import has_nvidia_gpu
 from replicate.models import REGISTRY, load_model
@@ -52,13 +55,28 @@ def _process_lives(number: int) -> bool:
     return True
 
 
-def _progress(state: Path, label: str) -> dict[str, Any]:
-    path = state / "progress" / f"{label}.json"
+def _progress(path: Path) -> dict[str, Any]:
+    """What a job's progress file says; empty where there is none."""
     if not path.is_file():
         return {}
     found: dict[str, Any] = read_json(path)
     if found["state"] == "running" and not _process_lives(found["pid"]):
         found["state"] = "stopped"
+    return found
+
+
+def _progress_path(state: Path, dataset: str, model: str, block: str) -> Path:
+    return state / "progress" / f"{dataset}-{model}-{block}.json"
+
+
+def other_jobs(state: Path, training: Sequence[Forecast]) -> list[dict[str, Any]]:
+    """What the progress files of all jobs that run say, but for the training jobs named: experiments, sampling, ..."""
+    known = {_progress_path(state, job.dataset, job.model, job.block) for job in training}
+    found = []
+    for path in sorted((state / "progress").glob("*.json")):
+        with suppress(ReplicateError):  # gone since it was listed, as the job has ended
+            if path not in known and (said := _progress(path)).get("state") == "running":
+                found.append(said)
     return found
 
 
@@ -168,7 +186,7 @@ def forecast(params: Params, results: Path, state: Path) -> list[Forecast]:
 
 
 def _left(state: Path, dataset: str, model: str, block: str, epochs: int, rate: Rate, disk: float) -> Forecast:
-    progress, seeds = _progress(state, f"{dataset}-{model}-{block}"), len(seeds_of(block))
+    progress, seeds = _progress(_progress_path(state, dataset, model, block)), len(seeds_of(block))
     running = progress.get("state") == "running"
     known = progress.get("epochs") == epochs and progress["state"] in ("running", "stopped")
     epoch = int(progress["epoch"]) if known else 0

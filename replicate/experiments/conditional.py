@@ -18,11 +18,14 @@ from replicate.experiments.base import Drawing, Experiment, Found, NotApplicable
 from replicate.experiments.game import ON_MNIST, Condition, GameConfig, generate, labelled, per_seed, play
 from replicate.figures.mosaic import mosaic, packed, unpacked
 from replicate.figures.theme import INK, SERIES, canvas, legend, svg
+from replicate.loops import task
 from replicate.params import OURS, setting
 from replicate.training.streams import Streams
 
 #: Test accuracy below which the classifier is no judge of samples.
 RELIABLE = 0.97
+#: About what its training takes of an experiment, for its progress.
+JUDGES_SHARE = 0.2
 #: Samples per class that the result keeps of the first seed.
 KEPT = 8
 
@@ -46,7 +49,8 @@ def train_judge(splits: Splits, device: torch.device) -> tuple[Classifier, float
     if min(splits.shape[1:]) < 2 ** len(CHANNELS):
         raise NotApplicable(f"images of {splits.shape[1]}x{splits.shape[2]} pixels are too small for the classifier")
     images, labels = labelled(splits, "train", device)
-    classifier = fit(images.reshape(-1, *splits.shape), labels, int(labels.max()) + 1)
+    with task("its classifier", JUDGES_SHARE):
+        classifier = fit(images.reshape(-1, *splits.shape), labels, int(labels.max()) + 1)
     images, labels = labelled(splits, "test", device)
     right = classifier.probabilities(images.reshape(-1, *splits.shape)).argmax(1) == labels
     accuracy = float(right.double().mean())
