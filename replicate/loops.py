@@ -131,11 +131,12 @@ def each(items: Sequence[T], text: str = "{}", weights: Sequence[float] | None =
 
 @contextmanager
 def task(text: str, share: float) -> Iterator[None]:
-    """What is done inside is `text`, about that share of what surrounds it; what follows has the rest."""
+    """What is done inside is `text`: about that share of what surrounds it, or all that is left if that is less."""
     listener = LISTENER.get()
     if listener is None:
         yield
         return
-    listener.levels[-1].next = share
+    around = listener.levels[-1]
+    around.next = min(share, 1.0 - around.done)
     with _inside(listener, Level(text)):
         yield

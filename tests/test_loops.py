@@ -74,6 +74,14 @@ def test_loops_that_nobody_announced_never_go_back_or_beyond_all(heard: Heard) -
     assert shares[-1] == 1.0
 
 
+def test_a_task_has_no_more_than_is_left(heard: Heard) -> None:
+    with task("a", 0.75):
+        list(steps(1))
+    with task("b", 1.0):
+        list(steps(2))
+    assert [share for share, _ in heard.told] == [0.75, 0.875, 1.0]
+
+
 def test_a_loop_that_is_left_early_counts_as_done(heard: Heard) -> None:
     for _ in each("ab"):
         for number in steps(10):

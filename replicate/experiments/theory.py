@@ -174,7 +174,7 @@ class Theory(Experiment):
     def run(self, config: TheoryConfig, seeds: Sequence[int], device: torch.device, splits: Splits | None) -> Found:
         """All three; `splits` is not used."""
         grid = grid_facts(self._optimum)
-        with task("D on samples", 0.5):
+        with task("D on samples", 0.9):
             trained = train_discriminator(config, seeds, device)
         descent = descend(config, seeds, self._optimum)
         gaps = np.abs(np.subtract(grid["value"], grid["criterion"]))
