@@ -83,7 +83,7 @@ class Collapse(Experiment):
         """Trains the classifier once and a game a ratio; NotApplicable without labels."""
         assert splits is not None
         images, labels = labelled(splits, "train", device)
-        classifier, accuracy = train_judge(splits, device)
+        classifier, accuracy = train_judge(splits, device, len(RATIOS) * config.updates)
         streams, classes = Streams(seeds, device), int(labels.max()) + 1
         data = float(mean_distance(images[: config.samples]))
         found: dict[str, dict[str, list[float | None]]] = {}

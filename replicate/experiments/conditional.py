@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from replicate.classifier import CHANNELS, Classifier, fit
+from replicate.classifier import CHANNELS, UPDATES, Classifier, fit
 from replicate.datasets.base import Splits
 from replicate.experiments.base import Drawing, Experiment, Found, NotApplicable
 from replicate.experiments.game import ON_MNIST, Condition, GameConfig, generate, labelled, per_seed, play
@@ -24,8 +24,6 @@ from replicate.training.streams import Streams
 
 #: Test accuracy below which the classifier is no judge of samples.
 RELIABLE = 0.97
-#: About what its training takes of an experiment, for its progress.
-JUDGES_SHARE = 0.2
 #: Samples per class that the result keeps of the first seed.
 KEPT = 8
 
@@ -44,12 +42,16 @@ def the_same(told: Tensor) -> Tensor:
     return told
 
 
-def train_judge(splits: Splits, device: torch.device) -> tuple[Classifier, float]:
-    """The classifier of the data set's labels and its accuracy on test images; NotApplicable where it is poor."""
+def train_judge(splits: Splits, device: torch.device, updates: int) -> tuple[Classifier, float]:
+    """The classifier of the data set's labels and its accuracy on test images; NotApplicable where it is poor.
+
+    Args:
+        updates: of the games that follow; for the progress alone, in which one takes about as long as one of these.
+    """
     if min(splits.shape[1:]) < 2 ** len(CHANNELS):
         raise NotApplicable(f"images of {splits.shape[1]}x{splits.shape[2]} pixels are too small for the classifier")
     images, labels = labelled(splits, "train", device)
-    with task("its classifier", JUDGES_SHARE):
+    with task("its classifier", UPDATES / (UPDATES + updates)):
         classifier = fit(images.reshape(-1, *splits.shape), labels, int(labels.max()) + 1)
     images, labels = labelled(splits, "test", device)
     right = classifier.probabilities(images.reshape(-1, *splits.shape)).argmax(1) == labels
@@ -110,7 +112,7 @@ class Conditional(Experiment):
         """Trains the classifier once and a conditional game a seed; NotApplicable without labels."""
         assert splits is not None
         images, labels = labelled(splits, "train", device)
-        classifier, accuracy = train_judge(splits, device)
+        classifier, accuracy = train_judge(splits, device, config.updates)
         samples = self._samples(config, Streams(seeds, device), images, labels)
         wanted = torch.arange(samples.shape[1], device=device)[:, None]
         seen = classifier.probabilities(samples.reshape(-1, *splits.shape)).argmax(1).view(samples.shape[:3])

@@ -144,7 +144,7 @@ class Work:
         if loops:
             parts += _steps(loops[-1])
         parts.append(f"{int(100 * share + 1e-9)} % done")
-        if left:
+        if left and share >= 0.01:  # of less, the start is most of the time so far
             parts.append(f"{duration(left)} left")
         facts = {"label": self._label, "share": share, "seconds_left": left}
         self._notice.say(f"{self._label}: {', '.join(parts)}", facts)

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -133,10 +134,12 @@ def test_what_is_told_changes_no_result(data: Path, tmp_path: Path, monkeypatch:
 def test_an_experiment_on_a_terminal_into_a_pipe_and_in_status(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In processes of their own, for some seconds, with the times of the project itself but for a log's lines."""
+    """In processes of their own, for some seconds, with shorter times between two lines."""
     monkeypatch.setattr("replicate.forecast.CALIBRATION_SECONDS", 0.01)
     given = words("theory", data, tmp_path, updates=10, descent_steps=30_000)
-    drawn = said_on_a_terminal(*given)
+    code = "import sys; from replicate.training import progress; progress.LINE_EVERY = 0.5; progress.FILE_EVERY = 0.1\n"
+    code += "from replicate.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    drawn = said_on_a_terminal(*given, start=("-c", code))
     line = (
         r"experiment theory: descent of seed \d \(\d of 2\), step [\d,]+/30,000, [\d,]+ steps/s, \d+ % done, \d+ s left"
     )
@@ -147,13 +150,13 @@ def test_an_experiment_on_a_terminal_into_a_pipe_and_in_status(
     assert end.startswith("experiment theory: 10 checks measured")
     whole = (tmp_path / "out.json").read_bytes()
 
-    code = "import sys; from replicate.training import progress; progress.LINE_EVERY = 0.5; progress.FILE_EVERY = 0.1\n"
-    code += "from replicate.__main__ import main; sys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen([sys.executable, "-c", code, *given], stderr=subprocess.PIPE, text=True)
     path = tmp_path / "state/progress/experiment-theory.json"
     while not path.exists() and process.poll() is None:
         time.sleep(0.01)
+    process.send_signal(signal.SIGSTOP)  # it must still run when it is asked about
     assert main(["status", "--params", RUN, "--results", str(tmp_path), "--state", str(tmp_path / "state")]) == 0
+    process.send_signal(signal.SIGCONT)
     assert "\n  running  experiment theory: " in capsys.readouterr().out
     _, said = process.communicate(timeout=60)
     assert process.returncode == 0
