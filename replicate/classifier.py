@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, cross_entropy, linear, max_pool2d
 
+from replicate.loops import steps
 from replicate.training.adam import adam_step, moments
 from replicate.training.streams import Streams
 
@@ -80,7 +81,7 @@ def fit(images: Tensor, labels: Tensor, classes: int, seed: int = 0) -> Classifi
     classifier = Classifier(weights)
     batch = min(BATCH, len(images))
     per_epoch = len(images) // batch
-    for update in range(UPDATES):
+    for update in steps(UPDATES):
         epoch, place = divmod(update, per_epoch)
         if place == 0:
             order = streams.order(epoch, len(images))[0]

@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from replicate.codedigest import code_digest
 from replicate.datasets import data_folder, load_dataset
 from replicate.datasets.base import Extent
+from replicate.errors import ReplicateError
 from replicate.files import read_json
 from replicate.hardware import has_nvidia_gpu
 from replicate.models import REGISTRY, load_model
@@ -20,14 +23,16 @@ if TYPE_CHECKING:  # they load torch, which `status --help` can do without
 
 #: Seconds of training steps that are timed for a model without a rate.
 CALIBRATION_SECONDS = 2.0
+#: Memory of a process that runs `recognise`, without its data.
+RECOGNISE_GIB = 0.33
 
 
 @dataclass
 class Forecast:
     """One training job: where it stands, and what it will need.
 
-    `seconds` of training left; `memory_gib` at its peak; `disk_gib` of all files it leaves; `rate_from`: where the
-    rate was measured.
+    `seconds` of training left; `memory_gib` at the peak of its training, or of the stage `recognise` on its samples,
+    whichever takes more; `disk_gib` of all files it leaves; `rate_from`: where the rate was measured.
     """
 
     dataset: str
@@ -52,13 +57,28 @@ def _process_lives(number: int) -> bool:
     return True
 
 
-def _progress(state: Path, label: str) -> dict[str, Any]:
-    path = state / "progress" / f"{label}.json"
+def _progress(path: Path) -> dict[str, Any]:
+    """What a job's progress file says; empty where there is none."""
     if not path.is_file():
         return {}
     found: dict[str, Any] = read_json(path)
     if found["state"] == "running" and not _process_lives(found["pid"]):
         found["state"] = "stopped"
+    return found
+
+
+def _progress_path(state: Path, dataset: str, model: str, block: str) -> Path:
+    return state / "progress" / f"{dataset}-{model}-{block}.json"
+
+
+def other_jobs(state: Path, training: Sequence[Forecast]) -> list[dict[str, Any]]:
+    """What the progress files of all jobs that run say, but for the training jobs named: experiments, sampling, ..."""
+    known = {_progress_path(state, job.dataset, job.model, job.block) for job in training}
+    found = []
+    for path in sorted((state / "progress").glob("*.json")):
+        with suppress(ReplicateError):  # gone since it was listed, as the job has ended
+            if path not in known and (said := _progress(path)).get("state") == "running":
+                found.append(said)
     return found
 
 
@@ -130,6 +150,23 @@ def _timed(params: Params, extent: Extent, kind: "type[GenerativeModel]", config
     return Rate(seconds, base, sum(model.parameter_count().values()), source)
 
 
+def recognition_gib(params: Params, extent: Extent, seeds: int) -> float:
+    """Peak memory of the stage `recognise` on a block's samples, on a CPU.
+
+    The factors are those of measured peaks (tests/test_forecast.py): besides what is alive at once they cover what the
+    allocator keeps. As many images are held out as half of those that are trained on, or fewer.
+    """
+    from replicate.classifier import CHANNELS, CHUNK
+
+    (channels, height, width), draws, count = extent.shape, params.likelihood.draws, params.likelihood.samples
+    dimension = channels * height * width
+    samples = 4 * seeds * draws * count * dimension
+    images = (1.5 * (1 + 4) + 0.5 * 4) * extent.train * dimension  # bytes, and as float32; those held out once more
+    correlation = 2 * 8 * count * dimension
+    classifier = 4.5 * 4 * CHANNELS[0] * height * width * min(CHUNK, draws * count)
+    return RECOGNISE_GIB + (samples + images + correlation + classifier) / 2**30
+
+
 def _disk(params: Params, extent: Extent, seeds: int, numbers: int) -> float:
     """GiB of weights, samples and per-image values of a block, and of its two checkpoints while it trains."""
     channels, height, width = extent.shape
@@ -162,13 +199,17 @@ def forecast(params: Params, results: Path, state: Path) -> list[Forecast]:
             rates[dataset, model] = _recorded(results, dataset, model, config) or _timed(
                 params, extents[dataset], kind, config, f"{model} on {dataset} timed now"
             )
-        disk = _disk(params, extents[dataset], len(seeds_of(block)), rates[dataset, model].numbers)
-        jobs.append(_left(state, dataset, model, block, config.epochs, rates[dataset, model], disk))
+        rate, extent, seeds = rates[dataset, model], extents[dataset], len(seeds_of(block))
+        disk = _disk(params, extent, seeds, rate.numbers)
+        memory = max(rate.memory_gib(seeds), recognition_gib(params, extent, seeds))
+        jobs.append(_left(state, dataset, model, block, config.epochs, rate, memory, disk))
     return jobs
 
 
-def _left(state: Path, dataset: str, model: str, block: str, epochs: int, rate: Rate, disk: float) -> Forecast:
-    progress, seeds = _progress(state, f"{dataset}-{model}-{block}"), len(seeds_of(block))
+def _left(
+    state: Path, dataset: str, model: str, block: str, epochs: int, rate: Rate, memory: float, disk: float
+) -> Forecast:
+    progress, seeds = _progress(_progress_path(state, dataset, model, block)), len(seeds_of(block))
     running = progress.get("state") == "running"
     known = progress.get("epochs") == epochs and progress["state"] in ("running", "stopped")
     epoch = int(progress["epoch"]) if known else 0
@@ -177,7 +218,7 @@ def _left(state: Path, dataset: str, model: str, block: str, epochs: int, rate: 
         seconds = progress["seconds_left"]
     return Forecast(
         dataset, model, block, "running" if running else "pending", epoch, epochs, seconds,
-        rate.memory_gib(seeds), disk, rate.source,
+        memory, disk, rate.source,
     )  # fmt: skip
 
 

@@ -2,15 +2,19 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from replicate import forecast as forecast_module
 from replicate.__main__ import main
-from replicate.files import read_json, write_json
-from replicate.forecast import Forecast, forecast, overall, side_by_side
-from replicate.params import Params, load_params
+from replicate.datasets.base import Extent, Splits
+from replicate.files import read_json, write_json, write_tensors
+from replicate.forecast import Forecast, forecast, overall, recognition_gib, side_by_side
+from replicate.params import Likelihood, Params, load_params
 from tests.datasets.data_helpers import write_images
 from tests.stages.pipeline import PARAMS, Pipeline
 
@@ -93,6 +97,41 @@ def test_status_says_it_in_words_and_as_json(trained: Path, capsys: pytest.Captu
     assert "done     digits adversarial_nets seeds 0-1" in capsys.readouterr().out
     assert main([*words, "--state", str(trained / "none"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["jobs"][0]["state"] == "done"
+
+
+@pytest.mark.parametrize(("train", "count", "seeds", "draws"), [(12_000, 1000, 1, 1), (1000, 4000, 2, 2)])
+def test_the_memory_of_recognise_is_that_of_a_measured_peak(
+    train: int, count: int, seeds: int, draws: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images of MNIST's shape, most of the memory in those of the data and in the samples: 10 % too little at most."""
+    monkeypatch.setattr("replicate.classifier.UPDATES", 1)
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    parts = {"train": train, "valid": train // 4, "test": train // 4}
+    images = {name: generator.integers(0, 255, (n, 1, 28, 28), dtype=np.uint8) for name, n in parts.items()}
+    Splits(images, {name: np.arange(n) % 10 for name, n in parts.items()}, 255.0).write(tmp_path / "d.safetensors")
+    samples = generator.random((seeds, draws, count, 784), dtype=np.float32)
+    about = {
+        "model": "vae", "dataset": "mnist", "block": "0", "shape": [1, 28, 28], "seeds": list(range(seeds)),
+        "failed": {}, "chains": None,
+    }  # fmt: skip
+    write_tensors(tmp_path / "s.safetensors", {"samples": samples}, {"about": json.dumps(about)})
+    words = ["--params", '{"compute": {"device": "cpu"}}', "--data", "d.safetensors"]
+    assert main(["classifier", *words, "--out", "c.safetensors"]) == 0
+    words += ["--samples", "s.safetensors", "--classifier", "c.safetensors", "--out", "r.json"]
+    subprocess.run([sys.executable, "-m", "replicate", "recognise", *words], check=True)
+    measured = read_json(tmp_path / "r.run.json")["peak_memory_mib"] / 1024
+    run = load_params(json.dumps({"likelihood": {"samples": count, "draws": draws}}))
+    assert 0.9 * measured < recognition_gib(run, Extent((1, 28, 28), train), seeds) < 1.5 * measured
+
+
+def test_a_job_needs_the_memory_of_recognise_where_that_is_more(trained: Path) -> None:
+    """Many samples of a small model."""
+    many = params(40).model_copy(update={"likelihood": Likelihood(samples=100_000, draws=5)})
+    (job,) = forecast(many, trained / "results", trained / "none")
+    (usual,) = forecast(params(40), trained / "results", trained / "none")
+    assert job.memory_gib == recognition_gib(many, Extent((1, 8, 8), 1283), 2)
+    assert usual.memory_gib < job.memory_gib
 
 
 def test_threads_and_a_gpu_limit_the_jobs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,6 @@ Two variants decide the claim, one of each kind. They are fixed here, as the bes
 that the seeds of a run had no say in the choice.
 """
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from replicate.experiments.game import (
     unconditional,
 )
 from replicate.likelihood.parzen import log_densities
+from replicate.loops import steps
 from replicate.params import OURS, RELEASED, setting
 from replicate.training.adam import adam_step, moments
 from replicate.training.momentum import momentum_step
@@ -176,7 +176,7 @@ def play(
     games = {name: Game(config, variant, streams, images) for name, variant in variants.items()}
     curves: dict[str, list[Tensor]] = {name: [] for name in variants}
     turns, at = minibatches(streams, len(images), config.batch_size), set(looks(config))
-    for update, rows in enumerate(itertools.islice(turns, config.updates)):
+    for update, rows in zip(steps(config.updates), turns, strict=False):
         real = images[rows]
         blur = [config.blur * streams.normal("noise", update, *real.shape[1:], part=part) for part in (1, 2)]
         for name, game in games.items():

@@ -5,7 +5,6 @@ from the start; D moves once in so many of them. A classifier says how many clas
 distance tells one image from many.
 """
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
@@ -28,6 +27,7 @@ from replicate.experiments.game import (
     per_seed,
     unconditional,
 )
+from replicate.loops import each, steps
 from replicate.params import OURS, setting
 from replicate.training.adam import adam_step, moments
 from replicate.training.streams import Streams
@@ -50,7 +50,7 @@ def play(config: GameConfig, streams: Streams, images: Tensor, ratio: int) -> di
     parameters = initial(config, streams, images)
     slots = moments(parameters)
     turns = minibatches(streams, len(images), config.batch_size)
-    for update, rows in enumerate(itertools.islice(turns, config.updates)):
+    for update, rows in zip(steps(config.updates), turns, strict=False):
         real = images[rows]
         code = streams.normal("noise", update, rows.shape[1], config.code_dimension)
         blur = [config.blur * streams.normal("noise", update, *real.shape[1:], part=part) for part in (1, 2)]
@@ -80,11 +80,11 @@ class Collapse(Experiment):
         """Trains the classifier once and a game a ratio; NotApplicable without labels."""
         assert splits is not None
         images, labels = labelled(splits, "train", device)
-        classifier, accuracy = train_judge(splits, device)
+        classifier, accuracy = train_judge(splits, device, len(RATIOS) * config.updates)
         streams, classes = Streams(seeds, device), int(labels.max()) + 1
         data = float(mean_distance(images[: config.samples]))
         found: dict[str, dict[str, list[float | None]]] = {}
-        for ratio in RATIOS:
+        for ratio in each(RATIOS, "ratio {}"):
             parameters = play(config, streams, images, self._moves(ratio))
             with torch.no_grad():
                 samples = generate(

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from replicate.classifier import CHANNELS, Classifier, fit
+from replicate.classifier import CHANNELS, UPDATES, Classifier, fit
 from replicate.datasets.base import Splits
 from replicate.experiments.base import Experiment, Found, NotApplicable
 from replicate.experiments.game import ON_MNIST, Condition, GameConfig, generate, labelled, per_seed, play
 from replicate.figures.kept import packed
+from replicate.loops import task
 from replicate.params import OURS, setting
 from replicate.training.streams import Streams
 
@@ -39,12 +40,17 @@ def the_same(told: Tensor) -> Tensor:
     return told
 
 
-def train_judge(splits: Splits, device: torch.device) -> tuple[Classifier, float]:
-    """The classifier of the data set's labels and its accuracy on test images; NotApplicable where it is poor."""
+def train_judge(splits: Splits, device: torch.device, updates: int) -> tuple[Classifier, float]:
+    """The classifier of the data set's labels and its accuracy on test images; NotApplicable where it is poor.
+
+    Args:
+        updates: of the games that follow; for the progress alone, in which one takes about as long as one of these.
+    """
     if min(splits.shape[1:]) < 2 ** len(CHANNELS):
         raise NotApplicable(f"images of {splits.shape[1]}x{splits.shape[2]} pixels are too small for the classifier")
     images, labels = labelled(splits, "train", device)
-    classifier = fit(images.reshape(-1, *splits.shape), labels, int(labels.max()) + 1)
+    with task("its classifier", UPDATES / (UPDATES + updates)):
+        classifier = fit(images.reshape(-1, *splits.shape), labels, int(labels.max()) + 1)
     images, labels = labelled(splits, "test", device)
     right = classifier.probabilities(images.reshape(-1, *splits.shape)).argmax(1) == labels
     accuracy = float(right.double().mean())
@@ -104,7 +110,7 @@ class Conditional(Experiment):
         """Trains the classifier once and a conditional game a seed; NotApplicable without labels."""
         assert splits is not None
         images, labels = labelled(splits, "train", device)
-        classifier, accuracy = train_judge(splits, device)
+        classifier, accuracy = train_judge(splits, device, config.updates)
         samples = self._samples(config, Streams(seeds, device), images, labels)
         wanted = torch.arange(samples.shape[1], device=device)[:, None]
         seen = classifier.probabilities(samples.reshape(-1, *splits.shape)).argmax(1).view(samples.shape[:3])

@@ -24,6 +24,7 @@ from replicate.datasets.base import Splits
 from replicate.experiments.base import DataConfig, Experiment, Found
 from replicate.experiments.game import per_seed, pixels
 from replicate.likelihood.parzen import log_densities
+from replicate.loops import each, steps
 from replicate.models import adversarial_nets, dbn, deep_gsn, stacked_cae
 from replicate.models.base import GenerativeModel
 from replicate.params import OURS, setting
@@ -119,7 +120,7 @@ def train(model: GenerativeModel, images: Tensor, config: DataSizeConfig, valid:
     model.initialise(images)
     size, wanted, found = model.config.batch_size * model.batches_per_step, look_epochs(model, config), []
     updates = len(images) // size
-    for epoch in range(model.config.epochs):
+    for epoch in steps(model.config.epochs, "epoch"):
         order = model.streams.order(epoch, len(images))
         for update in range(updates):
             batch = images[order[:, update * size : (update + 1) * size]]
@@ -169,11 +170,11 @@ class DataSize(Experiment):
         valid, total = valid[:VALIDATION_IMAGES], len(images)
         counts = [max(1, round(share * total)) for share in config.shares]
         kept: dict[str, list[list[Look | None]]] = {name: [[] for _ in counts] for name in (*config.others, JUDGED)}
-        for seed in seeds:
+        for seed in each(seeds, "seed {}"):
             streams = Streams((seed,), device)
             order = streams.order(_SUBSETS, total)[0]
-            for name, rows in kept.items():
-                for count, row in zip(counts, rows, strict=True):
+            for name in each([*kept]):
+                for count, row in each([*zip(counts, kept[name], strict=True)], "{0[0]:,} images"):
                     subset = images[repeated(self._cut(order, count), total)]
                     row.append(best(train(self._model(name, config, splits, streams), subset, config, valid, test)))
         measured = {

@@ -11,7 +11,7 @@ training. That of a chain is bound to the corruption at which it mixes.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -23,6 +23,7 @@ from replicate.datasets.base import Splits
 from replicate.experiments.base import Experiment, ExperimentConfig, Found
 from replicate.experiments.fixed.degenerate import ARCS, CENTRE, NEAR, SAMPLES, SHOWN
 from replicate.experiments.line_game import Player
+from replicate.loops import each, steps, task
 from replicate.models import perceptron
 from replicate.params import OURS, setting
 from replicate.training.adam import moments
@@ -129,8 +130,10 @@ def noisy(means: Tensor, model: Player, noise: Tensor) -> Tensor:
     return means + model.parameters["log_spread"].exp() * noise
 
 
-def _falling(rate: float, updates: int) -> list[tuple[int, float]]:
-    return [(update, rate * (1 - update / updates)) for update in range(updates)]
+def _falling(rate: float, updates: int) -> Iterator[tuple[int, float]]:
+    """The number of every update, and its rate."""
+    for update in steps(updates):
+        yield update, rate * (1 - update / updates)
 
 
 def adversarial_samples(config: DegenerateConfig, streams: Streams) -> Tensor:
@@ -303,13 +306,17 @@ class Degenerate(Experiment):
     def run(self, config: DegenerateConfig, seeds: Sequence[int], device: torch.device, splits: Splits | None) -> Found:
         """Trains all four, the autoencoder at every corruption; `splits` is not used."""
         streams = Streams(seeds, device)
-        samples = {"adversarial nets": self._seen(adversarial_samples(config, streams))}
-        spreads, changed = {}, {}
-        samples["VAE"], spreads["VAE"] = vae_samples(config, streams)
-        samples["RBM"], changed["RBM"], spreads["RBM"] = rbm_samples(config, streams)
+        samples, spreads, changed = {}, {}, {}
         chains = [f"DAE {corruption:g}" for corruption in config.corruptions]
-        for level, name in enumerate(chains):
-            samples[name], changed[name], spreads[name] = chain_samples(config, streams, level)
+        share = 1 / (4 + len(chains))  # of a model's updates; the game makes twice as many
+        with task("adversarial nets", 2 * share):
+            samples["adversarial nets"] = self._seen(adversarial_samples(config, streams))
+        with task("VAE", share):
+            samples["VAE"], spreads["VAE"] = vae_samples(config, streams)
+        with task("RBM", share):
+            samples["RBM"], changed["RBM"], spreads["RBM"] = rbm_samples(config, streams)
+        for name in each(chains):
+            samples[name], changed[name], spreads[name] = chain_samples(config, streams, chains.index(name))
         models: dict[str, Measures] = {name: judged(rows) for name, rows in samples.items()}
         for name, value in spreads.items():
             models[name]["spread"] = _of_finite(value, samples[name])

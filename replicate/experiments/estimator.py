@@ -21,6 +21,7 @@ from replicate.datasets.base import Splits
 from replicate.experiments.base import Experiment, ExperimentConfig, Found
 from replicate.experiments.fixed.estimator import DIMENSIONS, THICKNESS, THIN, WIDE
 from replicate.likelihood.parzen import log_densities, standard_error
+from replicate.loops import each
 from replicate.params import OURS, setting
 from replicate.training.streams import Streams
 
@@ -76,7 +77,7 @@ def errors(
     truth = true_log_density(shared, spreads)
     bias: list[list[float]] = [[] for _ in sizes]
     sigmas: list[list[float]] = [[] for _ in sizes]
-    for seed in seeds:
+    for seed in each(seeds, "seed {}"):
         streams = Streams((seed,), device)
         samples = streams.normal("noise", 0, config.samples, len(spreads), part=0)[0] * spreads
         validation = streams.normal("noise", 0, config.validation, len(spreads), part=1)[0] * spreads
@@ -111,7 +112,11 @@ class Estimator(Experiment):
 
     def run(self, config: EstimatorConfig, seeds: Sequence[int], device: torch.device, splits: Splits | None) -> Found:
         """Every density at three numbers of samples; `splits` is not used."""
-        found = {name: errors(self._estimate, spreads, config, seeds, device) for name, spreads in densities().items()}
+        known = densities()
+        found = {
+            name: errors(self._estimate, known[name], config, seeds, device)
+            for name in each([*known], "density in {} dimensions")
+        }
         size = {name: [abs(value) for value in found[name]["bias"][-1]] for name in ("2", "32", "784")}
         scatter = {name: deviations(found[name]["bias"][-1]) for name in ("2", "784")}
         highest = found["784"]["bias"]

@@ -18,6 +18,7 @@ from replicate.datasets.base import Splits
 from replicate.experiments.base import Experiment, Found, NotApplicable
 from replicate.experiments.game import ON_MNIST, initial, labelled, pixels, play
 from replicate.experiments.inference import InferenceConfig, train_inference
+from replicate.loops import each, task
 from replicate.models import perceptron
 from replicate.params import OURS, setting
 from replicate.training.streams import Streams
@@ -116,10 +117,10 @@ class Features(Experiment):
         drawn = streams.uniform("evaluation", 0, len(labels["train"]), part=PART).cpu().numpy()
         errors: dict[str, list[list[float | None]]] = {name: [] for name in FEATURES}
         chosen: dict[str, list[list[float | None]]] = {name: [] for name in FEATURES}
-        for seed in range(len(seeds)):
-            order = stratified(labels["train"], drawn[seed])
-            for name in FEATURES:
-                sets = {part: _features(config, networks, name, seed, rows) for part, (rows, _) in parts.items()}
+        for place, _ in each([*enumerate(seeds)], "classifiers of seed {0[1]}"):
+            order = stratified(labels["train"], drawn[place])
+            for name in each([*FEATURES]):
+                sets = {part: _features(config, networks, name, place, rows) for part, (rows, _) in parts.items()}
                 found = _curve(config, sets, labels, order)
                 errors[name].append([error for error, _ in found])
                 chosen[name].append([penalty for _, penalty in found])
@@ -142,8 +143,10 @@ def _check_counts(config: FeaturesConfig, labels: Labels) -> None:
 
 def _networks(config: FeaturesConfig, streams: Streams, train: Tensor) -> dict[str, tuple[dict[str, Tensor], str]]:
     """What makes the features, but for raw pixels, by name: parameters of all seeds, and the network among them."""
-    game = play(config, streams, train)
-    inference, _ = train_inference(config, streams, game, train.shape[1])
+    with task("the game", 0.6):
+        game = play(config, streams, train)
+    with task("the inference net", 0.2):
+        inference, _ = train_inference(config, streams, game, train.shape[1])
     return {
         "untrained": (initial(config, streams, train), "discriminator"),
         "discriminator": (game, "discriminator"), "inference": (inference, "inference"),

@@ -15,6 +15,7 @@ from pydantic import PositiveFloat
 
 from replicate.datasets.base import Splits
 from replicate.experiments.base import Checks, Experiment, ExperimentConfig, Found
+from replicate.experiments.fixed.figure1 import STAGES
 from replicate.experiments.line_game import (
     CENTRES,
     DATA_DENSITY,
@@ -27,6 +28,7 @@ from replicate.experiments.line_game import (
     masses,
     new_game,
 )  # fmt: skip
+from replicate.loops import steps, task
 from replicate.params import OURS, setting
 from replicate.training.streams import Streams
 
@@ -102,13 +104,16 @@ def opinion_of_images(game: Game) -> Array:
 def opening(config: Figure1Config, game: Game, learns: bool, seen: Seen) -> list[float]:
     """Plays to stage (c); what D(G(z)), under one and the same D, rose by from (b) to (c), per seed."""
     rates = (config.discriminator_rate, config.generator_rate * learns)
-    for update in range(config.early_rounds):
-        game.round(update, config.batch_size, rates, "non_saturating")
+    updates = 2 * (config.early_rounds + config.rounds) + config.optimum_updates + config.moves  # of the whole game
+    with task(STAGES["a"], 2 * config.early_rounds / updates):
+        for update in steps(config.early_rounds, "round"):
+            game.round(update, config.batch_size, rates, "non_saturating")
     seen.stages["a"] = facts(game) | picture(game)
-    for update in range(config.optimum_updates):
-        rate = config.optimum_rate * (1 - update / config.optimum_updates)
-        samples = (config.batch_size, 2)
-        game.update_discriminator(game.real(update, *samples), game.latent(update, *samples), rate)
+    with task(STAGES["b"], config.optimum_updates / updates):
+        for update in steps(config.optimum_updates):
+            rate = config.optimum_rate * (1 - update / config.optimum_updates)
+            samples = (config.batch_size, 2)
+            game.update_discriminator(game.real(update, *samples), game.latent(update, *samples), rate)
     seen.stages["b"] = facts(game) | picture(game)
     before = opinion_of_images(game)
     for update in range(config.moves):
@@ -121,7 +126,7 @@ def rest(config: Figure1Config, game: Game, learns: bool, seen: Seen) -> None:
     """Plays on to stage (d)."""
     looks = sorted({0, *(round(config.rounds ** (k / 24)) for k in range(25))})
     frames = {round(config.rounds ** (k / (FRAMES - 1))) if k else 0 for k in range(FRAMES)}
-    for update in range(config.rounds + 1):
+    for update in steps(config.rounds + 1, "round"):
         if update in looks:
             now = facts(game)
             seen.curve["round"].append(update)
@@ -149,7 +154,8 @@ class Figure1(Experiment):
         """Plays the game; `splits` is not used."""
         game, seen = new_game(Streams(seeds, device), config.hidden, config.shift), Seen()
         rise = opening(config, game, self._learns, seen)
-        rest(config, game, self._learns, seen)
+        with task(STAGES["d"], 1.0):
+            rest(config, game, self._learns, seen)
         before, after = (np.array(seen.stages[stage]["distance"]) for stage in "bc")
         checks: Checks = {
             "F1": {

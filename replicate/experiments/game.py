@@ -17,6 +17,7 @@ from torch import Tensor
 
 from replicate.datasets.base import Splits
 from replicate.experiments.base import DataConfig, NotApplicable
+from replicate.loops import steps
 from replicate.models import perceptron
 from replicate.models.autoencoder import start_of_pixels
 from replicate.params import OURS, setting
@@ -167,7 +168,7 @@ def play(config: GameConfig, streams: Streams, images: Tensor, ask: Ask = uncond
     first = ask(0, next(minibatches(streams, len(images), config.batch_size)))
     parameters = initial(config, streams, images, first.asked.shape[2], first.shown.shape[2])
     slots = moments(parameters)
-    for update, rows in enumerate(itertools.islice(turns, config.updates)):
+    for update, rows in zip(steps(config.updates), turns, strict=False):
         real = images[rows]
         code = streams.normal("noise", update, rows.shape[1], config.code_dimension)
         blur = [config.blur * streams.normal("noise", update, *real.shape[1:], part=part) for part in (1, 2)]

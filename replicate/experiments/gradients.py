@@ -19,6 +19,7 @@ from torch import Tensor
 from replicate.datasets.base import Splits
 from replicate.experiments.base import Checks, Experiment, ExperimentConfig, Found
 from replicate.experiments.line_game import DATA_MASS, LATENTS, Array, Game, distance_to_data, masses, new_game
+from replicate.loops import each, steps, task
 from replicate.params import OURS, setting
 from replicate.training.objectives import Objective, generator_loss
 from replicate.training.streams import Streams
@@ -71,7 +72,7 @@ def _norms(game: Game) -> dict[str, list[float]]:
 def converge(config: GradientsConfig, game: Game) -> dict[str, list[Any]]:
     """Trains D against the G as it stands: its accuracy, and the norms of both objectives, as it learns."""
     curve: dict[str, list[Any]] = {"update": [], "accuracy": [], **{name: [] for name in OBJECTIVES}}
-    for update in range(config.convergence_updates + 1):
+    for update in steps(config.convergence_updates + 1):
         if update in _looks(config.convergence_updates):
             _note(curve, {"update": update, "accuracy": [float(share) for share in accuracy(game)], **_norms(game)})
         rate = config.discriminator_rate * (1 - update / (config.convergence_updates + 1))
@@ -85,7 +86,7 @@ def play(config: GradientsConfig, game: Game, objective: Objective) -> dict[str,
     for update in range(config.head_start):
         game.update_discriminator(game.real(update, size), game.latent(update, size), config.discriminator_rate)
     curve: dict[str, list[Any]] = {"round": [], "distance": [], **{name: [] for name in OBJECTIVES}}
-    for turn in range(config.rounds + 1):
+    for turn in steps(config.rounds + 1, "round"):
         if turn in _looks(config.rounds) | {config.early_rounds}:
             _note(curve, {"round": turn, "distance": distance_to_data(game.images()), **_norms(game)})
         update, fade = config.head_start + turn, 1 - turn / (config.rounds + 1)
@@ -137,9 +138,12 @@ class Gradients(Experiment):
         if not self._learns:
             config = config.model_copy(update={"discriminator_rate": 0.0})
         streams = Streams(seeds, device)
-        alone = converge(config, new_game(streams, config.hidden, config.fixed_shift))
+        updates = config.convergence_updates, 2 * (config.head_start + 2 * config.rounds)
+        with task("D alone", updates[0] / sum(updates)):
+            alone = converge(config, new_game(streams, config.hidden, config.fixed_shift))
         games: dict[str, dict[str, list[Any]]] = {
-            name: play(config, new_game(streams, config.hidden, config.shift), name) for name in OBJECTIVES
+            name: play(config, new_game(streams, config.hidden, config.shift), name)
+            for name in each(OBJECTIVES, "objective {}")
         }
         checks: Checks = {"G1": self._of_games(config, games), "L1": _of_convergence(alone)}
         return Found(checks, {"alone": alone, "games": games, "early": config.early_rounds})

@@ -14,6 +14,7 @@ from torch import Tensor
 from replicate.datasets.base import Splits
 from replicate.experiments.base import Experiment, Found
 from replicate.experiments.game import ON_MNIST, GameConfig, generate, per_seed, pixels, play
+from replicate.loops import steps, task
 from replicate.models import perceptron
 from replicate.params import OURS, setting
 from replicate.training.adam import adam_step, moments
@@ -72,7 +73,7 @@ def train_inference(
     curve: dict[str, list[Any]] = {"update": looks, "explained": []}
     with torch.no_grad():
         made_of_fresh = generate(config, game, fresh)
-    for update in range(config.inference_updates):
+    for update in steps(config.inference_updates):
         code = streams.normal("noise", update, config.batch_size, config.code_dimension, part=PART)
         with torch.no_grad():
             made = pairing(generate(config, game, code))
@@ -120,7 +121,8 @@ class Inference(Experiment):
         assert splits is not None
         streams = Streams(seeds, device)
         train, test = (pixels(splits, split, device) for split in ("train", "test"))
-        game = play(config, streams, train)
+        with task("the game", 0.7):
+            game = play(config, streams, train)
         inference, curve = train_inference(config, streams, game, train.shape[1], self._pairing)
         errors = squared_errors(config, streams, game, inference, test, train.mean(0))
         checks: dict[str, dict[str, float | list[float | None]]] = {

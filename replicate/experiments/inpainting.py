@@ -16,6 +16,7 @@ from replicate.experiments.base import Experiment, Found
 from replicate.experiments.fixed.inpainting import KEPT, KEPT_COMPLETIONS, KINDS
 from replicate.experiments.game import ON_MNIST, Condition, GameConfig, generate, per_seed, pixels, play
 from replicate.figures.kept import packed
+from replicate.loops import each, task
 from replicate.params import OURS, setting
 from replicate.training.streams import Streams
 
@@ -144,12 +145,13 @@ class Inpainting(Experiment):
             known = training_masks(config, streams, update, rows.shape[1], shape)
             return condition(train[rows], known, self._sight)
 
-        parameters = play(config, streams, train, ask)
+        with task("the game", 0.95):
+            parameters = play(config, streams, train, ask)
         images = test.expand(len(streams.seeds), -1, -1)
         drawn = streams.uniform("evaluation", 0, len(test), shape[1] * shape[2], part=RANDOM)
         masks = [random_masks(drawn, config.known_share, shape[0]), *halves(shape, device)]
         found, pictures = {}, []
-        for kind, mask in zip(KINDS, masks, strict=True):
+        for kind, mask in each([*zip(KINDS, masks, strict=True)], "mask: {0[0]}"):
             known = mask.expand_as(images)
             completed = self._complete(config, streams, parameters, images, known)
             found[kind] = judged(completed, images, known, train.mean(0))

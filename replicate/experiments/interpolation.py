@@ -122,7 +122,7 @@ class Interpolation(Experiment):
     ) -> Found:
         """Trains the classifier once and a game a seed; NotApplicable without labels."""
         assert splits is not None
-        classifier, accuracy = train_judge(splits, device)
+        classifier, accuracy = train_judge(splits, device, config.updates)
         streams = Streams(seeds, device)
         game = play(config, streams, pixels(splits, "train", device))
         shares = self._shares(config, streams, game, classifier, splits.shape)

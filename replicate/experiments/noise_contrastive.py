@@ -22,14 +22,14 @@ from torch import Tensor
 
 from replicate.datasets.base import Splits
 from replicate.experiments.base import Checks, Experiment, ExperimentConfig, Found
+from replicate.experiments.fixed.noise_contrastive import WAYS
+from replicate.loops import steps, task
 from replicate.params import OURS, setting
 from replicate.training.adam import adam_step, moments
 from replicate.training.objectives import discriminator_loss, generator_loss
 from replicate.training.streams import Streams
 
 Noise = Literal["fixed", "renewed"]
-#: Ways to learn.
-WAYS = ("fixed", "renewed", "game")
 #: Looks at the distance.
 LOOKS = 60
 #: The slowdown compares the fall from a quarter to a sixteenth of the first distance with that to a quarter.
@@ -140,7 +140,7 @@ class Learner:
         constant -= self.config.dimension * math.log(2 * math.pi) / 2
         parameters = {"root": root, "mean": mean, "constant": constant}
         slots, found = moments(parameters), []
-        for update in range(self.config.updates):
+        for update in steps(self.config.updates):
             leaves = _leaves(parameters)
             loss = contrast(leaves, self._data(update), self._drawn(update, 1), noise)
             rate = self._rate(update, self.config.learning_rate)
@@ -156,7 +156,7 @@ class Learner:
         generator = {"factor": factor, "mean": mean}
         judge = {"quadratic": torch.zeros_like(factor), "linear": torch.zeros_like(mean.mT), "constant": constant}
         slots, found = moments(generator) | moments(judge), []
-        for update in range(self.config.updates):
+        for update in steps(self.config.updates):
             leaves = _leaves(judge)
             made = generate(generator, self._drawn(update, 1))
             loss = discriminator_loss(opinion(leaves, self._data(update)), opinion(leaves, made))
@@ -233,9 +233,13 @@ class NoiseContrastive(Experiment):
     ) -> Found:
         """All three ways; `splits` is not used."""
         learner = Learner(config, Streams(seeds, device))
-        curves = {
-            "fixed": learner.estimate(self._noise), "renewed": learner.estimate("renewed"), "game": learner.play()
-        }  # fmt: skip
+        curves = {}
+        with task(WAYS["fixed"], 0.3):
+            curves["fixed"] = learner.estimate(self._noise)
+        with task(WAYS["renewed"], 0.3):
+            curves["renewed"] = learner.estimate("renewed")
+        with task(WAYS["game"], 0.4):
+            curves["game"] = learner.play()
         columns = {way: list(zip(*rows, strict=True)) for way, rows in curves.items()}
         slow = {way: [slowdown(learner.looks, column, way == "fixed") for column in columns[way]] for way in WAYS}
         last = {

@@ -21,6 +21,7 @@ from replicate.experiments.base import (
     SampleConfig,
     SampleStudy,
 )
+from replicate.loops import each
 from replicate.mixing import mixing
 from replicate.models import REGISTRY
 from replicate.params import OURS, setting
@@ -50,7 +51,8 @@ def effective_share(images: Tensor, chains: int) -> float | None:
 def measured(model: ModelSamples, compared: int, train: Tensor, held_out: Tensor) -> dict[str, list[float | None]]:
     """Every number per seed; None where the seed failed."""
     values: dict[str, list[float | None]] = {"memorisation": [], "correlation": [], "effective_share": []}
-    for images in model.images.values():
+    for seed in each([*model.images], "seed {}"):
+        images = model.images[seed]
         if images is None:
             for column in values.values():
                 column.append(None)
@@ -85,7 +87,7 @@ class Sampling(SampleStudy):
         seen = {s: None if images is None else self._seen(images, train) for s, images in ours.images.items()}
         models = {**models, "adversarial_nets": ModelSamples(seen, ours.chains)}
         chains = {name: model.chains for name, model in models.items()}
-        found = {name: measured(model, config.compared, train, held_out) for name, model in models.items()}
+        found = {name: measured(models[name], config.compared, train, held_out) for name in each([*models])}
         series = {
             "models": found, "chains": chains, "compared": config.compared, "train": len(train),
             "held_out": len(held_out), "dataset": config.dataset,

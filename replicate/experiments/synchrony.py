@@ -22,6 +22,7 @@ from torch.nn.functional import one_hot
 from replicate.datasets.base import Splits
 from replicate.experiments.base import Experiment, ExperimentConfig, Found
 from replicate.experiments.fixed.synchrony import OUTPUTS, PICTURED, RATIOS, SAMPLES, SHOWN
+from replicate.loops import each, steps, task
 from replicate.models import perceptron
 from replicate.params import OURS, setting
 from replicate.training.adam import adam_step, moments
@@ -143,7 +144,7 @@ class Table:
     def play(self, game: Game, rounds: int, of_discriminator: int = 1, of_generator: int = 1) -> Game:
         """The game after `rounds` of that many updates of D, then that many of G (one of G is Algorithm 1)."""
         game = game.copy()
-        for _ in range(rounds):
+        for _ in steps(rounds, "round"):
             for player, count in (("discriminator", of_discriminator), ("generator", of_generator)):
                 for _ in range(count):
                     self._move(game, player, self.gradients(game, player))
@@ -152,7 +153,7 @@ class Table:
     def play_at_once(self, game: Game, rounds: int) -> Game:
         """The game after `rounds` in which both move from the same point, as in the released code."""
         game = game.copy()
-        for _ in range(rounds):
+        for _ in steps(rounds, "round"):
             found = {player: self.gradients(game, player) for player in ("discriminator", "generator")}
             for player, gradients in found.items():
                 self._move(game, player, gradients)
@@ -209,12 +210,18 @@ class Synchrony(Experiment):
     def run(self, config: SynchronyConfig, seeds: Sequence[int], device: torch.device, splits: Splits | None) -> Found:
         """Both; `splits` is not used."""
         streams = Streams(seeds, device)
-        steps, trained = self._steps(Table(config, ring(), streams))
         ratios, pictures = {}, {}
-        for name, modes in (("ring", ring()), ("grid", grid())):
-            ratios[name], pictures[name] = self._ratios(Table(config, modes, streams))
+        work = (8.5 * config.updates, 13.5 * config.updates, 4.1 * config.further_updates)  # updates of both players
+        with task("A1", work[0] / sum(work)):
+            steps, trained = self._steps(Table(config, ring(), streams))
+        with task("H1", work[1] / sum(work)):
+            for name, modes in each((("ring", ring()), ("grid", grid())), "{0[0]}"):
+                ratios[name], pictures[name] = self._ratios(Table(config, modes, streams))
         table = Table(config, ring(), streams)
-        late = {str(r): self._measured(table, self._at(table, trained, config.further_updates, r)) for r in LATE_RATIOS}
+        late = {
+            str(r): self._measured(table, self._at(table, trained, config.further_updates, r))
+            for r in each(LATE_RATIOS, "late ratio {}")
+        }
         checks = {"A1": _checks_of_steps(steps), "H1": _checks_of_ratios(ratios)}
         series = {"steps": steps, "ratios": ratios, "late": late, "pictures": pictures}
         return Found(checks, series | {"further_updates": config.further_updates})
@@ -238,10 +245,10 @@ class Synchrony(Experiment):
         tenth, fresh = table.config.updates // 10, table.start()
         curves: dict[str, dict[str, list[Any]]] = {}
         trained = fresh
-        for way in (*map(str, STEPS), "at once"):
+        for way in each((*map(str, STEPS), "at once"), "k = {}"):
             k = 1 if way == "at once" else int(way)
             game, curve = fresh, curves.setdefault(way, {})
-            for _ in range(10 if k == 1 else 5 * k):
+            for _ in each(range(10 if k == 1 else 5 * k), "stretch"):
                 game = table.play_at_once(game, tenth) if way == "at once" else table.play(game, tenth // k, k, 1)
                 for name, value in {**game.moves, **self._judged(table, game)}.items():
                     curve.setdefault(name, []).append(value)
@@ -253,9 +260,11 @@ class Synchrony(Experiment):
         updates, pictures = table.config.updates, {}
         found: dict[str, dict[str, Measures]] = {"equal_generator": {}, "equal_discriminator": {}}
         even = table.start()
-        for ratio in reversed(RATIOS):
+        for ratio in each(RATIOS[::-1], "ratio {}"):
             of_generator = self._moves(ratio)
-            even = table.play(even, updates // of_generator - even.moves["discriminator"])
+            further = updates // of_generator - even.moves["discriminator"]
+            with task("1:1", further / (further + updates / 2)):
+                even = table.play(even, further)
             game = even if of_generator == 1 else self._at(table, table.start(), updates, ratio)
             found["equal_generator"][str(ratio)] = self._measured(table, game)
             found["equal_discriminator"][str(ratio)] = self._measured(table, even)

@@ -16,6 +16,7 @@ from scipy.special import expit, log_expit, rel_entr
 
 from replicate.datasets.base import Splits
 from replicate.experiments.base import Experiment, ExperimentConfig, Found
+from replicate.loops import each, steps, task
 from replicate.models import perceptron
 from replicate.params import OURS, setting
 from replicate.training.adam import adam_step, moments
@@ -106,7 +107,7 @@ def train_discriminator(config: TheoryConfig, seeds: Sequence[int], device: torc
     points = torch.from_numpy(GRID).float().to(device)[None, :, None].expand(len(seeds), -1, -1)
     looks = sorted({round(config.updates ** (k / 24)) for k in range(25)})
     curve: dict[str, list[Any]] = {"update": looks, "error": [], "shortfall": []}
-    for update in range(config.updates):
+    for update in steps(config.updates):
         leaves = {name: tensor.requires_grad_() for name, tensor in parameters.items()}
         real, fake = (
             streams.normal("noise", update, config.batch_size, 1, part=part) + part * TRAINED_SHIFT for part in (0, 1)
@@ -133,14 +134,14 @@ def descend(config: TheoryConfig, seeds: Sequence[int], optimum: Optimum = optim
     """
     jsd, rises, convexity = [], [], []
     looks = sorted({round(config.descent_steps ** (k / 30)) for k in range(31)})
-    for seed in seeds:
+    for seed in each(seeds, "descent of seed {}"):
         streams = Streams((seed,), torch.device("cpu"), torch.float64)
         drawn = streams.uniform("init", 0, 2 + 2 * 200, config.points)[0].clamp_min(1e-6).numpy()
         distributions = -np.log(drawn)
         distributions /= distributions.sum(1, keepdims=True)  # uniform on the simplex
         data, generated = distributions[0], distributions[1]
         path = [criterion(data, generated, 1.0)]
-        for _ in range(config.descent_steps):
+        for _ in steps(config.descent_steps, "step"):
             slope = log_expit(-optimum(np.log(data), np.log(generated)))  # log(1 - D)
             moved = np.log(generated) - config.descent_rate * slope
             generated = np.exp(moved - moved.max())
@@ -172,7 +173,9 @@ class Theory(Experiment):
     def run(self, config: TheoryConfig, seeds: Sequence[int], device: torch.device, splits: Splits | None) -> Found:
         """All three; `splits` is not used."""
         grid = grid_facts(self._optimum)
-        trained, descent = train_discriminator(config, seeds, device), descend(config, seeds, self._optimum)
+        with task("D on samples", 0.9):
+            trained = train_discriminator(config, seeds, device)
+        descent = descend(config, seeds, self._optimum)
         gaps = np.abs(np.subtract(grid["value"], grid["criterion"]))
         checks: dict[str, dict[str, float | list[float | None]]] = {
             "P1": {"error_on_the_grid": max(grid["error"]), "error_of_a_trained_discriminator": trained["error"][-1]},

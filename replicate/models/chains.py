@@ -5,6 +5,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
+from replicate.loops import steps
 from replicate.models.base import GenerativeModel, ModelConfig
 from replicate.params import OURS, setting
 
@@ -48,10 +49,10 @@ class ChainModel(GenerativeModel):
         c = self.config
         state = self.chain_start(draw)
         kept: list[Tensor] = []
-        step = 0
-        for wanted in range(-(-count // c.chains)):
-            for _ in range(c.thinning if wanted else c.burn_in):
+        last = c.burn_in + (-(-count // c.chains) - 1) * c.thinning
+        for step in steps(last + 1, "step"):
+            if step >= c.burn_in and (step - c.burn_in) % c.thinning == 0:
+                kept.append(self.chain_images(state, draw, step))
+            if step < last:
                 state = self.chain_step(state, draw, step)
-                step += 1
-            kept.append(self.chain_images(state, draw, step))
         return torch.cat(kept, dim=1)[:, :count]

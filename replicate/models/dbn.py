@@ -5,25 +5,14 @@ the published row are not known (Bengio et al. 2013 do not print them), so ours 
 """
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import PositiveInt, model_validator
 from torch import Tensor
 
-from replicate.models.boltzmann import (
-    DOWN_PASS,
-    RBM_YAML,
-    RETUNED,
-    BoltzmannConfig,
-    BoltzmannModel,
-    Draws,
-    Layer,
-    gibbs,
-    hidden_field,
-    visible_field,
-)
+from replicate.models.boltzmann import RBM_YAML, RETUNED, BoltzmannConfig, Draws, hidden_field
+from replicate.models.restricted import RestrictedMachines
 from replicate.params import TUNED, setting
 
 _TUTORIAL = "DeepLearningTutorials code/DBN.py"
@@ -53,8 +42,8 @@ class DBNConfig(BoltzmannConfig):
         return self
 
 
-class DeepBeliefNet(BoltzmannModel):
-    """A block of seeds of one net; a chain's state is the units of the top layer."""
+class DeepBeliefNet(RestrictedMachines):
+    """A block of seeds of one net."""
 
     Config = DBNConfig
     recipes: ClassVar[Mapping[str, tuple[Mapping[str, Any], str]]] = {
@@ -83,23 +72,16 @@ class DeepBeliefNet(BoltzmannModel):
         depth = len(self.config.hidden)
         return tuple(layer * self.config.epochs // depth for layer in range(depth))
 
-    def layer(self, number: int) -> Layer:
-        """The parameters of a machine, counted from 0 at the pixels."""
-        p, name = self.parameters, f"machine.{number}"
-        return Layer(p[f"{name}.weight"], p[f"{name}.visible"], p[f"{name}.hidden"])
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """As configured."""
+        found: tuple[int, ...] = self.config.hidden
+        return found
 
-    def initialise(self, train: Tensor) -> None:
-        """As the restricted machine; the biases of the layers above the first are 0."""
-        c = self.config
-        self.steps_per_epoch = len(train) // c.batch_size
-        for number, (below, above) in enumerate(pairwise((self.dimension, *c.hidden))):
-            self.parameters[f"machine.{number}.weight"] = self._normal_weight(below, above, number)
-            self.parameters[f"machine.{number}.visible"] = self._bias(below) if number else self._pixel_bias(train)
-            self.parameters[f"machine.{number}.hidden"] = self._bias(above, 0.0 if number else c.hidden_bias)
-        self.slots = {name: torch.zeros_like(value) for name, value in self.parameters.items()}
-        top = len(c.hidden) - 1
-        if c.top_negative == "persistent":
-            self.slots["particles"] = self._first_particles(self.layer(top).hidden, top + 1)
+    @property
+    def persistent(self) -> bool:
+        """As configured."""
+        return bool(self.config.top_negative == "persistent")
 
     def _passed_up(self, data: Tensor, number: int, draws: Draws) -> Tensor:
         for below in range(number):
@@ -115,32 +97,8 @@ class DeepBeliefNet(BoltzmannModel):
         draws = Draws(self.streams, "noise", step)
         data = self._passed_up(self._presented(batch, draws), number, draws)
         top = number == len(c.hidden) - 1
-        gradients = self._contrast(
-            self.layer(number),
-            data,
-            c.top_gibbs_steps if top else c.gibbs_steps,
-            draws,
-            self.slots.get("particles") if top else None,
-        )
-        names = (f"machine.{number}.{part}" for part in ("weight", "visible", "hidden"))
-        return self._descend(dict(zip(names, gradients, strict=True)), epoch, step)
-
-    def chain_start(self, draw: int) -> Tensor:
-        """Units of the top layer drawn from their biases alone."""
-        return self._chain_start(self.layer(len(self.config.hidden) - 1).hidden, draw)
-
-    def chain_step(self, state: Tensor, draw: int, step: int) -> Tensor:
-        """Gibbs sampling in the top machine."""
-        top = self.layer(len(self.config.hidden) - 1)
-        return gibbs(top, state, 1, Draws(self.streams, "evaluation", draw, 1 + 2 * step))[2]
-
-    def chain_images(self, state: Tensor, draw: int, step: int) -> Tensor:
-        """One pass down, bits at every layer between, and at the bottom the means of p(x | h)."""
-        depth = len(self.config.hidden)
-        draws = Draws(self.streams, "evaluation", draw, DOWN_PASS + depth * step)
-        for number in range(depth - 1, 0, -1):
-            state = draws.bits(visible_field(self.layer(number), state).sigmoid_())
-        return visible_field(self.layer(0), state).sigmoid_()
+        steps, particles = (c.top_gibbs_steps, self.slots.get("particles")) if top else (c.gibbs_steps, None)
+        return self._learn(number, data, steps, draws, particles, epoch, step)
 
 
 MODEL = DeepBeliefNet

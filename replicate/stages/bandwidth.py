@@ -21,11 +21,13 @@ from replicate.datasets.base import Splits
 from replicate.errors import ReplicateError
 from replicate.files import write_json
 from replicate.likelihood.parzen import Bandwidth, choose_bandwidth
+from replicate.loops import each
 from replicate.params import load_params
 from replicate.result import result
 from replicate.runrecord import RunRecord
 from replicate.samples import Samples
 from replicate.training.backend import configure
+from replicate.training.progress import add_state_argument, reporting
 
 #: What the result keeps of every choice, as [seed][draw][fold]: its name there -> its name in `Bandwidth`.
 KEPT = {
@@ -40,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True, help="prepared data set (safetensors)")
     parser.add_argument("--out", type=Path, required=True, help="result (JSON)")
+    add_state_argument(parser)
 
 
 def _choices(seed: int, draws: Tensor, valid: Sequence[Tensor], sigmas: tuple[float, ...]) -> list[list[Bandwidth]]:
@@ -64,11 +67,12 @@ def run(arguments: argparse.Namespace) -> None:
     valid = [torch.from_numpy(splits.validation(limit, fold)).to(backend.device) for fold in folds]
     samples.fit(valid[0], arguments.data)
     found: dict[str, list[Any]] = {name: [] for name in KEPT}
-    for seed, images, _ in samples.per_seed():
-        choices = None if images is None else _choices(seed, images, valid, sigmas)
-        for name, attribute in KEPT.items():
-            found[name].append(choices and [[getattr(choice, attribute) for choice in draw] for draw in choices])
     about = samples.about
+    with reporting(arguments.state, f"bandwidth {about['dataset']} {about['model']} {about['block']}"):
+        for seed, images, _ in each([*samples.per_seed()], "seed {0[0]}"):
+            choices = None if images is None else _choices(seed, images, valid, sigmas)
+            for name, attribute in KEPT.items():
+                found[name].append(choices and [[getattr(choice, attribute) for choice in draw] for draw in choices])
     content = result(
         "bandwidth", code_digest(["replicate.stages.bandwidth"]),
         {"sigmas": list(sigmas), "validation_limit": limit, "compute": params.compute.model_dump(mode="json")},

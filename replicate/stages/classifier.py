@@ -22,6 +22,7 @@ from replicate.params import load_params
 from replicate.result import result
 from replicate.runrecord import RunRecord
 from replicate.training.backend import configure
+from replicate.training.progress import add_state_argument, reporting
 
 #: Images must survive two poolings.
 SMALLEST_SIDE = 4
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--params", default="{}", help="parameter file, or inline JSON")
     parser.add_argument("--data", type=Path, required=True, help="prepared data set (safetensors)")
     parser.add_argument("--out", type=Path, required=True, help="classifier (safetensors); its result is the .json")
+    add_state_argument(parser)
 
 
 def _obstacle(splits: Splits) -> str | None:
@@ -64,7 +66,8 @@ def run(arguments: argparse.Namespace) -> None:
         if int(labels.min()) < 0:
             raise ReplicateError(f"{arguments.data} has labels below 0 among its labelled training images.")
         classes = int(labels.max()) + 1
-        classifier = fit(images, labels, classes)
+        with reporting(arguments.state, f"classifier {arguments.out.stem}"):
+            classifier = fit(images, labels, classes)
         weights = {name: value.cpu().numpy() for name, value in classifier.weights.items()}
         images, labels = _labelled(splits, "test", backend.device)
         probabilities = classifier.probabilities(images)

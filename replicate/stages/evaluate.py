@@ -35,12 +35,14 @@ from replicate.errors import ReplicateError
 from replicate.files import canonical_json, dump_tensors, replacing, sha256_file
 from replicate.likelihood.parzen import KernelSums, kernel_sums, standard_error
 from replicate.likelihood.shards import Shard, Sums, merged, on_cpu, write_part
+from replicate.loops import each
 from replicate.mixing import mixing
 from replicate.params import load_params
 from replicate.result import read_result, result
 from replicate.runrecord import RunRecord
 from replicate.samples import Samples
 from replicate.training.backend import configure
+from replicate.training.progress import add_state_argument, reporting
 
 Array = NDArray[np.float64]
 
@@ -60,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="result (JSON), log-likelihoods of all images beside it; with --shard the part (safetensors)",
     )
+    add_state_argument(parser)
 
 
 def standard_error_over_folds(means: Sequence[float]) -> float | None:
@@ -113,7 +116,7 @@ def _sums(inputs: _Inputs, shard: Shard) -> Sums:
     part, found = shard.rows(inputs.count), Sums()
     if part.start == part.stop:
         return found
-    for place, (_, images, _) in enumerate(inputs.samples.per_seed()):
+    for place, (_, images, _) in each([*enumerate(inputs.samples.per_seed())], "seed {0[1][0]}"):
         draws = () if images is None else images[:, part]
         for number, (draw, choices) in enumerate(zip(draws, inputs.choices(place), strict=True)):
             on_device = draw.to(inputs.tests[0].device)
@@ -191,18 +194,23 @@ def run(arguments: argparse.Namespace) -> None:
         "evaluate", code_digest(["replicate.stages.evaluate"]), {"compute": params.compute.model_dump(mode="json")},
         {"samples": arguments.samples, "bandwidth": arguments.bandwidth, "data": arguments.data},
     )  # fmt: skip
+    sums = merged(arguments.merge, frame) if arguments.merge else None
+    if sums is None:
+        about = inputs.samples.about
+        label = f"evaluate {about['dataset']} {about['model']} {about['block']}" + (f" part {shard}" if shard else "")
+        with reporting(arguments.state, label):
+            sums = _sums(inputs, shard or Shard(1, 1))
     if shard:
-        _write_part(arguments.out, shard, inputs, frame)
+        _write_part(arguments.out, shard, inputs, sums, frame)
     else:
-        sums = merged(arguments.merge, frame) if arguments.merge else _sums(inputs, Shard(1, 1))
         _write(arguments.out, inputs, sums, frame)
     record.write(arguments.out, **backend.facts)
 
 
-def _write_part(out: Path, shard: Shard, inputs: _Inputs, frame: Mapping[str, Any]) -> None:
+def _write_part(out: Path, shard: Shard, inputs: _Inputs, sums: Sums, frame: Mapping[str, Any]) -> None:
     part, about = shard.rows(inputs.count), inputs.samples.about
     count = part.stop - part.start
-    write_part(out, shard, count, _sums(inputs, shard), frame)
+    write_part(out, shard, count, sums, frame)
     name = f"evaluate {about['dataset']} {about['model']} seeds {about['block']}"
     print(f"{name}: part {shard}, {count} of {inputs.count} samples -> {out}")
 

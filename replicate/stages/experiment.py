@@ -32,6 +32,7 @@ from replicate.result import result
 from replicate.runrecord import RunRecord
 from replicate.samples import Samples
 from replicate.training.backend import configure
+from replicate.training.progress import add_state_argument, reporting
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="samples of the run's models on it (safetensors), for a study of them",
     )
     parser.add_argument("--out", type=Path, required=True, help="result (JSON)")
+    add_state_argument(parser)
 
 
 def experiment_parameters(params: Params, name: str) -> ExperimentConfig | SampleConfig:
@@ -140,7 +142,8 @@ def run(arguments: argparse.Namespace) -> None:
     experiment, params = load_experiment(arguments.name), load_params(arguments.params)
     config = experiment_parameters(params, arguments.name)
     backend = configure(params.compute)
-    measured, seeds = _measured(experiment, config, backend.device, arguments.data, arguments.samples)
+    with reporting(arguments.state, f"experiment {arguments.name}"):
+        measured, seeds = _measured(experiment, config, backend.device, arguments.data, arguments.samples)
     given = {"config": config.model_dump(mode="json"), "compute": params.compute.model_dump(mode="json")}
     code = code_digest(["replicate.stages.experiment", REGISTRY[arguments.name][1]])
     inputs = {"data": arguments.data} if arguments.data is not None else {}

@@ -30,6 +30,7 @@ from replicate.params import Compute
 from replicate.result import read_result, result
 from replicate.runrecord import RunRecord
 from replicate.training.backend import configure
+from replicate.training.progress import add_state_argument, reporting
 
 #: As figure 2 of the paper: rows, and random draws in each (goodfeli/adversarial@1720041, show_samples_mnist_paper.py).
 ROWS, COLUMNS = 4, 5
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bandwidth", type=Path, required=True, help="result of the stage `bandwidth` (JSON)")
     parser.add_argument("--data", type=Path, required=True, help="prepared data set (safetensors)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the panels")
+    add_state_argument(parser)
 
 
 def first_sound_seed(about: Mapping[str, Any]) -> int | None:
@@ -103,7 +105,8 @@ def run(arguments: argparse.Namespace) -> None:
     training, bandwidth = read_result(arguments.training, "train"), read_result(arguments.bandwidth, "bandwidth")
     _belong_together(about, arguments, training, bandwidth)
     place = first_sound_seed(about)
-    files, facts = _pictures(model, place, splits)
+    with reporting(arguments.state, f"panels {about['dataset']} {about['model']} {about['block']}"):
+        files, facts = _pictures(model, place, splits)
     title = f"{models.REGISTRY[about['model']][0]} on {datasets.REGISTRY[about['dataset']][0]}"
     name = f"{about['dataset']}/{about['model']}/{about['block']}"
     files["learning.svg"] = curves.learning(training, title, f"{name}/learning")

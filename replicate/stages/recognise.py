@@ -7,21 +7,25 @@ How many samples the classifier is sure of, and how many of each class; whether 
 training image more often than by chance (caption of figure 2), and what a sample says of the next one."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from replicate.classifier import SURE, Classifier
 from replicate.codedigest import code_digest
 from replicate.datasets.base import Splits
 from replicate.errors import ReplicateError
 from replicate.files import read_tensors, write_json
+from replicate.loops import each
 from replicate.params import load_params
 from replicate.result import read_result, result
 from replicate.runrecord import RunRecord
 from replicate.samples import Samples, correlation, held_out_images, memorisation
 from replicate.training.backend import configure
+from replicate.training.progress import add_state_argument, reporting
 
 #: Samples of a seed's first draw whose nearest image is looked for.
 COMPARED = 1000
@@ -34,6 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=Path, required=True, help="samples (safetensors)")
     parser.add_argument("--classifier", type=Path, required=True, help="classifier (safetensors), its .json beside it")
     parser.add_argument("--out", type=Path, required=True, help="result (JSON)")
+    add_state_argument(parser)
+
+
+def _recognised(classifier: Classifier, images: Tensor, judge: Mapping[str, Any]) -> dict[str, Any]:
+    """What the classifier sees in images (n, channels, height, width)."""
+    probabilities = classifier.probabilities(images)
+    counts = torch.bincount(probabilities.argmax(1), minlength=judge["classes"])
+    classes = (counts.double() / len(images)).tolist()
+    sure = float((probabilities.amax(1) >= SURE).double().mean())
+    return {"sure": sure, "classes": classes, "rarest": min(classes)}
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -52,23 +66,17 @@ def run(arguments: argparse.Namespace) -> None:
     tensors, _ = read_tensors(arguments.classifier)
     classifier = Classifier({name: torch.from_numpy(value).to(backend.device) for name, value in tensors.items()})
     per_seed: list[dict[str, Any]] = []
-    for seed, images, failed in samples.per_seed():
-        entry: dict[str, Any] = {
-            "seed": seed, "failed": failed, "sure": None, "rarest": None, "classes": None, "memorisation": None,
-            "correlation": None,
-        }  # fmt: skip
-        if images is not None:
-            entry["memorisation"] = memorisation(images[0, :COMPARED].to(backend.device), train, held_out)
-            entry["correlation"] = correlation(images[0], samples.chains or 1)
-        if images is not None and judge["reason"] is None:
-            rows = images.reshape(-1, *judge["shape"]).to(backend.device)
-            probabilities = classifier.probabilities(rows)
-            counts = torch.bincount(probabilities.argmax(1), minlength=judge["classes"])
-            entry["sure"] = float((probabilities.amax(1) >= SURE).double().mean())
-            entry["classes"] = (counts.double() / len(rows)).tolist()
-            entry["rarest"] = min(entry["classes"])
-        per_seed.append(entry)
     about = samples.about
+    with reporting(arguments.state, f"recognise {about['dataset']} {about['model']} {about['block']}"):
+        for seed, images, failed in each([*samples.per_seed()], "seed {0[0]}"):
+            entry = dict.fromkeys(("sure", "rarest", "classes", "memorisation", "correlation"))
+            entry |= {"seed": seed, "failed": failed}
+            if images is not None:
+                entry["memorisation"] = memorisation(images[0, :COMPARED].to(backend.device), train, held_out)
+                entry["correlation"] = correlation(images[0], samples.chains or 1)
+            if images is not None and judge["reason"] is None:
+                entry |= _recognised(classifier, images.reshape(-1, *judge["shape"]).to(backend.device), judge)
+            per_seed.append(entry)
     content = result(
         "recognise", code_digest(["replicate.stages.recognise"]), {"compute": params.compute.model_dump(mode="json")},
         {"data": arguments.data, "samples": arguments.samples, "classifier": arguments.classifier},

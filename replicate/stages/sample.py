@@ -19,11 +19,13 @@ import torch
 from replicate.codedigest import code_digest
 from replicate.datasets.base import Splits
 from replicate.files import write_tensors
+from replicate.loops import each
 from replicate.models import REGISTRY
 from replicate.models.weights import read_model
 from replicate.params import load_params
 from replicate.runrecord import RunRecord
 from replicate.training.backend import configure
+from replicate.training.progress import add_state_argument, reporting
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--data", type=Path, help="prepared data set (safetensors), where chains begin at its images")
     parser.add_argument("--out", type=Path, required=True, help="samples (safetensors)")
+    add_state_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -43,7 +46,8 @@ def run(arguments: argparse.Namespace) -> None:
     model, about = read_model(arguments.weights, backend.device, data)
     draws, count = params.likelihood.draws, params.likelihood.samples
     started = time.monotonic()
-    samples = torch.stack([model.sample(count, draw).cpu() for draw in range(draws)], dim=1)
+    with reporting(arguments.state, f"sample {about['dataset']} {about['model']} {about['block']}"):
+        samples = torch.stack([model.sample(count, draw).cpu() for draw in each(range(draws), "draw")], dim=1)
     seconds = time.monotonic() - started
     for place, seed in enumerate(about["seeds"]):
         if str(seed) in about["failed"]:

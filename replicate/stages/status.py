@@ -7,6 +7,8 @@ ran here, a few training steps are timed now (a few seconds each, nothing is wri
   python -m replicate status --params presets/mnist.yaml  # before a long run starts
   python -m replicate status --json                       # the same for programs
 
+Experiments and other long jobs are named while they run.
+
 Data sets that users bring themselves and that are not there are named, with where to put them.
 """
 
@@ -14,7 +16,7 @@ import argparse
 import json
 from pathlib import Path
 
-from replicate.forecast import Forecast, forecast, overall, side_by_side
+from replicate.forecast import Forecast, forecast, other_jobs, overall, side_by_side
 from replicate.params import read_document
 from replicate.plan import Plan
 from replicate.training.progress import duration
@@ -40,19 +42,23 @@ def _line(job: Forecast) -> str:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Prints one line per training job, and the forecast for all that is left."""
+    """Prints one line per training job and per other job that runs, and the forecast for all that is left."""
     plan = Plan(*read_document(arguments.params))
     params = plan.params
     jobs = forecast(params, arguments.results, arguments.state)
     total = overall(jobs, side_by_side(params, arguments.cores))
+    others = other_jobs(arguments.state, jobs)
     if arguments.json:
-        print(json.dumps({"jobs": [vars(job) for job in jobs], "total": total, "absent": plan.absent}, indent=1))
+        found = {"jobs": [vars(job) for job in jobs], "total": total, "absent": plan.absent, "others_running": others}
+        print(json.dumps(found, indent=1))
         return
     print(f"{arguments.params}: preset {params.preset}, {len(jobs)} training job(s)")
     for notice in plan.notices:
         print(f"  {notice}")
     for job in jobs:
         print(_line(job))
+    for other in others:
+        print(f"  running  {other['line']}")
     if all(job.state == "done" for job in jobs):
         print("All training is done; `snakemake --cores 8` renders the report if it is not there yet.")
         return

@@ -1,7 +1,5 @@
 """X1: samples follow the class; they do not where G is told another class than D."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -23,20 +21,14 @@ from tests.experiments.small_digits import small_digits, states
 
 CPU = torch.device("cpu")
 SEEDS = range(6)
+pytestmark = pytest.mark.usefixtures("quick_classifier")
 QUICK = ConditionalConfig(
     updates=500, batch_size=32, code_dimension=4, hidden=(32, 32), learning_rate=0.01, samples_per_class=20
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_classifier() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("replicate.classifier.UPDATES", 150)
-        yield
-
-
 @pytest.fixture(scope="module")
-def found() -> Found:
+def found(quick_classifier: None) -> Found:
     return EXPERIMENT.run(QUICK, SEEDS, CPU, small_digits(3))
 
 

@@ -1,7 +1,5 @@
 """F3: lines in z lead through images that a classifier knows; they do not where pixel blends stand for G."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -27,20 +25,14 @@ from tests.experiments.small_digits import small_digits, states
 
 CPU = torch.device("cpu")
 SEEDS = range(6)
+pytestmark = pytest.mark.usefixtures("quick_classifier")
 QUICK = InterpolationConfig(
     updates=800, batch_size=32, code_dimension=4, hidden=(32, 32), learning_rate=0.01, lines=60, draws=200
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_classifier() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("replicate.classifier.UPDATES", 150)
-        yield
-
-
 @pytest.fixture(scope="module")
-def found() -> Found:
+def found(quick_classifier: None) -> Found:
     return EXPERIMENT.run(QUICK, SEEDS, CPU, small_digits(3))
 
 

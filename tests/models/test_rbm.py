@@ -112,13 +112,13 @@ def test_long_contrastive_divergence_is_the_exact_gradient_and_a_short_one_is_no
 
 def test_persistent_chains_go_on_where_they_were_left() -> None:
     model = build()
-    before = model.slots["particles"].clone()
-    first = model._contrast(model.layer, states(4)[None], 1, Draws(model.streams, "noise", 0), model.slots["particles"])
+    machine, before = model.layer(0), model.slots["particles"].clone()
+    first = model._contrast(machine, states(4)[None], 1, Draws(model.streams, "noise", 0), model.slots["particles"])
     again = build()
     again.slots["particles"].copy_(before)
-    two = again._contrast(model.layer, states(4)[None], 2, Draws(model.streams, "noise", 0), again.slots["particles"])
+    two = again._contrast(machine, states(4)[None], 2, Draws(model.streams, "noise", 0), again.slots["particles"])
     late = Draws(model.streams, "noise", 0, part=2)
-    model._contrast(model.layer, states(4)[None], 1, late, model.slots["particles"])
+    model._contrast(machine, states(4)[None], 1, late, model.slots["particles"])
     torch.testing.assert_close(model.slots["particles"], again.slots["particles"], rtol=0, atol=0)
     assert not torch.equal(first[0], two[0])
 
@@ -130,7 +130,7 @@ def test_learning_reaches_the_entropy_of_a_small_distribution() -> None:
     model.initialise(data)
     train(model, data)
     for seed in range(2):
-        layer = Layer(*(tensor[seed : seed + 1] for tensor in model.layer[:3]))
+        layer = Layer(*(tensor[seed : seed + 1] for tensor in model.layer(0)[:3]))
         found = float(log_probability(log_joint(layer))[[0, 3, 12, 15]].mean())
         assert -1.3863 > found > -1.3863 - 0.15
 

@@ -143,13 +143,11 @@ def terminal() -> Iterator[tuple[int, int]]:
         os.close(master)
 
 
-def said_on_a_terminal(*words: str) -> str:
-    """What `python -m replicate` writes where its standard output and error are a terminal."""
+def said_on_a_terminal(*words: str, start: tuple[str, str] = ("-m", "replicate")) -> str:
+    """What `python -m replicate`, or another start, writes where its standard output and error are a terminal."""
     with terminal() as (master, slave):
         environment = os.environ | {"TERM": "xterm", "COLUMNS": "200"}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "replicate", *words], stdout=slave, stderr=slave, env=environment
-        )
+        process = subprocess.Popen([sys.executable, *start, *words], stdout=slave, stderr=slave, env=environment)
         os.close(slave)
         pieces = []
         while True:

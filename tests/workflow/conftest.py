@@ -18,6 +18,24 @@ ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = {".git", ".venv", ".snakemake", ".replicate", ".dvc", "data", "logs", "dvc.lock", "index.html"}
 CACHES = shutil.ignore_patterns("__pycache__", ".*_cache", ".hypothesis", "*.egg-info", "*.bak-*")
 CHANGED = re.compile(r"^(\w+) +(\d+)$", re.MULTILINE)
+#: A stand-in for conda with the subcommands that Snakemake calls; its environments see the packages of this one.
+CONDA = """#!{python}
+import json, pathlib, subprocess, sys, venv
+words = sys.argv[1:]
+base = pathlib.Path(__file__).resolve().parent.parent
+if words[0] == "info":
+    print(json.dumps({{"conda_prefix": str(base), "conda_version": "25.1.0", "platform": "linux-64"}}))
+elif words[0] == "--version":
+    print("conda 25.1.0")
+elif words[0] == "config":
+    print(json.dumps({{"get": {{"channel_priority": "strict"}}}}))
+elif words[:2] == ["env", "create"]:
+    prefix = pathlib.Path(words[words.index("--prefix") + 1])
+    venv.create(prefix, with_pip=False, symlinks=True)
+    (site,) = prefix.glob("lib/python*/site-packages")
+    (site / "stand_in.pth").write_text({packages!r} + "\\n")
+"""
+ACTIVATE = 'export VIRTUAL_ENV="$1" PATH="$1/bin:$PATH"\n'
 
 
 class Project:
@@ -106,6 +124,17 @@ def _pristine(folder: Path) -> Project:
 
     shutil.copytree(ROOT, folder, ignore=left_out)
     return Project(folder)
+
+
+def stand_in(folder: Path) -> Path:
+    """A folder to put on PATH, with a stand-in named conda."""
+    bins = folder / "bin"
+    bins.mkdir(parents=True)
+    packages = next(path for path in sys.path if path.endswith("site-packages"))
+    (bins / "conda").write_text(CONDA.format(python=sys.executable, packages=packages))
+    (bins / "conda").chmod(0o755)
+    (bins / "activate").write_text(ACTIVATE)
+    return bins
 
 
 @pytest.fixture

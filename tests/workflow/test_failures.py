@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.workflow.conftest import ROOT
+from tests.workflow.conftest import ROOT, stand_in
 
 CUT = "results/data/digits.safetensors is not a whole safetensors file"
 
@@ -73,6 +73,18 @@ def test_the_command_can_be_pasted_where_the_project_lies_in_a_folder_with_a_spa
     assert shlex.split(line) == [
         python, "-m", "replicate", "train", "--params", '{"a": "python b"}', "--data", "python",
     ]  # fmt: skip
+
+
+def test_with_conda_the_command_names_the_python_of_its_environment(finished, tmp_path):
+    whole = cut(finished)
+    done = finished.run("snakemake", "--cores", "2", "--use-conda", "--", "training", path=stand_in(tmp_path))
+    assert done.returncode == 1
+    log, command = told(done.stderr, "train")
+    assert f"replicate train: {CUT}" in log
+    python = Path(shlex.split(command)[0])
+    assert python.parent.parent.parent == finished / ".snakemake/conda"
+    (finished / "results/data/digits.safetensors").write_bytes(whole)
+    assert "epoch 2 chosen" in finished.good("bash", "-c", command)
 
 
 def test_a_long_log_is_cut_to_its_end(finished):

@@ -1,6 +1,5 @@
 """`snakemake --report`: the page's figures with categories and labels, and captions that say what was run."""
 
-import base64
 import html
 import json
 import re
@@ -10,6 +9,10 @@ from typing import Any
 from zipfile import ZipFile
 
 import pytest
+from PIL import Image
+
+from replicate.figures import curves
+from replicate.report import embedded_png, embedded_svg
 
 RUN = "results/panels/digits/adversarial_nets/0-1"
 #: What the paper itself is named by may stand in a caption as fixed words; every other number must be read.
@@ -145,15 +148,36 @@ def test_the_zip_holds_every_figure_with_its_category_labels_and_caption(finishe
     assert not re.search(r'(?:src|href)="https?:', report.page), "it would need the network"
 
 
+def not_of_the_page(project) -> set[str]:
+    """The figures that the page does not show, as they are, in the form that it gives to pictures."""
+    page = (project / "report/index.html").read_text(encoding="utf-8")
+    return {
+        path for path in figures(project)
+        if (embedded_png if path.endswith(".png") else embedded_svg)(project / path) not in page
+    }  # fmt: skip
+
+
 def test_they_are_the_figures_of_the_page(finished):
-    page = (finished / "report/index.html").read_text(encoding="utf-8")
-    for path in figures(finished):
-        content = (finished / path).read_bytes()
-        if path.endswith(".png"):
-            assert base64.b64encode(content).decode() in page, path
-        else:
-            text = content.decode()
-            assert text[text.index("<title") : text.index("</title>")] in page, path
+    assert not_of_the_page(finished) == set()
+
+
+def test_a_figure_of_another_seed_is_not_that_of_the_page(finished):
+    """Drawn anew with what the two seeds measured exchanged, under the same title; and a picture of other draws."""
+    path = f"{RUN}/learning.svg"
+    before = (finished / path).read_text()
+    training = read(finished, "results/train/digits/adversarial_nets/0-1.json")
+    title = "Adversarial nets on Digits"
+    assert curves.learning(training, title, "digits/adversarial_nets/0-1/learning").decode() == before
+    curve = training["curve"]
+    for rows in (curve["log_likelihood"], curve["sigma"], *curve["losses"].values()):
+        rows[:] = [row[::-1] for row in rows]
+    drawn = curves.learning(training, title, "digits/adversarial_nets/0-1/learning")
+    assert drawn.decode().split("</title>")[0] == before.split("</title>")[0]
+    (finished / path).write_bytes(drawn)
+    assert not_of_the_page(finished) == {path}
+    with Image.open(finished / RUN / "samples.png") as image:
+        image.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(finished / RUN / "samples.png")
+    assert not_of_the_page(finished) == {path, f"{RUN}/samples.png"}
 
 
 def test_captions_follow_the_result_files(finished):

@@ -2,41 +2,12 @@
 
 import fcntl
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
 
+from tests.workflow.conftest import stand_in
+
 NO_CONDA = "There is no conda on PATH: --use-conda is set aside, jobs run in the active environment."
-#: A stand-in for conda with the subcommands that Snakemake calls; its environments see the packages of this one.
-CONDA = """#!{python}
-import json, pathlib, subprocess, sys, venv
-words = sys.argv[1:]
-base = pathlib.Path(__file__).resolve().parent.parent
-if words[0] == "info":
-    print(json.dumps({{"conda_prefix": str(base), "conda_version": "25.1.0", "platform": "linux-64"}}))
-elif words[0] == "--version":
-    print("conda 25.1.0")
-elif words[0] == "config":
-    print(json.dumps({{"get": {{"channel_priority": "strict"}}}}))
-elif words[:2] == ["env", "create"]:
-    prefix = pathlib.Path(words[words.index("--prefix") + 1])
-    venv.create(prefix, with_pip=False, symlinks=True)
-    (site,) = prefix.glob("lib/python*/site-packages")
-    (site / "stand_in.pth").write_text({packages!r} + "\\n")
-"""
-ACTIVATE = 'export VIRTUAL_ENV="$1" PATH="$1/bin:$PATH"\n'
-
-
-def stand_in(folder: Path) -> Path:
-    """A folder to put on PATH, with a stand-in named conda."""
-    bins = folder / "bin"
-    bins.mkdir(parents=True)
-    packages = next(path for path in sys.path if path.endswith("site-packages"))
-    (bins / "conda").write_text(CONDA.format(python=sys.executable, packages=packages))
-    (bins / "conda").chmod(0o755)
-    (bins / "activate").write_text(ACTIVATE)
-    return bins
 
 
 def test_lint_and_format(fresh):

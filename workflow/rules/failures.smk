@@ -34,7 +34,10 @@ class FailedJobs(logging.Handler):
             for name, end in zip(job.log, ends, strict=True):
                 lines += [f"The end of {name}:", *(f"    {line}" for line in end)]
             if job.shellcmd:
-                lines += ["To repeat it alone:", f"    {repeating(job.shellcmd)}"]
+                lines += [
+                    "To repeat it alone:",
+                    f"    {repeating(job.shellcmd, job.conda_env)}",
+                ]
         return "\n".join(lines)
 
 
@@ -47,13 +50,16 @@ def log_end(path):
     return text.rstrip().splitlines()[-LOG_END:]
 
 
-def repeating(command):
-    """A job's command as one line for the user's shell: without the log, and with the path of this environment's Python.
+def repeating(command, conda_env=None):
+    """A job's command as one line for the user's shell: without the log, and with the path of the Python that ran it.
 
-    What that shell starts as `python` is not known here: `make report` puts the environment first in PATH for itself.
+    What that shell starts as `python` is not known here: `make report` puts the environment first in PATH for itself,
+    and with --use-conda Snakemake activates `conda_env` before each job. Its Python needs nothing else of an
+    activation, as all its packages are Python's own.
     """
+    python = Path(conda_env).absolute() / "bin/python" if conda_env else sys.executable
     words = shlex.split(command.split(" 2>&1 | tee ")[0])
-    words[words.index("python")] = sys.executable
+    words[words.index("python")] = str(python)
     return shlex.join(words)
 
 

@@ -1,1 +1,1 @@
-"""Numbers that no setting changes and that an experiment and its figures both need: a module each, without torch."""
+"""What no setting changes and both an experiment and its figures need: numbers and names, a module each, no torch."""

@@ -6,16 +6,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from replicate.experiments.fixed.figure1 import STAGES
 from replicate.figures.drawing import Drawing, numbers
 from replicate.figures.theme import FAINT, FRAME, INK, SERIES, canvas, legend, svg
-
-#: What the four panels show.
-STAGES = {
-    "a": "(a) early in the game",
-    "b": "(b) D at its optimum",
-    "c": "(c) G moved by D's gradient",
-    "d": "(d) the end",
-}
 
 
 def draw(result: Mapping[str, Any]) -> dict[str, Drawing]:

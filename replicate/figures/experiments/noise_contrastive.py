@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from replicate.experiments.fixed.noise_contrastive import WAYS
 from replicate.figures.drawing import Drawing, lines_and_mean
 from replicate.figures.theme import canvas, legend, svg
-
-#: Ways to learn, with their names in the figure.
-WAYS = {"fixed": "fixed noise", "renewed": "renewed noise", "game": "adversarial game"}
 
 
 def draw(result: Mapping[str, Any]) -> dict[str, Drawing]:
