@@ -11,6 +11,7 @@ import pytest
 
 from replicate import forecast as forecast_module
 from replicate.__main__ import main
+from replicate.codedigest import package_root
 from replicate.datasets.base import Extent, Splits
 from replicate.files import read_json, write_json, write_tensors
 from replicate.forecast import Forecast, forecast, overall, recognition_gib, side_by_side
@@ -119,7 +120,8 @@ def test_the_memory_of_recognise_is_that_of_a_measured_peak(
     words = ["--params", '{"compute": {"device": "cpu"}}', "--data", "d.safetensors"]
     assert main(["classifier", *words, "--out", "c.safetensors"]) == 0
     words += ["--samples", "s.safetensors", "--classifier", "c.safetensors", "--out", "r.json"]
-    subprocess.run([sys.executable, "-m", "replicate", "recognise", *words], check=True)
+    environment = os.environ | {"PYTHONPATH": str(package_root())}
+    subprocess.run([sys.executable, "-m", "replicate", "recognise", *words], env=environment, check=True)
     measured = read_json(tmp_path / "r.run.json")["peak_memory_mib"] / 1024
     run = load_params(json.dumps({"likelihood": {"samples": count, "draws": draws}}))
     assert 0.9 * measured < recognition_gib(run, Extent((1, 28, 28), train), seeds) < 1.5 * measured

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from replicate.__main__ import main
+from replicate.codedigest import package_root
 from replicate.experiments import REGISTRY
 from replicate.files import read_json, write_json, write_tensors
 from replicate.training import progress
@@ -150,7 +151,8 @@ def test_an_experiment_on_a_terminal_into_a_pipe_and_in_status(
     assert end.startswith("experiment theory: 10 checks measured")
     whole = (tmp_path / "out.json").read_bytes()
 
-    process = subprocess.Popen([sys.executable, "-c", code, *given], stderr=subprocess.PIPE, text=True)
+    environment = os.environ | {"PYTHONPATH": str(package_root())}
+    process = subprocess.Popen([sys.executable, "-c", code, *given], env=environment, stderr=subprocess.PIPE, text=True)
     path = tmp_path / "state/progress/experiment-theory.json"
     while not path.exists() and process.poll() is None:
         time.sleep(0.01)

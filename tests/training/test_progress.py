@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from replicate.codedigest import package_root
 from replicate.training import progress
 from replicate.training.progress import Progress
 from tests.stages.pipeline import Pipeline
@@ -146,7 +147,7 @@ def terminal() -> Iterator[tuple[int, int]]:
 def said_on_a_terminal(*words: str, start: tuple[str, str] = ("-m", "replicate")) -> str:
     """What `python -m replicate`, or another start, writes where its standard output and error are a terminal."""
     with terminal() as (master, slave):
-        environment = os.environ | {"TERM": "xterm", "COLUMNS": "200"}
+        environment = os.environ | {"TERM": "xterm", "COLUMNS": "200", "PYTHONPATH": str(package_root())}
         process = subprocess.Popen([sys.executable, *start, *words], stdout=slave, stderr=slave, env=environment)
         os.close(slave)
         pieces = []
