@@ -9,7 +9,7 @@ from replicate.experiments import ON_SAMPLES
 from replicate.files import canonical_json, sha256_file
 from replicate.params import Params
 from replicate.runrecord import record_path
-from replicate.traced import ResultFolder, Traced, plain, traced, where
+from replicate.traced import ResultFolder, Traced, gathered, plain, traced, where
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,24 @@ def records(made: list[Step], results: ResultFolder) -> list[Traced]:
     """The run records that lie beside the results; a result that came from a cache has none."""
     found = [record_path(Path(step.file).relative_to("results")).as_posix() for step in made]
     return [results.read(name) for name in dict.fromkeys(found) if (results.folder / name).exists()]
+
+
+def totals(records: list[Traced]) -> list[dict[str, Any]]:
+    """What each stage cost in all its jobs, in the order of the pipeline, and last, under no name, what all did."""
+    stages = dict.fromkeys(record["stage"] for record in records)
+    groups = {stage: [record for record in records if record["stage"] == stage] for stage in stages}
+    shared = "results/*.run.json"
+    names = {stage: f"{shared} with the stage {stage}" for stage in stages}
+    return [
+        {
+            "stage": stage,
+            "jobs": gathered("number", [record["wall_seconds"] for record in group], name),
+            "seconds": gathered("sum", [record["wall_seconds"] for record in group], name),
+            "memory": gathered("largest", [record["peak_memory_mib"] for record in group], name),
+        }
+        for stage, group, name in [*((s, groups[s], names[s]) for s in stages), (None, records, shared)]
+        if group
+    ]
 
 
 #: What records have in common that ran on the same machine with the same software.

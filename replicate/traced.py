@@ -6,11 +6,11 @@ lacks a source and a test can walk them all.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from replicate.errors import ReplicateError
 from replicate.files import canonical_json, read_json
@@ -141,6 +141,22 @@ def _formatted(value: int | float, decimals: int | None, digits: int | None) -> 
     return text.replace("-", MINUS).replace(",", THIN_SPACE)
 
 
+#: How numbers of many files become one, by the word that the source begins with.
+GATHERED: Mapping[str, Callable[[Sequence[float]], float]] = {"sum": math.fsum, "largest": max, "number": len}
+
+
+def gathered(how: str, places: Sequence[Traced], files: str) -> Traced:
+    """One number from the same place of many files; its source says how, of which files, and where in them.
+
+    Args:
+        how: a key of `GATHERED`.
+        places: numbers, all under the same pointer.
+        files: what they have in common, such as `results/*.run.json with the stage train`.
+    """
+    values = [place._value for place in places]
+    return Traced(f"{how} of {files}", places[0]._pointer, GATHERED[how](values))
+
+
 def number(place: Any, decimals: int | None = None, digits: int | None = None) -> Markup:
     """A number of a result file as HTML: a `data` element with its exact value, and its source as the title.
 
@@ -163,6 +179,15 @@ def number(place: Any, decimals: int | None = None, digits: int | None = None) -
     return Markup('<data value="{}" title="{}">{}</data>').format(
         repr(value), where(place), _formatted(value, decimals, digits)
     )
+
+
+def named_once(content: str, place: Traced) -> Markup:
+    """Part of the page in which the sources of one file's numbers are pointers alone, such as `#/per_seed/0`.
+
+    The element around it has the file as its `data-source`: in a long table the name weighs more than the numbers.
+    """
+    rest = str(content).replace(f'title="{escape(place._file)}#', 'title="#')
+    return Markup('<div data-source="{}">{}</div>').format(place._file, Markup(rest))
 
 
 def text(place: Traced, key: str) -> Markup:

@@ -1,6 +1,8 @@
 """Makes an SVG file of this project smaller for the page that it is set into, without changing what it shows."""
 
 import re
+from decimal import Decimal
+from itertools import groupby
 
 from lxml import etree
 
@@ -31,8 +33,34 @@ def slim(svg: str) -> str:
             parent[parent.index(element) : parent.index(element) + 1] = list(element)
         elif (element.tag == f"{_SVG}defs" and not len(element)) or _unseen(element):
             parent.remove(element)
+    for parent in list(root.iter(f"{_SVG}svg", f"{_SVG}g")):
+        _gather(parent, ("clip-path",))
+    for parent in list(root.iter(f"{_SVG}svg", f"{_SVG}g")):
+        _gather(parent, ("class", "fill", "stroke", "stroke-width", "stroke-linecap", "stroke-opacity"))
     _shorten_ids(root)
     return str(etree.tostring(root, encoding="unicode"))
+
+
+def _look(element: etree._Element, keys: tuple[str, ...]) -> dict[str, str]:
+    """What an element could take from a group around it."""
+    shape = element.tag in (f"{_SVG}path", f"{_SVG}use") or set(element.attrib) == {"clip-path"}
+    playing = "frame" in element.get("class", "")  # an animation is each frame's own
+    return {key: element.attrib[key] for key in keys if key in element.attrib} if shape and not playing else {}
+
+
+def _gather(parent: etree._Element, keys: tuple[str, ...]) -> None:
+    """Shapes in a row that look alike go into one group that says so once; a group that says no more is dropped."""
+    for look, alike in [(look, list(row)) for look, row in groupby(parent, lambda child: _look(child, keys))]:
+        if not look or len(alike) < 2:
+            continue
+        group = etree.Element(f"{_SVG}g", look)
+        parent.insert(parent.index(alike[0]), group)
+        for child in alike:
+            for key in look:
+                del child.attrib[key]
+            group.extend(child if child.tag == f"{_SVG}g" else [child])
+            if child.tag == f"{_SVG}g":
+                parent.remove(child)
 
 
 def _shorten_ids(root: etree._Element) -> None:
@@ -72,11 +100,54 @@ def _shorten(element: etree._Element) -> None:
         del element.attrib["transform"]
 
 
+#: Numbers of each command that the plots' paths are made of; all are absolute.
+_NUMBERS = {"M": 2, "L": 2, "Q": 4, "C": 6}
+
+
 def shorter_path(data: str) -> str:
-    """A path's data with each command written once for a row of equal ones; after M, a line's L goes without saying."""
-    parts, before = [], ""
-    for command, numbers in re.findall(r"([A-Za-z])([^A-Za-z]*)", data):
-        implied = (command == before and command in "LCQ") or (command == "L" and before == "M")
-        parts.append((" " if implied else command) + " ".join(numbers.split()))
-        before = command
+    """The same path in fewer bytes: every point told from the last one, a command once for a row of equal ones.
+
+    The sums are exact, so that no error gathers along the path.
+    """
+    parts: list[str] = []
+    place = start = (Decimal(0), Decimal(0))
+    before = ""
+    for command, written in re.findall(r"([A-Za-z])([^A-Za-z]*)", data):
+        numbers = [Decimal(number) for number in written.split()]
+        if command == "z":
+            parts.append("z")
+            place, before = start, "z"
+            continue
+        if len(numbers) != _NUMBERS.get(command):
+            raise ValueError(f"a path has the command {command} with {len(numbers)} numbers")
+        letter, told = _step(command.lower(), [number - place[k % 2] for k, number in enumerate(numbers)])
+        place = (numbers[-2], numbers[-1])
+        start = place if command == "M" else start
+        implied = letter != "m" and (letter == before or (letter == "l" and before == "m"))
+        parts.append(_joined("" if implied else letter, told))
+        before = letter
     return "".join(parts)
+
+
+def _step(command: str, steps: list[Decimal]) -> tuple[str, list[Decimal]]:
+    """A line that goes straight across or straight up says so, and gives one number."""
+    if command == "l" and not steps[1]:
+        return "h", steps[:1]
+    if command == "l" and not steps[0]:
+        return "v", steps[1:]
+    return command, steps
+
+
+def _joined(letter: str, numbers: list[Decimal]) -> str:
+    """Numbers without zeros that say nothing, and a space only where no sign parts them."""
+    words = [_short(number) for number in numbers]
+    text = letter
+    for k, word in enumerate(words):
+        apart = word.startswith("-") or (k == 0 and letter)
+        text += word if apart else f" {word}"
+    return text
+
+
+def _short(number: Decimal) -> str:
+    text = f"{number.normalize():f}"
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text

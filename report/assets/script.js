@@ -38,6 +38,22 @@
   });
   reveal();
 
+  // Long tables name their file once: here each number gets its whole source back.
+  document.querySelectorAll("[data-source]").forEach((part) => {
+    part.querySelectorAll("[title^='#']").forEach((one) => { one.title = part.dataset.source + one.title; });
+  });
+
+  // A press on a number shows its source, to read and to copy: a touch screen shows no title.
+  const origin = document.createElement("output");
+  origin.className = "origin";
+  origin.hidden = true;
+  document.body.append(origin);
+  document.addEventListener("click", (event) => {
+    const number = event.target.closest("data[title]");
+    if (event.target !== origin) origin.hidden = !number;
+    if (number) origin.textContent = `${number.value} from ${number.title}`;
+  });
+
   const button_of = (text, name) => {
     const made = document.createElement("button");
     made.type = "button";
@@ -103,9 +119,11 @@
     const data = document.getElementById(place.dataset.download);
     if (!data) return;
     const made = button_of("Download the data", "download");
-    made.addEventListener("click", () => {
+    made.addEventListener("click", async () => {
+      const packed = Uint8Array.from(atob(JSON.parse(data.textContent)), (one) => one.charCodeAt(0));
+      const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
       const link = document.createElement("a");
-      link.href = URL.createObjectURL(new Blob([data.textContent], { type: "application/json" }));
+      link.href = URL.createObjectURL(new Blob([await new Response(stream).text()], { type: "application/json" }));
       link.download = place.dataset.name;
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 1000);

@@ -68,3 +68,33 @@ def test_printing_opens_every_fold(opened: Callable[..., Any]) -> None:
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.locator("details:not([open])").count() > 0
     assert len(page.pdf(format="A4")) > 10_000
+
+
+def test_a_press_on_a_number_shows_its_source(opened: Callable[..., Any]) -> None:
+    """Also in a long table, whose file is named once; a press elsewhere takes it away."""
+    page = opened()
+    number = page.locator("#runs [data-source] data:visible").first
+    value, source = number.get_attribute("value"), number.get_attribute("title")
+    assert source.startswith("results/")
+    number.click()
+    assert page.locator("output.origin").inner_text() == f"{value} from {source}"
+    page.locator("h1").click()
+    assert not page.locator("output.origin").is_visible()
+
+
+def test_narrow_tables_show_more_than_names_and_whole_captions(opened: Callable[..., Any]) -> None:
+    page = opened(viewport={"width": 320, "height": 800})
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    tables = "[...document.querySelectorAll('.scroll > table')]"
+    wide = "t => t.querySelector('tbody th[scope=row]')?.offsetWidth > 0.6 * t.parentElement.clientWidth"
+    assert page.evaluate(f"{tables}.filter({wide}).map(t => t.parentElement.ariaLabel)") == []
+    cut = "t => t.caption.getBoundingClientRect().right > innerWidth"
+    assert page.evaluate(f"{tables}.filter({cut}).map(t => t.parentElement.ariaLabel)") == []
+
+
+def test_a_run_leads_to_its_commands(opened: Callable[..., Any]) -> None:
+    page = opened()
+    page.locator("#runs .commands a", has_text="train").first.click()
+    target = page.evaluate("location.hash.slice(1)")
+    assert target.startswith("made-train-")
+    assert page.locator(f"[id='{target}'] details[open]").is_visible()

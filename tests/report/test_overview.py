@@ -107,11 +107,12 @@ def test_what_to_do_next_depends_on_the_run(html: str, full_html: str) -> None:
     """Each command names a stage, a preset or a file that there is."""
     commands = {name: [words(code) for code in parsed(text).xpath("//div[@class='next']//code")]
                 for name, text in (("mnist", html), ("demo", full_html))}  # fmt: skip
+    guides = ["docs/adding-a-model.md", "docs/adding-a-dataset.md"]
     assert commands["demo"] == [
-        "python -m replicate preset mnist", "python -m replicate status", "snakemake --cores all"
+        "python -m replicate preset mnist", "python -m replicate status", "snakemake --cores all", *guides
     ]  # fmt: skip
-    assert commands["mnist"] == ["python -m replicate verify", "python tools/recompute.py", "CITATION.cff"]
-    for file in ("presets/mnist.yaml", "tools/recompute.py", "CITATION.cff", "replicate/stages/verify.py"):
+    assert commands["mnist"] == ["python -m replicate verify", "python tools/recompute.py", "CITATION.cff", *guides]
+    for file in ("presets/mnist.yaml", "tools/recompute.py", "CITATION.cff", "replicate/stages/verify.py", *guides):
         assert (package_root() / file).is_file()
 
 

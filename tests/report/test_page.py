@@ -18,7 +18,7 @@ from replicate.files import canonical_json, read_json, sha256_file, write_json
 from replicate.params import Params
 from replicate.report import page
 from tests.report.conftest import Page
-from tests.report.page_helpers import parsed, resolve, without, words
+from tests.report.page_helpers import gathered, parsed, resolve, source, without, words
 
 MODEL = "adversarial_nets"
 #: Numbers that may stand outside a result file: of the table and figures, years, the level of an interval, SHA-256.
@@ -43,10 +43,12 @@ def walked(request: pytest.FixtureRequest, html: str, results: Path, compared: P
 
 def test_every_number_resolves_to_the_value_shown(walked: Page) -> None:
     html, results = walked
-    found = parsed(html).xpath("//data")
+    document = parsed(html)
+    found = document.xpath("//data")
     assert len(found) > 100
     for element in found:
-        value = resolve(results, element.get("title"))
+        told = source(element)
+        value = gathered(results, told, document) if " of " in told else resolve(results, told)
         assert element.get("value") == repr(value)
         shown = element.text.replace("\N{NARROW NO-BREAK SPACE}", "").replace("\N{MINUS SIGN}", "-")
         decimals = len(shown.partition(".")[2])
@@ -60,9 +62,9 @@ def test_words_and_quotes_of_result_files_resolve_too(walked: Page) -> None:
     assert texts
     assert quotes
     for element in texts:
-        assert element.text == resolve(results, element.get("title"))
+        assert element.text == resolve(results, source(element))
     for element in quotes:
-        assert element.text == canonical_json(resolve(results, element.get("title"))).strip()
+        assert element.text == canonical_json(resolve(results, source(element))).strip()
 
 
 def test_no_other_number_stands_on_the_page(walked: Page) -> None:
@@ -215,7 +217,7 @@ def test_trials_of_the_tuning(html: str, params: Params, results: Path) -> None:
 
 def test_costs_of_every_row(html: str, results: Path) -> None:
     document = parsed(html)
-    rows = _table(document, "What each row of Table 1 cost")
+    rows = _table(document, "What each row cost")
     assert rows[0][:4] == ["Adversarial nets", "MNIST", "0, 1, 2", "2"]
     record = read_json(results / f"train/mnist/{MODEL}/0-2.run.json")
     assert rows[0][4] == f"{record['wall_seconds']:.1f}"
@@ -223,6 +225,26 @@ def test_costs_of_every_row(html: str, results: Path) -> None:
     assert rows[0][8] == "1.25"
     assert rows[2][9] == "812"
     assert "1.25" not in words(document.get_element_by_id("table1"))
+
+
+def test_the_cost_of_the_whole_run_is_told(html: str, results: Path) -> None:
+    rows = _table(parsed(html), "What the whole run cost")
+    records = [read_json(file) for file in results.rglob("*.run.json")]
+    seconds = [record["wall_seconds"] for record in records]
+    assert rows[-1][:3] == ["All", str(len(records)), f"{sum(seconds):,.1f}".replace(",", " ")]
+    assert dict(row[:2] for row in rows[:-1]) == dict.fromkeys(
+        ("train", "sample", "bandwidth", "evaluate", "recognise"), "3"
+    ) | {"experiment": "1"}  # fmt: skip
+
+
+def test_a_page_of_another_sum_is_found_out(html: str, results: Path) -> None:
+    document = parsed(html)
+    record = results / f"train/mnist/{MODEL}/0-2.run.json"
+    told = "sum of results/*.run.json with the stage train#/wall_seconds"
+    before = gathered(results, told, document)
+    edit(record, lambda c: c.update(wall_seconds=c["wall_seconds"] + 1))
+    assert gathered(results, told, document) == pytest.approx(before + 1)
+    assert f'value="{before!r}" title="{told}"' in html
 
 
 def test_runs_are_folded_but_the_first(html: str) -> None:
@@ -409,7 +431,7 @@ def test_what_the_samples_show_is_the_range_over_seeds(html: str) -> None:
 def test_statements_show_their_checks_and_those_without_an_experiment_stand_apart(html: str) -> None:
     document = parsed(html)
     first = document.get_element_by_id("statement-P1")
-    assert words(first).startswith("P1 · paper, 4.1, proposition 1 · on Digits For a fixed G")
+    assert words(first).startswith("P1 · paper, 4.1, proposition 1 · on Digits · every claim For a fixed G")
     assert [data.get("value") for data in first.xpath(".//tbody/tr[1]//data")] == ["1e-09", "1e-16"]
     assert "replicated" in words(first)
     assert "Not the full form of the experiment; other settings: updates" in words(first)
@@ -439,6 +461,35 @@ def test_a_statement_tells_its_data_how_it_was_made_and_what_reference_runs_foun
     assert "python -m replicate experiment --params params.yaml --name theory" in how
     assert sha256_file(results / "experiments/theory.json") in how
     assert "seeds" in how
+
+
+@pytest.mark.parametrize(
+    ("experiment", "settings", "shown"),
+    [
+        ("conditional", "datasets: {mnist: {}}\nexperiments: {conditional: {dataset: mnist}}", "MNIST"),
+        ("conditional", "experiments: {conditional: {}}", "Digits"),
+        ("conditional", "experiments: {}", "not recorded"),
+        ("conditional", None, "not recorded"),
+        ("theory", None, "data of its own"),
+    ],
+)
+def test_a_run_kept_before_claims_named_their_data_tells_it_by_its_settings(
+    params: Params, results: Path, experiment: str, settings: str | None, shown: str
+) -> None:
+    kept = results / "reference/statements/older/claims.json"
+    kept.parent.mkdir(parents=True)
+    shutil.copy(results / "claims.json", kept)
+
+    def older(content: dict[str, Any]) -> None:
+        content["claims"][0]["experiment"] = experiment
+        for claim in content["claims"]:
+            del claim["dataset"]
+
+    edit(kept, older)
+    if settings is not None:
+        kept.with_name("params.yaml").write_text(settings)
+    card = parsed(page(params, results / "table1.json", results)).get_element_by_id("statement-P1")
+    assert [words(cell) for cell in card.xpath(".//details[@class='kept']//tbody/tr/td[1]")] == [shown]
 
 
 def test_the_summary_counts_the_statements(html: str, results: Path) -> None:

@@ -1,6 +1,7 @@
 """Values that know their source: numbers are never printed without it, and what is not a number never at all."""
 
 import json
+import math
 from html import unescape
 from pathlib import Path
 
@@ -8,7 +9,21 @@ import pytest
 from jinja2 import Environment, StrictUndefined
 
 from replicate.errors import ReplicateError
-from replicate.traced import Traced, as_json, leaves, number, part, plain, seed_list, setting, text, traced, where
+from replicate.traced import (
+    Traced,
+    as_json,
+    gathered,
+    leaves,
+    named_once,
+    number,
+    part,
+    plain,
+    seed_list,
+    setting,
+    text,
+    traced,
+    where,
+)  # fmt: skip
 
 
 def place(value: object, pointer: str = "/a") -> Traced:
@@ -112,3 +127,19 @@ def test_a_file_with_nan_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text('{"a": NaN}')
     with pytest.raises(ReplicateError, match="not finite"):
         traced("results/x.json", tmp_path / "x.json")
+
+
+def test_a_number_of_many_files_says_how_and_of_which() -> None:
+    places = [Traced(f"results/{name}.run.json", "/wall_seconds", value) for name, value in (("a", 0.1), ("b", 0.2))]
+    files = "results/*.run.json with the stage train"
+    shown = [plain(gathered(how, places, files)) for how in ("sum", "largest", "number")]
+    assert shown == [math.fsum([0.1, 0.2]), 0.2, 2]
+    assert where(gathered("sum", places, files)) == f"sum of {files}#/wall_seconds"
+
+
+def test_a_long_table_names_its_file_once() -> None:
+    one, other = number(place(1.5)), number(Traced("results/y.json", "/b", 2))
+    assert named_once(one + other, place({}, "")) == (
+        '<div data-source="results/x.json"><data value="1.5" title="#/a">1.5</data>'
+        '<data value="2" title="results/y.json#/b">2</data></div>'
+    )
