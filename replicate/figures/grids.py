@@ -11,13 +11,16 @@ from PIL import Image
 GAP = 1
 #: Red, green, blue, alpha of the border that marks an image (the paper's yellow box).
 BORDER = (230, 159, 0, 255)
+#: Levels of a grey image: with the gap and the border they fill a palette, so that a pixel takes one byte and not four.
+GREYS = 254
 
 
-def to_bytes(images: NDArray[np.floating], value_range: tuple[float, float]) -> NDArray[np.uint8]:
-    """Pixel values as 0..255; `value_range` is mapped onto the whole scale, values outside are cut off."""
+def to_bytes(images: NDArray[np.floating], value_range: tuple[float, float], levels: int = 256) -> NDArray[np.uint8]:
+    """Pixel values as `levels` even steps of 0..255; `value_range` is mapped onto all of it, values outside are cut."""
     low, high = value_range
-    scaled = (np.asarray(images, dtype=np.float64) - low) * (255 / (high - low))
-    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+    steps = levels - 1
+    scaled = np.rint(np.clip((np.asarray(images, dtype=np.float64) - low) * (steps / (high - low)), 0, steps))
+    return np.rint(scaled * (255 / steps)).astype(np.uint8)
 
 
 def grid(
@@ -41,7 +44,8 @@ def grid(
         raise ValueError(f"an image has 1 or 3 channels, not {channels}")
     if not np.isfinite(images).all():
         raise ValueError("an image has pixels that are not finite")
-    pixels = np.broadcast_to(to_bytes(images, value_range), (rows, columns, 3, height, width))
+    values = to_bytes(images, value_range, GREYS if channels == 1 else 256)
+    pixels = np.broadcast_to(values, (rows, columns, 3, height, width))
     canvas = np.zeros((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, 4), dtype=np.uint8)
     for row in range(rows):
         for column in range(columns):
@@ -54,7 +58,16 @@ def grid(
 
 
 def png(canvas: NDArray[np.uint8]) -> bytes:
-    """The (height, width, 4) pixels as a PNG file; equal pixels give equal bytes."""
+    """The (height, width, 4) pixels as a PNG file, with a palette where 256 colours are enough.
+
+    Equal pixels give equal bytes.
+    """
+    colours, places = np.unique(canvas.reshape(-1, 4), axis=0, return_inverse=True)
     buffer = io.BytesIO()
-    Image.fromarray(canvas, "RGBA").save(buffer, format="PNG", optimize=False, compress_level=9)
+    if len(colours) <= 256:
+        image = Image.fromarray(places.reshape(canvas.shape[:2]).astype(np.uint8), "P")
+        image.putpalette(colours[:, :3].tobytes())
+        image.save(buffer, format="PNG", compress_level=9, transparency=colours[:, 3].tobytes())
+    else:
+        Image.fromarray(canvas, "RGBA").save(buffer, format="PNG", compress_level=9)
     return buffer.getvalue()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from replicate.figures.grids import BORDER, GAP, grid, png, to_bytes
+from replicate.figures.grids import BORDER, GAP, GREYS, grid, png, to_bytes
 
 
 def decoded(content: bytes) -> np.ndarray:
@@ -23,7 +23,8 @@ def test_every_pixel_is_where_it_belongs(channels: int) -> None:
         for column in range(4):
             top, left = GAP + row * (5 + GAP), GAP + column * (7 + GAP)
             shown = pixels[top : top + 5, left : left + 7]
-            expected = np.rint(images[row, column] * 255).astype(np.uint8).transpose(1, 2, 0)
+            steps = 255 if channels == 3 else GREYS - 1
+            expected = np.rint(np.rint(images[row, column] * steps) * (255 / steps)).astype(np.uint8).transpose(1, 2, 0)
             np.testing.assert_array_equal(shown[..., :3], np.broadcast_to(expected, (5, 7, 3)))
             assert (shown[..., 3] == 255).all()
             covered[top : top + 5, left : left + 7] = True
@@ -37,6 +38,17 @@ def test_every_pixel_is_where_it_belongs(channels: int) -> None:
 
 def test_values_are_mapped_and_cut_off() -> None:
     assert to_bytes(np.array([-3.0, -1.0, 0.0, 1.0, 9.0]), (-1.0, 1.0)).tolist() == [0, 0, 128, 255, 255]
+
+
+def test_a_grid_of_all_greys_needs_one_byte_a_pixel() -> None:
+    """With a gap and a border, and nothing lost by the palette."""
+    images = np.linspace(0, 1, 64 * 64).reshape(1, 1, 1, 64, 64)
+    canvas = grid(images, marked=[0])
+    opened = Image.open(io.BytesIO(png(canvas)))
+    assert opened.mode == "P"
+    assert len(np.unique(canvas.reshape(-1, 4), axis=0)) == GREYS + 1  # the border covers the gap
+    np.testing.assert_array_equal(decoded(png(canvas)), canvas)
+    assert np.abs(canvas[1:-1, 1:-1, 0] - images[0, 0, 0] * 255).max() < 1.01
 
 
 def test_the_same_pixels_give_the_same_bytes() -> None:
