@@ -13,7 +13,7 @@ from replicate.datasets import data_folder, load_dataset
 from replicate.datasets.base import Extent
 from replicate.errors import ReplicateError
 from replicate.files import read_json
-from replicate.hardware import has_nvidia_gpu
+from replicate.hardware import has_nvidia_gpu, peak_memory
 from replicate.models import REGISTRY, load_model
 from replicate.params import Params, checked, seeds_of, training_parameters
 from replicate.runrecord import record_path
@@ -126,7 +126,6 @@ def _extent(params: Params, dataset: str) -> Extent:
 
 def _timed(params: Params, extent: Extent, kind: "type[GenerativeModel]", config: "ModelConfig", source: str) -> Rate:
     """The rate of a model on random images of a data set's shape, over a few steps of one seed; loads torch."""
-    import resource
 
     import torch
 
@@ -146,7 +145,7 @@ def _timed(params: Params, extent: Extent, kind: "type[GenerativeModel]", config
         steps += 1
     seconds = (time.monotonic() - start) / steps * (extent.train // rows)
     data = 4 * extent.train * model.dimension / 2**30
-    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 + data
+    base = peak_memory() / 2**30 + data
     return Rate(seconds, base, sum(model.parameter_count().values()), source)
 
 

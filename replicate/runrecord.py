@@ -4,15 +4,14 @@ import hashlib
 import importlib.metadata
 import os
 import platform
-import resource
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from replicate.codedigest import package_root
 from replicate.files import write_json
+from replicate.hardware import peak_memory
 
 SCHEMA = 1
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "snakemake", "dvc")
@@ -77,13 +76,12 @@ class RunRecord:
 
     def write(self, result: Path, **facts: Any) -> None:
         """Writes the record beside `result`; `facts` are the stage's own (device, backend, threads)."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         record = {
             "schema": SCHEMA,
             "stage": self.stage,
             "result": result.name,
             "wall_seconds": round(time.monotonic() - self._started, 3),
-            "peak_memory_mib": round(peak / (1024 if sys.platform != "darwin" else 1024**2), 1),
+            "peak_memory_mib": round(peak_memory() / 2**20, 1),
             "versions": _versions(),
             "processor": _processor(),
             "cores": os.cpu_count(),

@@ -129,7 +129,7 @@ def test_the_memory_of_recognise_is_that_of_a_measured_peak(
 
 def test_a_job_needs_the_memory_of_recognise_where_that_is_more(trained: Path) -> None:
     """Many samples of a small model."""
-    many = params(40).model_copy(update={"likelihood": Likelihood(samples=100_000, draws=5)})
+    many = params(40).model_copy(update={"likelihood": Likelihood(samples=2_000_000, draws=5)})
     (job,) = forecast(many, trained / "results", trained / "none")
     (usual,) = forecast(params(40), trained / "results", trained / "none")
     assert job.memory_gib == recognition_gib(many, Extent((1, 8, 8), 1283), 2)

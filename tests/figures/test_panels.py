@@ -12,7 +12,7 @@ from PIL import Image
 
 from replicate.__main__ import main
 from replicate.datasets.base import Splits
-from replicate.figures.grids import GAP
+from replicate.figures.grids import GAP, GREYS, to_bytes
 from replicate.files import read_json, write_json, write_tensors
 from replicate.models.adversarial_nets import AdversarialNets
 from replicate.models.weights import read_model
@@ -84,13 +84,13 @@ def write_job(folder: Path, failed: tuple[int, ...] = ()) -> list[str]:
 
 def tiles(path: Path, rows: int, columns: int) -> np.ndarray:
     """Grey images of a grid, (rows, columns, SIDE, SIDE)."""
-    pixels = np.asarray(Image.open(io.BytesIO(path.read_bytes())))[..., 0]
+    pixels = np.asarray(Image.open(io.BytesIO(path.read_bytes())).convert("RGBA"))[..., 0]
     cut = pixels[GAP:, GAP:].reshape(rows, SIDE + GAP, columns, SIDE + GAP)
     return cut[:, :SIDE, :, :SIDE].transpose(0, 2, 1, 3)
 
 
 def grey(images: torch.Tensor) -> np.ndarray:
-    return np.rint(images.double().numpy() * 255).astype(np.uint8).reshape(*images.shape[:-1], SIDE, SIDE)
+    return to_bytes(images.numpy(), (0.0, 1.0), GREYS).reshape(*images.shape[:-1], SIDE, SIDE)
 
 
 def test_the_panels_show_the_first_draws_and_true_neighbours(tmp_path: Path) -> None:
@@ -108,7 +108,8 @@ def test_the_panels_show_the_first_draws_and_true_neighbours(tmp_path: Path) -> 
         distances = np.linalg.norm(splits.flat("train") - drawn[row, -1].numpy(), axis=1)
         assert facts["nearest"][row] == distances.argmin()
         assert facts["distance"][row] == pytest.approx(distances.min(), rel=1e-5)
-        np.testing.assert_array_equal(shown[row, -1], splits.images["train"][facts["nearest"][row], 0])
+        nearest = torch.from_numpy(splits.flat("train")[facts["nearest"][row]])
+        np.testing.assert_array_equal(shown[row, -1], grey(nearest))
     assert facts["seed"] == SEEDS[0]
     assert facts["interpolation"] == {"rows": ROWS, "steps": STEPS}
 
@@ -148,7 +149,7 @@ def test_a_block_that_failed_whole_has_an_empty_grid_and_curves(tmp_path: Path) 
     assert facts["seed"] is None
     assert facts["nearest"] is None
     assert facts["interpolation"] is None
-    assert not np.asarray(Image.open(tmp_path / "out/samples.png")).any()
+    assert not np.asarray(Image.open(tmp_path / "out/samples.png").convert("RGBA")).any()
     assert not (tmp_path / "out/interpolation.png").exists(), "the walk of an earlier run is still there"
     assert (tmp_path / "out/learning.svg").exists()
 

@@ -11,8 +11,8 @@ from zipfile import ZipFile
 import pytest
 from PIL import Image
 
+from replicate.embedded import embedded_png, embedded_svg
 from replicate.figures import curves
-from replicate.report import embedded_png, embedded_svg
 
 RUN = "results/panels/digits/adversarial_nets/0-1"
 #: What the paper itself is named by may stand in a caption as fixed words; every other number must be read.
