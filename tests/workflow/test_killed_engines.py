@@ -54,7 +54,7 @@ def test_killed_at_random_moments_the_same_command_ends_in_the_same_bytes(finish
     if engine == "dvc":
         fresh.with_git()
     chance, kills = random.Random(engine), 0
-    while kills < KILLS and _killed(fresh.folder, COMMANDS[engine], chance.uniform(2, 20)):
+    while kills < KILLS and _killed(fresh.folder, COMMANDS[engine], chance.uniform(2, 8)):
         kills += 1
         _wait_until_alone_in(fresh.folder)
     fresh.good(*COMMANDS[engine])
