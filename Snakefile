@@ -26,8 +26,8 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
-include: "workflow/rules/recognise.smk"
-include: "workflow/rules/panels.smk"
+include: "workflow/rules/classifier.smk"
+include: "workflow/rules/inspect.smk"
 include: "workflow/rules/experiments.smk"
 include: "workflow/rules/report.smk"
 
@@ -42,8 +42,7 @@ localrules:
     data,
     training,
     likelihood,
-    recognition,
-    figures,
+    inspection,
     statements,
 
 

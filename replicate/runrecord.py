@@ -11,7 +11,7 @@ from typing import Any
 
 from replicate.codedigest import package_root
 from replicate.files import write_json
-from replicate.hardware import peak_memory
+from replicate.hardware import forget_peak_memory, peak_memory
 
 SCHEMA = 1
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "snakemake", "dvc")
@@ -73,6 +73,7 @@ class RunRecord:
     def __init__(self, stage: str) -> None:
         self.stage = stage
         self._started = time.monotonic()
+        forget_peak_memory()  # of stages that ran before in this process
 
     def write(self, result: Path, **facts: Any) -> None:
         """Writes the record beside `result`; `facts` are the stage's own (device, backend, threads)."""

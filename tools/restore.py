@@ -29,14 +29,14 @@ from replicate.plan import Plan
 AGAIN = "`snakemake --cores all --forceall` makes every result anew"
 #: What takes seconds to make -> the target that brings it and all before it up to date, in the order of the rules.
 QUICK = {
-    "panels": "figures", "curves": "curves", "draw": "statements", "table": "table", "metrics": "metrics",
+    "inspect": "inspection", "curves": "curves", "draw": "statements", "table": "table", "metrics": "metrics",
     "claims": "claims", "report": "report",
 }  # fmt: skip
 #: Inputs that need not be the recorded ones: code is judged by its digests; the rest goes into what is quick alone.
 JUDGED = {"Snakefile", "profiles", "replicate", "workflow", "protocol.yaml", "report/assets", "report/templates",
           "results/published", "results/reference", "tools/curves.py", "tools/metrics.py"}  # fmt: skip
 #: What is made from what, among the quick ones.
-FOLLOWS = {"metrics": {"table"}, "report": {"panels", "draw", "table", "claims"}}
+FOLLOWS = {"metrics": {"table"}, "report": {"inspect", "draw", "table", "claims"}}
 
 
 def stop(sentence: str) -> NoReturn:
@@ -160,7 +160,7 @@ def commands(plan: Plan, folder: str) -> Iterator[tuple[str, list[str], dict[str
 
 def to_make_again(plan: Plan) -> list[str]:
     """The quick rules whose files are not what this checkout makes of the others; they are made aside and compared."""
-    found = {"panels"} if panels_differ(plan) else set()
+    found = {"inspect"} if panels_differ(plan) else set()
     found |= {"draw"} if figures_differ(plan) else set()
     with tempfile.TemporaryDirectory() as folder:
         for rule, command, files in commands(plan, folder):
@@ -194,7 +194,7 @@ def main() -> None:
     current = [target for rule, target in QUICK.items() if rule not in again]
     touch = ["snakemake", "--cores", "1", "--touch", "--forceall", "--quiet", "all", "--"]
     measured = [f"results/experiments/{name}.json" for name in plan.params.experiments]
-    subprocess.run([*touch, "likelihood", "recognition", *measured, *current], check=True)
+    subprocess.run([*touch, "likelihood", *measured, *current], check=True)
     if again:
         print(f"restore: not as this checkout makes them, so made again now: {', '.join(again)}", flush=True)
         subprocess.run(["snakemake", "--cores", "all", "--forcerun", *again, "--", "all"], check=True)

@@ -32,11 +32,24 @@ def test_a_quicker_route_is_taken_only_if_it_is_as_exact(
     monkeypatch: pytest.MonkeyPatch, error: float, quicker: float, expected: str
 ) -> None:
     before = mode()
-    monkeypatch.setattr(products, "error", lambda onednn: error if onednn else 1.0)
+    monkeypatch.setattr(products, "error", lambda onednn, shape: error if onednn else 1.0)
     monkeypatch.setattr(products, "quicker", lambda: quicker)
     try:
         assert products.route() == expected
         assert mode() == ("bf16" if expected == "onednn" else "ieee")
+    finally:
+        products.SWITCH.fp32_precision = before
+
+
+@pytest.mark.parametrize("rounded", [products.SMALL, products.SHAPE])
+def test_a_route_that_rounds_any_product_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, rounded: tuple[int, int, int]
+) -> None:
+    monkeypatch.setattr(products, "error", lambda onednn, shape: 2e4 if onednn and shape == rounded else 1.0)
+    monkeypatch.setattr(products, "quicker", lambda: 9.0)
+    before = mode()
+    try:
+        assert products.route() == "blas"
     finally:
         products.SWITCH.fp32_precision = before
 

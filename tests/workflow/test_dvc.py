@@ -144,14 +144,14 @@ def test_a_fresh_clone_gets_its_results_back_and_notices_changes(finished, tmp_p
     clone.good("python", "tools/same_results.py", str(project.folder), str(clone.folder))
     clone.edit("params.yaml", "draws: .*", "draws: 2")
     assert set(clone.planned()) == {
-        "sample", "bandwidth", "curves", "evaluate", "recognise", "panels", "table", "metrics", "report",
+        "measure", "curves", "inspect", "table", "metrics", "report",
     }  # fmt: skip
     refused = clone.run("python", "tools/restore.py")
     assert refused.returncode == 1
     assert "params.yaml: likelihood" in refused.stderr
     clone.good("git", "checkout", "--quiet", "params.yaml")
     clone.edit("replicate/models/__init__.py", '"Adversarial nets"', '"Other nets"')
-    assert "made again now: panels, report" in clone.good("python", "tools/restore.py")
+    assert "made again now: inspect, report" in clone.good("python", "tools/restore.py")
     assert clone.planned() == {}
     assert "Other nets" in (clone / "report/index.html").read_text(encoding="utf-8")
 

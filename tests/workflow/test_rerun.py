@@ -2,9 +2,9 @@
 
 import pytest
 
-EVALUATION = ("sample", "bandwidth", "curves", "evaluate", "recognise")
+EVALUATION = ("measure", "curves", "inspect")
 PAGES = ("table", "metrics", "report")
-TRAINED = ("train", *EVALUATION, "panels", *PAGES)
+TRAINED = ("train", *EVALUATION, *PAGES)
 
 
 def test_a_second_run_does_nothing_and_is_quick(finished):
@@ -20,7 +20,7 @@ def test_a_second_run_does_nothing_and_is_quick(finished):
     [
         ("params.yaml", "learning_rate: .*", "learning_rate: 0.05", TRAINED),
         ("params.yaml", "digits: {}", "digits: {split_seed: 1}", ("prepare", "classifier", *TRAINED)),
-        ("params.yaml", "draws: .*", "draws: 2", (*EVALUATION, "panels", *PAGES)),
+        ("params.yaml", "draws: .*", "draws: 2", (*EVALUATION, *PAGES)),
         ("params.yaml", "preset: smoke", "preset: other", ("claims", *PAGES)),
         ("params.yaml", "every: .*", "every: 1", TRAINED),
         ("protocol.yaml", "version: 3", "version: 4", ("claims", *PAGES)),
@@ -79,8 +79,8 @@ def test_a_change_of_one_data_set_leaves_the_others_alone(finished):
 @pytest.mark.parametrize(
     ("registry", "old", "new", "rules"),
     [
-        ("models", '"Adversarial nets"', '"Other nets"', ("panels", *PAGES)),
-        ("datasets", '"Digits"', '"Small digits"', ("panels", *PAGES)),
+        ("models", '"Adversarial nets"', '"Other nets"', ("inspect", *PAGES)),
+        ("datasets", '"Digits"', '"Small digits"', ("inspect", *PAGES)),
         ("datasets", '"MNIST"', '"Large digits"', PAGES),
         (
             "models",
@@ -90,7 +90,7 @@ def test_a_change_of_one_data_set_leaves_the_others_alone(finished):
         ),
     ],
 )
-def test_a_title_or_a_new_entry_draws_and_tabulates_again_and_computes_nothing(finished, registry, old, new, rules):
+def test_a_title_or_a_new_entry_draws_and_tabulates_again_and_measures_no_likelihood(finished, registry, old, new, rules):
     finished.edit(f"replicate/{registry}/__init__.py", old, new)
     assert finished.planned() == dict.fromkeys(rules, 1)
 

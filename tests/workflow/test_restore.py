@@ -20,8 +20,8 @@ def test_a_whole_run_is_current(finished):
 @pytest.mark.parametrize(
     ("file", "old", "new", "rules"),
     [
-        ("replicate/models/__init__.py", '"Adversarial nets"', '"Other nets"', "panels report"),
-        ("replicate/figures/grids.py", "BORDER = ", "X = 1\nBORDER = ", "panels report"),
+        ("replicate/models/__init__.py", '"Adversarial nets"', '"Other nets"', "inspect report"),
+        ("replicate/figures/grids.py", "BORDER = ", "X = 1\nBORDER = ", "inspect report"),
         ("replicate/statistics.py", "MOST_SEEDS = 1000", "MOST_SEEDS = 999", "table metrics claims report"),
         ("tools/curves.py", '"seed", "epoch", "log_likelihood"', '"epoch", "seed", "log_likelihood"', "curves"),
         ("report/templates/page.html.j2", "</html>", "<!-- changed --></html>", "report"),

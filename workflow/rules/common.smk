@@ -55,16 +55,12 @@ def config_of(stage):
     return given
 
 
-def code_of(stage):
-    """Rule `params`: the digest of the logic that a job of `stage` runs, blind to comments and layout."""
+def code_of(*stages):
+    """Rule `params`: digests of the logic that a job of these stages runs, blind to comments and layout."""
 
     def given(wildcards):
-        return PLAN.code(
-            stage,
-            wildcards.get("dataset"),
-            wildcards.get("model"),
-            wildcards.get("experiment"),
-        )
+        about = [wildcards.get(name) for name in ("dataset", "model", "experiment")]
+        return " ".join(PLAN.code(stage, *about) for stage in stages)
 
     return given
 

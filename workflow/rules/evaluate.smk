@@ -3,90 +3,50 @@
 import json
 
 
-rule sample:
+# Three stages in one job: each takes a second or two where the models are small, which is what a start of Python and
+# torch takes too.
+rule measure:
     input:
         weights=rules.train.output.weights,
         data=rules.prepare.output.data,
     output:
         samples="results/samples/{dataset}/{model}/{block}.safetensors",
-        record="results/samples/{dataset}/{model}/{block}.run.json",
-    log:
-        "logs/sample/{dataset}/{model}/{block}.log",
-    benchmark:
-        "logs/benchmark/sample/{dataset}/{model}/{block}.tsv"
-    conda:
-        "../envs/replicate.yaml"
-    threads: PLAN.params.compute.threads
-    resources:
-        gpu=uses_gpu(),
-    params:
-        config=config_of("sample"),
-        code=code_of("sample"),
-    shell:
-        """
-        python -m replicate sample --params {params.config:q} --weights {input.weights:q} \
-            --data {input.data:q} --out {output.samples:q} 2>&1 | tee -i {log:q}
-        """
-
-
-rule bandwidth:
-    input:
-        samples=rules.sample.output.samples,
-        data=rules.prepare.output.data,
-    output:
+        samples_record="results/samples/{dataset}/{model}/{block}.run.json",
         bandwidth="results/bandwidth/{dataset}/{model}/{block}.json",
-        record="results/bandwidth/{dataset}/{model}/{block}.run.json",
-    log:
-        "logs/bandwidth/{dataset}/{model}/{block}.log",
-    benchmark:
-        "logs/benchmark/bandwidth/{dataset}/{model}/{block}.tsv"
-    conda:
-        "../envs/replicate.yaml"
-    threads: PLAN.params.compute.threads
-    resources:
-        gpu=uses_gpu(),
-    params:
-        config=config_of("bandwidth"),
-        code=code_of("bandwidth"),
-    shell:
-        """
-        python -m replicate bandwidth --params {params.config:q} --samples {input.samples:q} \
-            --data {input.data:q} --out {output.bandwidth:q} 2>&1 | tee -i {log:q}
-        """
-
-
-rule evaluate:
-    input:
-        samples=rules.sample.output.samples,
-        bandwidth=rules.bandwidth.output.bandwidth,
-        data=rules.prepare.output.data,
-    output:
+        bandwidth_record="results/bandwidth/{dataset}/{model}/{block}.run.json",
         evaluation="results/evaluation/{dataset}/{model}/{block}.json",
         images="results/evaluation/{dataset}/{model}/{block}.safetensors",
-        record="results/evaluation/{dataset}/{model}/{block}.run.json",
+        evaluation_record="results/evaluation/{dataset}/{model}/{block}.run.json",
     log:
-        "logs/evaluate/{dataset}/{model}/{block}.log",
+        "logs/measure/{dataset}/{model}/{block}.log",
     benchmark:
-        "logs/benchmark/evaluate/{dataset}/{model}/{block}.tsv"
+        "logs/benchmark/measure/{dataset}/{model}/{block}.tsv"
     conda:
         "../envs/replicate.yaml"
     threads: PLAN.params.compute.threads
     resources:
         gpu=uses_gpu(),
     params:
-        config=config_of("evaluate"),
-        code=code_of("evaluate"),
+        sample=config_of("sample"),
+        bandwidth=config_of("bandwidth"),
+        evaluate=config_of("evaluate"),
+        code=code_of("sample", "bandwidth", "evaluate"),
     shell:
         """
-        python -m replicate evaluate --params {params.config:q} --samples {input.samples:q} \
-            --bandwidth {input.bandwidth:q} --data {input.data:q} --out {output.evaluation:q} \
+        python -m replicate \
+            sample --params {params.sample:q} --weights {input.weights:q} --data {input.data:q} \
+            --out {output.samples:q} \
+            then bandwidth --params {params.bandwidth:q} --samples {output.samples:q} --data {input.data:q} \
+            --out {output.bandwidth:q} \
+            then evaluate --params {params.evaluate:q} --samples {output.samples:q} \
+            --bandwidth {output.bandwidth:q} --data {input.data:q} --out {output.evaluation:q} \
             2>&1 | tee -i {log:q}
         """
 
 
 rule likelihood:
     input:
-        of_every_run(rules.evaluate.output.evaluation),
+        of_every_run(rules.measure.output.evaluation),
 
 
 rule table:

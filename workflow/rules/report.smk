@@ -7,10 +7,10 @@ rule report:
         data=rules.data.input,
         training=rules.training.input,
         evaluations=rules.likelihood.input,
-        bandwidths=of_every_run(rules.bandwidth.output.bandwidth),
-        panels=rules.figures.input,
+        bandwidths=of_every_run(rules.measure.output.bandwidth),
+        panels=rules.inspection.input,
         statements=rules.statements.input,
-        recognitions=rules.recognition.input,
+        recognitions=of_every_run(rules.inspect.output.recognition),
         reference=files_below("results/reference", "results/tuning"),
         templates=files_below("report/templates", "report/assets"),
     output:

@@ -1,14 +1,20 @@
-"""The panels of figures 2 and 3, learning curves and bandwidth curves."""
+"""What the samples show (classes, memory, correlation), the panels of figures 2 and 3, and curves of every run."""
 
 
-# interpolation.png is not declared: a model without a latent space has none (panels.json says so).
-rule panels:
+# Two stages in one job, as in `measure`. interpolation.png is not declared: a model without a latent space has none
+# (panels.json says so).
+rule inspect:
     input:
+        data=rules.prepare.output.data,
+        samples=rules.measure.output.samples,
+        classifier=rules.classifier.output.classifier,
+        accuracy=rules.classifier.output.accuracy,
         weights=rules.train.output.weights,
         training=rules.train.output.training,
-        bandwidth=rules.bandwidth.output.bandwidth,
-        data=rules.prepare.output.data,
+        bandwidth=rules.measure.output.bandwidth,
     output:
+        recognition="results/recognition/{dataset}/{model}/{block}.json",
+        recognition_record="results/recognition/{dataset}/{model}/{block}.run.json",
         samples=report(
             "results/panels/{dataset}/{model}/{block}/samples.png",
             caption="../report/samples.rst",
@@ -28,31 +34,39 @@ rule panels:
             labels=run_labels("bandwidth"),
         ),
         panels="results/panels/{dataset}/{model}/{block}/panels.json",
-        record="results/panels/{dataset}/{model}/{block}/panels.run.json",
+        panels_record="results/panels/{dataset}/{model}/{block}/panels.run.json",
     log:
-        "logs/panels/{dataset}/{model}/{block}.log",
+        "logs/inspect/{dataset}/{model}/{block}.log",
     conda:
         "../envs/replicate.yaml"
+    threads: PLAN.params.compute.threads
+    resources:
+        gpu=uses_gpu(),
     params:
+        recognise=config_of("recognise"),
         folder=subpath(output.panels, parent=True),
-        code=code_of("panels"),
+        code=code_of("recognise", "panels"),
     shell:
         """
-        python -m replicate panels --weights {input.weights:q} --training {input.training:q} \
-            --bandwidth {input.bandwidth:q} --data {input.data:q} --out {params.folder:q} 2>&1 | tee -i {log:q}
+        python -m replicate \
+            recognise --params {params.recognise:q} --data {input.data:q} --samples {input.samples:q} \
+            --classifier {input.classifier:q} --out {output.recognition:q} \
+            then panels --weights {input.weights:q} --training {input.training:q} \
+            --bandwidth {input.bandwidth:q} --data {input.data:q} --out {params.folder:q} \
+            2>&1 | tee -i {log:q}
         """
 
 
-rule figures:
+rule inspection:
     input:
-        of_every_run(rules.panels.output.panels),
+        of_every_run(rules.inspect.output.panels),
 
 
 # What `dvc plots` shows: every curve as rows of one table.
 rule curves:
     input:
         training=rules.training.input,
-        bandwidths=of_every_run(rules.bandwidth.output.bandwidth),
+        bandwidths=of_every_run(rules.measure.output.bandwidth),
         tool="tools/curves.py",
     output:
         learning="results/curves/learning.csv",
