@@ -20,35 +20,42 @@ REGISTRIES = frozenset({f"{PACKAGE}.models", f"{PACKAGE}.datasets", f"{PACKAGE}.
 
 #: What says how a value was written, not what it is: `u"x"` is `"x"`.
 WRITING = frozenset({"kind", "type_comment", "type_ignores"})
+#: What may begin with a docstring.
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def _dumped(value: object) -> str:
-    """A syntax tree as text, equal on Python 3.11 to 3.14.
+@functools.cache
+def _fields(kind: type[ast.AST]) -> tuple[str, ...]:
+    """The fields of a kind of node that say what it is, in the order in which they are written."""
+    return tuple(sorted(set(kind._fields) - WRITING))
 
-    `ast.dump` is not: 3.12 gives functions and classes a field `type_params`, 3.13 leaves empty lists out. Here every
-    empty field is left out, and a new kind of field appears where a module uses it, which older Pythons cannot read.
+
+def _without_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.stmt]:
+    return (node.body[1:] or [ast.Pass()]) if ast.get_docstring(node, clean=False) is not None else node.body
+
+
+def _dumped(value: object, visited: list[ast.AST]) -> str:
+    """A syntax tree as text, equal on Python 3.11 to 3.14, without docstrings; its nodes are added to `visited`.
+
+    `ast.dump` is not: 3.12 gives functions and classes a field `type_params`, 3.13 leaves empty lists out, and 3.12
+    sees an empty text at the end of some f-strings. Here every empty field and text is left out, and a new kind of
+    field appears where a module uses it, which older Pythons cannot read.
     """
     if isinstance(value, ast.AST):
-        fields = {name: given for name, given in ast.iter_fields(value) if name not in WRITING}
-        shown = [
-            f"{name}={_dumped(given)}" for name, given in sorted(fields.items()) if given is not None and given != []
-        ]
+        visited.append(value)
+        shown = []
+        for name in _fields(type(value)):
+            given = getattr(value, name, None)
+            if name == "body" and isinstance(value, DOCUMENTED):
+                given = _without_docstring(value)
+            elif name == "values" and isinstance(value, ast.JoinedStr):
+                given = [part for part in value.values if not (isinstance(part, ast.Constant) and part.value == "")]
+            if given is not None and given != []:
+                shown.append(f"{name}={_dumped(given, visited)}")
         return f"{type(value).__name__}({', '.join(shown)})"
     if isinstance(value, list):
-        return f"[{', '.join(map(_dumped, value))}]"
+        return f"[{', '.join([_dumped(entry, visited) for entry in value])}]"
     return ascii(value)  # `repr` depends on which characters this Python's Unicode tables call printable
-
-
-def _logic(tree: ast.AST) -> ast.AST:
-    """The tree without docstrings, and without the empty text that 3.12 sees at the end of some f-strings."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr):
-            node.values = [part for part in node.values if not (isinstance(part, ast.Constant) and part.value == "")]
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            body = node.body
-            if ast.get_docstring(node, clean=False) is not None:
-                node.body = body[1:] or [ast.Pass()]
-    return tree
 
 
 def _source(module: str, root: Path) -> Path | None:
@@ -66,10 +73,10 @@ def _package(module: str, path: Path) -> list[str]:
     return parts if path.name == "__init__.py" else parts[:-1]
 
 
-def _imports(tree: ast.AST, package: list[str]) -> set[str]:
-    """Every project module that the tree of a module in `package` may import, those inside functions included."""
+def _imports(nodes: Iterable[ast.AST], package: list[str]) -> set[str]:
+    """Every project module that the nodes of a module in `package` may import, those inside functions included."""
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -83,9 +90,9 @@ def _imports(tree: ast.AST, package: list[str]) -> set[str]:
 
 @functools.cache
 def _module(module: str, path: Path, stamp: tuple[int, int]) -> tuple[str, frozenset[str]]:
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    imports = frozenset(_imports(tree, _package(module, path)))
-    return hashlib.sha256(_dumped(_logic(tree)).encode()).hexdigest(), imports
+    nodes: list[ast.AST] = []
+    text = _dumped(ast.parse(path.read_text(encoding="utf-8"), filename=str(path)), nodes)
+    return hashlib.sha256(text.encode()).hexdigest(), frozenset(_imports(nodes, _package(module, path)))
 
 
 def package_root() -> Path:

@@ -19,8 +19,6 @@ rule measure:
         evaluation_record="results/evaluation/{dataset}/{model}/{block}.run.json",
     log:
         "logs/measure/{dataset}/{model}/{block}.log",
-    benchmark:
-        "logs/benchmark/measure/{dataset}/{model}/{block}.tsv"
     conda:
         "../envs/replicate.yaml"
     threads: PLAN.params.compute.threads

@@ -11,8 +11,6 @@ rule train:
         record="results/train/{dataset}/{model}/{block}.run.json",
     log:
         "logs/train/{dataset}/{model}/{block}.log",
-    benchmark:
-        "logs/benchmark/train/{dataset}/{model}/{block}.tsv"
     conda:
         "../envs/replicate.yaml"
     threads: PLAN.params.compute.threads
