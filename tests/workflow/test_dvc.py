@@ -121,7 +121,7 @@ def test_after_snakemake_dvc_runs_no_job_and_then_nothing(finished):
     project = finished.with_git()
     before = project.records()
     answer = project.good("dvc", "repro")
-    assert answer.count("Nothing to be done") == 8
+    assert answer.count("Nothing to be done") == 7
     assert project.records() == before
     answer, seconds = project.cost("dvc", "repro")
     assert "Data and pipelines are up to date" in answer

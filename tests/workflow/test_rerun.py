@@ -90,7 +90,7 @@ def test_a_change_of_one_data_set_leaves_the_others_alone(finished):
         ),
     ],
 )
-def test_a_title_or_a_new_entry_draws_and_tabulates_again_and_measures_no_likelihood(finished, registry, old, new, rules):
+def test_a_title_or_a_new_entry_draws_and_tabulates_again_and_trains_nothing(finished, registry, old, new, rules):
     finished.edit(f"replicate/{registry}/__init__.py", old, new)
     assert finished.planned() == dict.fromkeys(rules, 1)
 
