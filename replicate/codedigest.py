@@ -25,9 +25,9 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @functools.cache
-def _fields(kind: type[ast.AST]) -> tuple[str, ...]:
-    """The fields of a kind of node that say what it is, in the order in which they are written."""
-    return tuple(sorted(set(kind._fields) - WRITING))
+def _telling(fields: tuple[str, ...]) -> list[str]:
+    """Of a node's fields those that say what it is, in the order in which they are written."""
+    return sorted(set(fields) - WRITING)
 
 
 def _without_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.stmt]:
@@ -44,7 +44,7 @@ def _dumped(value: object, visited: list[ast.AST]) -> str:
     if isinstance(value, ast.AST):
         visited.append(value)
         shown = []
-        for name in _fields(type(value)):
+        for name in _telling(value._fields):
             given = getattr(value, name, None)
             if name == "body" and isinstance(value, DOCUMENTED):
                 given = _without_docstring(value)

@@ -1,5 +1,6 @@
 """What the machine has, and what this process takes of it, found without loading torch."""
 
+import ctypes
 import resource
 import shutil
 import sys
@@ -14,7 +15,14 @@ def has_nvidia_gpu() -> bool:
 
 
 def forget_peak_memory() -> None:
-    """Lets `peak_memory` count from here, on Linux; elsewhere, or where that is not allowed, it goes on."""
+    """Lets `peak_memory` count from here, on Linux; elsewhere, or where that is not allowed, it goes on.
+
+    What was freed but is kept for later (`replicate/training/backend.py`) is given back first.
+    """
+    if sys.platform != "linux":
+        return
+    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 

@@ -31,7 +31,7 @@ def main() -> None:
     if not found:
         print("Everything was up to date: no stage ran.")
         return
-    print("stage        jobs   seconds   peak memory")
+    print("stage        runs   seconds   peak memory")
     for stage, entries in found.items():
         seconds = sum(entry["wall_seconds"] for entry in entries)
         peak = max(entry["peak_memory_mib"] for entry in entries)

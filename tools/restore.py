@@ -3,8 +3,8 @@
 Files that DVC brings have arbitrary times, and Snakemake knows nothing about them: it would run jobs again that
 are up to date, and miss later changes of parameters. `snakemake --touch --forceall` puts that right, but only for
 files that really belong to the parameters and the code of this checkout. This is checked first: what is costly to
-make must have been made by this code, else nothing is touched; what takes seconds (panels and figures, table,
-metrics, claims, report) is made again where it differs.
+make must have been made by this code, else nothing is touched; what takes seconds (panels, figures, table, metrics,
+claims, report) is made again where it differs, and with the panels what their job says of the samples.
 """
 
 import json
@@ -193,8 +193,9 @@ def main() -> None:
         stop(f"the results cannot be checked: {str(error).rstrip('.')}")
     current = [target for rule, target in QUICK.items() if rule not in again]
     touch = ["snakemake", "--cores", "1", "--touch", "--forceall", "--quiet", "all", "--"]
-    measured = [f"results/experiments/{name}.json" for name in plan.params.experiments]
-    subprocess.run([*touch, "likelihood", *measured, *current], check=True)
+    costly = [f"results/experiments/{name}.json" for name in plan.params.experiments]
+    costly += [f"results/classifier/{dataset}.json" for dataset in sorted({run[0] for run in plan.params.runs})]
+    subprocess.run([*touch, "likelihood", *costly, *current], check=True)
     if again:
         print(f"restore: not as this checkout makes them, so made again now: {', '.join(again)}", flush=True)
         subprocess.run(["snakemake", "--cores", "all", "--forcerun", *again, "--", "all"], check=True)

@@ -52,6 +52,26 @@ def test_stages_in_one_process_write_the_same_bytes_as_one_by_one(single: Pipeli
         assert read_json(record_path(ours))["stage"] == read_json(record_path(theirs))["stage"]
 
 
+def test_panels_after_another_stage_are_those_drawn_alone(single: Pipeline, tmp_path: Path) -> None:
+    """`recognise` computes with two threads, `panels` always with one."""
+    classifier = tmp_path / "classifier.safetensors"
+    assert main(["classifier", "--data", str(single.data), "--out", str(classifier)]) == 0
+    drawn = ["--data", single.data, "--weights", single.weights, "--bandwidth", single.bandwidth]
+    panels: list[object] = ["panels", *drawn, "--training", single.weights.with_suffix(".json"), "--out"]
+    seen = ["--data", single.data, "--samples", single.samples, "--classifier", classifier]
+    recognise: list[object] = ["recognise", "--params", '{"compute": {"threads": 2}}', *seen, "--out"]
+    commands = [[*recognise, tmp_path / "alone.json"], [*panels, tmp_path / "alone"]]
+    commands += [[*recognise, tmp_path / "joint.json", "then", *panels, tmp_path / "joint"]]
+    for command in commands:
+        done = _process([str(word) for word in command], capture_output=True)
+        assert done.returncode == 0, done.stderr
+    names = {path.name for path in (tmp_path / "alone").iterdir() if not path.name.endswith(".run.json")}
+    assert {"samples.png", "interpolation.png", "learning.svg", "bandwidth.svg", "panels.json"} == names
+    for name in names:
+        assert (tmp_path / "joint" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes(), name
+    assert (tmp_path / "joint.json").read_bytes() == (tmp_path / "alone.json").read_bytes()
+
+
 def test_a_fault_ends_the_line_and_leaves_what_was_done(
     single: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,12 +108,20 @@ def test_what_could_not_be_said_is_not_called_done() -> None:
     assert "No space left on device" in done.stderr
 
 
+def test_a_closed_output_is_no_fault() -> None:
+    words = [sys.executable, "-m", "replicate", "list"]
+    environment = os.environ | {"PYTHONPATH": str(package_root())}
+    assert subprocess.run(["sh", "-c", '"$@" >&-', "sh", *words], env=environment, check=False).returncode == 0
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process count its peak anew")
 @pytest.mark.parametrize(("kept", "above"), [("del held", False), ("", True)])
 def test_the_memory_of_a_stage_is_its_own(tmp_path: Path, kept: str, above: bool) -> None:
     """256 MiB that were held before a stage, and either given back by then or not."""
     code = (
         "import sys; from pathlib import Path; from replicate.runrecord import RunRecord\n"
+        "from replicate.params import Compute; from replicate.training.backend import configure\n"
+        "configure(Compute(device='cpu'))  # from here on freed memory is kept\n"
         f"held = bytearray(b'1') * (1 << 28); {kept}\n"
         "RunRecord('table').write(Path(sys.argv[1]))\n"
     )

@@ -156,6 +156,25 @@ def test_a_fresh_clone_gets_its_results_back_and_notices_changes(finished, tmp_p
     assert "Other nets" in (clone / "report/index.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
+def test_what_is_costly_is_not_made_again_with_what_is_quick(finished, tmp_path):
+    """In a clone that Snakemake has never seen, with another title on the panels."""
+    project = finished.with_git()
+    project.good("dvc", "repro")
+    project.good("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
+    project.good("dvc", "push")
+    project.commit()
+    project.good("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
+    clone = type(project)(tmp_path / "clone")
+    clone.edit("replicate/models/__init__.py", '"Adversarial nets"', '"Other nets"')
+    assert "made again now: inspect, report" in clone.good("python", "tools/restore.py")
+    assert clone.planned() == {}
+    kept = ("train", "classifier", "samples", "bandwidth", "evaluation", "experiments", "data")
+    made = {name: content for name, content in clone.records().items() if name.split("/")[1] in kept}
+    assert made == {name: project.records()[name] for name in made}
+    assert {name.split("/")[1] for name in made} == set(kept)
+
+
 def test_without_git_dvc_and_restore_say_so_in_one_sentence(finished):
     shutil.copytree(finished.with_git() / ".dvc", finished / "kept")
     shutil.rmtree(finished / ".git")

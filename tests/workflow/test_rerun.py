@@ -59,6 +59,19 @@ def test_a_change_of_a_models_logic_runs_that_model(finished):
     assert finished.planned() == dict.fromkeys(TRAINED, 1)
 
 
+@pytest.mark.parametrize(
+    ("stage", "rules"),
+    [
+        *((stage, (*EVALUATION, *PAGES)) for stage in ("sample", "bandwidth", "evaluate")),
+        *((stage, ("inspect", "report")) for stage in ("recognise", "panels")),
+    ],
+)
+def test_a_change_of_any_stage_of_a_job_runs_the_job(finished, stage, rules):
+    with (finished / f"replicate/stages/{stage}.py").open("a", encoding="utf-8") as stream:
+        stream.write("\nX = 1\n")
+    assert finished.planned() == dict.fromkeys(rules, 1)
+
+
 def test_a_change_of_an_experiments_logic_runs_that_experiment(finished):
     finished.edit(
         "replicate/experiments/theory.py", "return log_data - log_generated", "return log_generated - log_data"
