@@ -129,15 +129,21 @@ def test_after_snakemake_dvc_runs_no_job_and_then_nothing(finished):
     assert project.planned() == {}
 
 
-@pytest.mark.slow
-def test_a_fresh_clone_gets_its_results_back_and_notices_changes(finished, tmp_path):
+def published(finished, folder):
+    """A whole run that DVC has recorded and pushed, and a clone of it in which nothing has run."""
     project = finished.with_git()
     project.good("dvc", "repro")
-    project.good("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
+    project.good("dvc", "remote", "add", "--default", "store", str(folder / "store"))
     project.good("dvc", "push")
     project.commit()
-    project.good("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
-    clone = type(project)(tmp_path / "clone")
+    project.good("git", "clone", "--quiet", ".", str(folder / "clone"))
+    clone = type(project)(folder / "clone")
+    return project, clone
+
+
+@pytest.mark.slow
+def test_a_fresh_clone_gets_its_results_back_and_notices_changes(finished, tmp_path):
+    project, clone = published(finished, tmp_path)
     clone.good("python", "tools/restore.py")
     assert clone.planned() == {}
     assert "Data and pipelines are up to date" in clone.good("dvc", "repro")
@@ -159,13 +165,7 @@ def test_a_fresh_clone_gets_its_results_back_and_notices_changes(finished, tmp_p
 @pytest.mark.slow
 def test_what_is_costly_is_not_made_again_with_what_is_quick(finished, tmp_path):
     """In a clone that Snakemake has never seen, with another title on the panels."""
-    project = finished.with_git()
-    project.good("dvc", "repro")
-    project.good("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
-    project.good("dvc", "push")
-    project.commit()
-    project.good("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
-    clone = type(project)(tmp_path / "clone")
+    project, clone = published(finished, tmp_path)
     clone.edit("replicate/models/__init__.py", '"Adversarial nets"', '"Other nets"')
     assert "made again now: inspect, report" in clone.good("python", "tools/restore.py")
     assert clone.planned() == {}
