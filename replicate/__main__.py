@@ -67,7 +67,7 @@ def _loaded(name: str) -> ModuleType:
     """The module of a stage, with all that it imports.
 
     Loading torch makes some 170,000 objects that live as long as the process. Looking for garbage among them, while
-    they come and whenever it is looked for later, takes a quarter of a short job's time, and there is none.
+    they come and whenever it is looked for later, takes a good part of a short job's time, and there is none.
     """
     module = f"replicate.stages.{name}"
     if module in sys.modules:
