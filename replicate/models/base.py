@@ -41,6 +41,9 @@ class GenerativeModel(ABC):
     Config: ClassVar[type[ModelConfig]]
     #: Data set -> (changes to the config's defaults, where they come from).
     recipes: ClassVar[Mapping[str, tuple[Mapping[str, Any], str]]] = {}
+    #: Whether an epoch is the same however many follow, so that a run goes on where a shorter one ended; not where
+    #: `epochs` decides when a layer starts or how a rate falls.
+    extends: ClassVar[bool] = True
     #: Whether images are a function of a latent code (`latent`, `decode`).
     has_latent: ClassVar[bool] = False
     #: Whether sampling reads training images (`train`), as the reference rows do.

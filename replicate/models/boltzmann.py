@@ -8,7 +8,7 @@ machine between (x, t) and h, of which only x is ever observed (`folded`).
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat
@@ -226,6 +226,7 @@ class BoltzmannModel(ChainModel):
     `steps_per_epoch`, which the learning rate needs, is known after `initialise`.
     """
 
+    extends: ClassVar[bool] = False  # the rate falls to zero at the last epoch
     steps_per_epoch: int
 
     @property

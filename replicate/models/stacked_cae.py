@@ -102,6 +102,7 @@ class StackedCAE(ChainModel):
 
     Config = StackedCAEConfig
     samples_from_train = True  # the chains' start
+    extends: ClassVar[bool] = False  # every layer has a share of the epochs
     recipes: ClassVar[Mapping[str, tuple[Mapping[str, Any], str]]] = {
         "mnist": (
             {"batch_size": 20, "learning_rate": (0.1, 0.1), "walk_noise": 0.3, "burn_in": 20, "thinning": 2},

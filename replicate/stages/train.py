@@ -2,7 +2,9 @@
 
 All seeds of the block train side by side in one process. Every 60 seconds, and when the run is interrupted
 (Ctrl-C, SIGTERM), its state is kept in the checkpoint folder; the same command goes on from there and ends in
-the same bits as an uninterrupted run. A seed that diverges is reported and recorded; the others go on.
+the same bits as an uninterrupted run. The last state stays there: with more epochs the same command goes on from
+it, unless the model's recipe depends on the last epoch. A seed that diverges is reported and recorded; the others
+go on.
 
   python -m replicate train --params params.yaml --dataset digits --model adversarial_nets \\
       --block 0-2 --data results/data/digits.safetensors --out weights.safetensors
@@ -94,7 +96,7 @@ def run(arguments: argparse.Namespace) -> None:
     given = training_parameters(params, config, arguments.dataset, arguments.model, arguments.block)
     label = f"{arguments.dataset}-{arguments.model}-{arguments.block}"
     settings = _settings(given, code, sha256_file(arguments.data), backend)
-    checkpoints = CheckpointFolder.of_run(arguments.state / "checkpoints", label, settings)
+    checkpoints = CheckpointFolder.of_run(arguments.state / "checkpoints", label, settings, kind.extends)
     progress = Progress(arguments.state / "progress" / f"{label}.json", label.replace("-", " ", 2), config.epochs)
     with checkpoints.locked():
         sweep = sweep_for(params, config, kind, seeds, splits, backend, checkpoints, arguments.checkpoint_every)
@@ -111,7 +113,7 @@ def run(arguments: argparse.Namespace) -> None:
         }  # fmt: skip
         record.write(arguments.out, **backend.facts, **parts, epochs=config.epochs, seeds=len(seeds))
         progress.update(sweep.step / sweep.steps_per_epoch, "done", "done")
-        checkpoints.remove()
+        checkpoints.end()
 
 
 def _write(arguments: argparse.Namespace, sweep: Sweep, given: dict[str, object], code: str) -> None:

@@ -2,8 +2,8 @@
 
 They live in a side folder that no workflow engine declares, because engines delete declared outputs before
 a job. A checkpoint is a tensor file and, written after it, a note with the SHA-256 of the tensor file and of
-itself: without a matching note a checkpoint does not count. The last two are kept. Files that this module does
-not name are never touched.
+itself: without a matching note a checkpoint does not count. The last two are kept, and of a run that has ended
+the last one, so that more epochs go on from there. Files that this module does not name are never touched.
 """
 
 import fcntl
@@ -63,26 +63,33 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     return ", ".join(parts) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
+def _but_for_epochs(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {**settings, "config": {**settings["config"], "epochs": None}}
+
+
 class CheckpointFolder:
     """The checkpoints of one run, in a folder named by a key of everything that decides its bits.
 
     Args:
         folder: made if missing; another key is another folder.
         settings: what the key is a digest of, where other keys of the same run are to be told about.
+        extends: whether a run of these settings but for `config.epochs` passes through the same states, so that
+            its checkpoints serve this one too.
 
     Attributes:
         earlier_attempts: processes that held this folder before and did not finish; counted where there are settings.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any] | None = None, extends: bool = False) -> None:
         self.folder = folder
         self.settings = settings
+        self.extends = extends
         self.earlier_attempts = 0
 
     @classmethod
-    def of_run(cls, parent: Path, label: str, settings: Mapping[str, Any]) -> "CheckpointFolder":
+    def of_run(cls, parent: Path, label: str, settings: Mapping[str, Any], extends: bool = False) -> "CheckpointFolder":
         """The folder below `parent` of the run `label` with exactly these settings."""
-        return cls(parent / f"{label}-{sha256_json(settings)[:16]}", settings)
+        return cls(parent / f"{label}-{sha256_json(settings)[:16]}", settings, extends)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -160,15 +167,10 @@ class CheckpointFolder:
             write_json(path, settings)
 
     def _tell_of_others(self, settings: Mapping[str, Any]) -> None:
-        same_label = re.compile(re.escape(self.folder.name[:-16]) + "[0-9a-f]{16}")
-        others = [
-            other
-            for path in self.folder.parent.iterdir()
-            if path != self.folder and same_label.fullmatch(path.name) and (other := CheckpointFolder(path))._notes()
-        ]
-        if not others:
+        others = [other for other in self._others() if not other._ended()]
+        if not others or self._lengths():
             return
-        newest = max(others, key=lambda other: other.folder.stat().st_mtime)
+        newest = others[0]
         try:
             which = differences(read_json(newest.folder / SETTINGS), settings)
         except (ReplicateError, AttributeError):
@@ -179,6 +181,31 @@ class CheckpointFolder:
             "starts from the beginning; with the old settings it would go on. Delete that folder if nobody needs it.",
             file=sys.stderr,
         )
+
+    def _others(self) -> list["CheckpointFolder"]:
+        """The folders with checkpoints of the same run with other settings, the one changed last first."""
+        same_label = re.compile(re.escape(self.folder.name[:-16]) + "[0-9a-f]{16}")
+        siblings = [path for path in self.folder.parent.iterdir() if path != self.folder]
+        found = [CheckpointFolder(path) for path in siblings if same_label.fullmatch(path.name)]
+        return sorted((one for one in found if one._notes()), key=lambda one: -one.folder.stat().st_mtime)
+
+    def _ended(self) -> bool:
+        """Whether a run wrote its results and left its last state here; starts of one that goes on are counted."""
+        return not (self.folder / ATTEMPTS).is_file()
+
+    def _lengths(self) -> list["CheckpointFolder"]:
+        """The others whose run differs from this one in `config.epochs` alone, where that changes no state."""
+        if not self.extends or self.settings is None:
+            return []
+        return [other for other in self._others() if self._differs_in_length(other, self.settings)]
+
+    @staticmethod
+    def _differs_in_length(other: "CheckpointFolder", settings: Mapping[str, Any]) -> bool:
+        try:
+            theirs = read_json(other.folder / SETTINGS)
+            return _but_for_epochs(theirs) == _but_for_epochs(settings)
+        except (ReplicateError, AttributeError, TypeError, KeyError):  # what cannot be read is not used
+            return False
 
     def _count_attempt(self) -> None:
         """Counts the starts of this run: what a killed process cannot say of itself, the next one can."""
@@ -208,8 +235,26 @@ class CheckpointFolder:
         note.unlink(missing_ok=True)
         note.with_suffix(".safetensors").unlink(missing_ok=True)
 
-    def load(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """The newest checkpoint that is whole, or None; a damaged one is named and set aside, never used."""
+    def load(self, last_step: int | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """The newest checkpoint that is whole, or None; a damaged one is named and set aside, never used.
+
+        Args:
+            last_step: of the run; where it `extends` and has no checkpoint of its own, the newest one up to there
+                of a run with fewer or more epochs is used.
+        """
+        found = self._load_own()
+        return found if found or last_step is None else self._load_other(last_step)
+
+    def _load_other(self, last_step: int) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """The newest whole checkpoint up to `last_step` of a run of another length; its folder stays as it is."""
+        notes = [note for other in self._lengths() for note in other._notes()]
+        for path in sorted(notes, key=lambda note: note.name, reverse=True):
+            if int(path.stem.removeprefix("step-")) <= last_step:
+                with suppress(ReplicateError, OSError, KeyError, TypeError, AttributeError):  # damaged, or just removed
+                    return self._read(path)
+        return None
+
+    def _load_own(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         notes = self._notes()
         for path in notes:
             try:
@@ -237,6 +282,34 @@ class CheckpointFolder:
             note.replace(note.with_suffix(".damaged"))
         except OSError as error:
             raise write_error(note, error) from error
+
+    def end(self) -> None:
+        """The run has written its results: its last state stays for a run with more epochs, and no other one of it."""
+        last = next((note.stem for note in self._notes()), "")  # none where all seeds failed before one was due
+        with suppress(OSError):  # what stays costs space, not the results
+            for note in self._notes()[1:]:
+                self._remove_checkpoint(note)
+            for path in [*self._own(), *self._parts()]:
+                if path.stem != last:  # set aside as damaged, or half written
+                    path.unlink()
+            (self.folder / ATTEMPTS).unlink(missing_ok=True)
+            for other in self._others():
+                if other._ended() or self._supersedes(other, last):
+                    other._remove_unless_held()
+
+    def _supersedes(self, other: "CheckpointFolder", last: str) -> bool:
+        """Whether this run passed through all that the other one has, up to its last state."""
+        if not self.extends or self.settings is None:
+            return False
+        return self._differs_in_length(other, self.settings) and other._notes()[0].stem <= last
+
+    def _remove_unless_held(self) -> None:
+        try:
+            handle = self._lock_file()
+        except ReplicateError:  # a run goes on there
+            return
+        self.remove()
+        os.close(handle)
 
     def remove(self) -> None:
         """Removes what this class made, its run having written its results; and the folder if nothing else is there."""

@@ -73,6 +73,7 @@ class Sweep:
         self.seeds = model.streams.seeds
         self.rows = model.config.batch_size * model.batches_per_step
         self.steps_per_epoch = len(train) // self.rows
+        self.last_step = model.config.epochs * self.steps_per_epoch
         if model.samples_from_train:
             model.train = train
         model.initialise(train)
@@ -91,13 +92,15 @@ class Sweep:
         self._restore()
         images = len(self.seeds) * self.rows * self.steps_per_epoch
         with stop_requests() as stop, progress.running(self.step / self.steps_per_epoch, images):
-            while self.step < self.model.config.epochs * self.steps_per_epoch:
+            if self.sums and self.step % self.steps_per_epoch == 0:  # the last state of this run, or of a shorter one
+                self._end_of_epoch(self.step // self.steps_per_epoch)
+            while self.step < self.last_step:
                 if len(self.history.failed) == len(self.seeds):
                     break
                 epoch, place = divmod(self.step, self.steps_per_epoch)
                 order = self.model.streams.order(epoch, len(self.train))
                 for batch in range(place, self.steps_per_epoch):
-                    # Saved before a step, never between an epoch's last step and its look.
+                    # Saved before a step; between an epoch's last step and its look only at the end of the run.
                     if time.monotonic() - self._saved > self.checkpoint_every:
                         self._save()
                     self._train_step(order[:, batch * self.rows : (batch + 1) * self.rows], epoch)
@@ -105,11 +108,14 @@ class Sweep:
                         progress.update(self.step / self.steps_per_epoch, self._summary())
                     if stop.is_set():
                         break
+                if self.step == self.last_step:
+                    self._save()  # before a look that a longer run may not have
                 if self.step % self.steps_per_epoch == 0 and self.step > epoch * self.steps_per_epoch:
                     self._end_of_epoch(epoch + 1)
                     progress.update(epoch + 1, self._summary())
                 if stop.is_set():
-                    self._save()
+                    if self.step < self.last_step:
+                        self._save()
                     return False
         return True
 
@@ -189,7 +195,7 @@ class Sweep:
         self._saved = time.monotonic()
 
     def _restore(self) -> None:
-        found = self.checkpoints.load()
+        found = self.checkpoints.load(self.last_step)
         if found is None:
             return
         tensors, note = found

@@ -143,12 +143,11 @@ class Run:
         return sorted(int(path.stem[5:]) for path in self.state.glob("checkpoints/*/step-*.json"))
 
     def assert_tidy(self) -> None:
-        """A run that ended leaves its results, its record and its progress, and nothing else."""
+        """A run that ended leaves its results, its record, its progress and its last state, and nothing else."""
         found = sorted(path.name for path in self.folder.rglob("*") if path.is_file())
-        assert found == sorted(
-            [f"digits-{self.model}-0-1.json", "weights.json", "weights.run.json", "weights.safetensors"]
-        )
-        assert not list((self.state / "checkpoints").iterdir())
+        results = [f"digits-{self.model}-0-1.json", "weights.json", "weights.run.json", "weights.safetensors"]
+        last = f"step-{self.steps_here()[0]:012d}"
+        assert found == sorted([*results, f"{last}.json", f"{last}.safetensors", "run.json", "lock"])
 
 
 def complaints(text: str) -> list[str]:

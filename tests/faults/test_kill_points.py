@@ -437,14 +437,15 @@ def test_files_that_are_not_ours_stay(launcher: Launcher, data: Path, whole: Cal
     assert launcher.run(half.words).status == 0
     assert half.results() == whole(MAIN).results
     assert [path.read_text() for path in mine] == [path.name for path in mine]
-    assert sorted(path.name for path in folder.iterdir()) == sorted([*names, "step-000000000005.json"])
+    ours = ["step-000000000004.json", "step-000000000004.safetensors", "run.json", "lock"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*names, "step-000000000005.json", *ours])
 
 
 def test_checkpoints_of_other_settings_are_told_about(
     launcher: Launcher, data: Path, half: Run, tmp_path: Path
 ) -> None:
     """Which settings differ, once, when the new run begins; not where it goes on, nor where nothing was saved."""
-    other = Run(half.folder, data, MAIN, epochs=3)
+    other = Run(half.folder, data, MAIN, batch_size=599)
     old = half.checkpoints
     child = launcher.start(other.words, slow_step=(1, 30.0))
     while launcher.line(child) != "in the slow step\n":
@@ -452,15 +453,15 @@ def test_checkpoints_of_other_settings_are_told_about(
     os.kill(child, signal.SIGKILL)
     (line,) = complaints(launcher.wait(child).err)
     assert line == (
-        f"note: {old} holds a checkpoint of other settings, which is not used: config.epochs: 2 -> 3. This run starts "
-        "from the beginning; with the old settings it would go on. Delete that folder if nobody needs it."
+        f"note: {old} holds a checkpoint of other settings, which is not used: config.batch_size: 600 -> 599. This run "
+        "starts from the beginning; with the old settings it would go on. Delete that folder if nobody needs it."
     )
     ended = launcher.run(other.words)
     assert ended.status == 0
     assert not complaints(ended.err)
-    assert half.saved() == [2, 3], "the other settings' checkpoints stay"
+    assert half.saved() == [2, 3, 4], "the other settings' checkpoints stay"
     for path in old.glob("step-*"):
         path.unlink()
-    ended = launcher.run(Run(half.folder, data, MAIN, epochs=4).words)
+    ended = launcher.run(Run(half.folder, data, MAIN, batch_size=598).words)
     assert ended.status == 0
     assert not complaints(ended.err)

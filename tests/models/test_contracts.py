@@ -112,6 +112,20 @@ def test_a_seed_alone_agrees_with_itself_in_company(name: str, changes: dict[str
     assert not torch.equal(drawn[0], drawn[1])
 
 
+@pytest.mark.parametrize(("name", "changes"), CASES)
+def test_a_model_says_whether_its_first_epochs_depend_on_how_many_follow(name: str, changes: dict[str, Any]) -> None:
+    """The weights after all epochs of a run are compared with those of a run that is two epochs longer."""
+    if name == "true_distribution":
+        pytest.skip("learns nothing, in exactly one epoch")
+    short = build(name, changes, (0,), torch.float32)
+    longer = build(name, {**changes, "epochs": short.config.epochs + 2}, (0,), torch.float32)
+    stop = short.config.epochs * STEPS_PER_EPOCH // short.batches_per_step
+    for model in (short, longer):
+        trained(model, 0, stop)
+    same = [torch.equal(value, longer.parameters[key]) for key, value in short.parameters.items()]
+    assert all(same) == short.extends
+
+
 @pytest.mark.parametrize("at", [1, 4, 7, 8, 13])
 @pytest.mark.parametrize(("name", "changes"), CASES)
 def test_parameters_and_slots_are_all_that_a_resumed_run_needs(name: str, changes: dict[str, Any], at: int) -> None:

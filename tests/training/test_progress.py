@@ -173,7 +173,7 @@ def test_a_real_training_on_a_terminal_and_into_a_pipe(tmp_path: Path) -> None:
     assert re.search(rf"\r\x1b\[K{line}\r\x1b\[K", drawn)
     last = drawn.rstrip().split("\x1b[K")[-1].splitlines()
     assert [text.split(":")[0] for text in last] == [f"train digits adversarial_nets seed {seed}" for seed in (0, 1)]
-    words = pipeline.training_words(tmp_path / "b.safetensors", tmp_path / "state")
+    words = pipeline.training_words(tmp_path / "b.safetensors", tmp_path / "another state")
     done = subprocess.run([sys.executable, "-m", "replicate", *words], capture_output=True, text=True, check=True)
     assert re.fullmatch(line, done.stderr.splitlines()[0])
     assert "\r" not in done.stderr

@@ -103,6 +103,60 @@ def test_interrupted_and_resumed_is_the_uninterrupted_run(tmp_path: Path, at: in
     assert_equal(run(tmp_path / "parts"), whole)
 
 
+def run_of(folder: Path, epochs: int, kind: type[AdversarialNets] = AdversarialNets, rate: float = 0.1) -> Sweep:
+    """A run of so many epochs as the stage `train` makes it: it ends, or its state is kept."""
+    sweep = make(folder, kind=kind, epochs=epochs)
+    settings = {"config": {"epochs": epochs, "rate": rate}}
+    sweep.checkpoints = CheckpointFolder.of_run(folder / "checkpoints", "run", settings, extends=True)
+    with sweep.checkpoints.locked():
+        if sweep.run(progress(folder)):
+            sweep.checkpoints.end()
+    return sweep
+
+
+@pytest.mark.parametrize("first", [1, 2, 3])
+def test_more_epochs_go_on_from_the_end_of_fewer(tmp_path: Path, first: int) -> None:
+    """Every second epoch has a look: the last one of 1 and 3 epochs is none of the longer run's."""
+    whole = run_of(tmp_path / "whole", 6)
+    short = run_of(tmp_path / "parts", first)
+    assert_equal(short, run_of(tmp_path / "again", first))
+    longer = run_of(tmp_path / "parts", 6)
+    assert longer.resumed_at == 5 * first
+    assert_equal(longer, whole)
+    (folder,) = (tmp_path / "parts" / "checkpoints").iterdir()
+    assert folder == longer.checkpoints.folder, "the longer run's state holds the shorter one's"
+    assert [path.name for path in folder.glob("step-*.json")] == ["step-000000000030.json"]
+
+
+def test_the_same_run_again_ends_at_once_in_the_same_bits(tmp_path: Path) -> None:
+    whole, again = run_of(tmp_path, 5), run_of(tmp_path, 5)
+    assert again.resumed_at == again.step == 25
+    assert_equal(again, whole)
+
+
+def test_a_stopped_run_goes_on_under_another_number_of_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped in step 12 of 30: 4 epochs (20 steps) go on from there, and 2 epochs (10 steps) start anew."""
+    monkeypatch.setattr(Stopping, "at", 11)
+    run_of(tmp_path / "parts", 6, kind=Stopping)
+    fewer = run_of(tmp_path / "parts", 2)
+    assert fewer.resumed_at == 0
+    assert_equal(fewer, run_of(tmp_path / "two", 2))
+    other = run_of(tmp_path / "parts", 4, rate=0.2)
+    assert other.resumed_at == 0, "another recipe's states are another run's"
+    four = run_of(tmp_path / "parts", 4)
+    assert four.resumed_at == 12
+    assert_equal(four, run_of(tmp_path / "four", 4))
+
+
+def test_a_damaged_state_of_another_length_is_not_used(tmp_path: Path) -> None:
+    run_of(tmp_path, 3)
+    (state,) = tmp_path.glob("checkpoints/*/step-*.safetensors")
+    state.write_bytes(state.read_bytes()[:-1])
+    longer = run_of(tmp_path, 6)
+    assert longer.resumed_at == 0
+    assert_equal(longer, run_of(tmp_path / "whole", 6))
+
+
 def test_checkpoints_by_time_are_resumed_from(tmp_path: Path) -> None:
     """With a checkpoint before every step, a run that breaks anywhere goes on to the same bits."""
     whole = run(tmp_path / "whole")
