@@ -17,6 +17,7 @@ include: "workflow/rules/failures.smk"
 PLAN = checked_plan(config)
 
 
+include: "workflow/rules/standing.smk"
 include: "workflow/rules/captions.smk"
 
 
@@ -49,6 +50,13 @@ localrules:
 rule all:
     default_target: True
     input:
+        rules.data.input,
+        rules.training.input,
+        rules.likelihood.input,
+        of_every_run(rules.classifier.output.accuracy),
+        rules.inspection.input,
+        rules.statements.input,
+        rules.table.output.table,
         rules.metrics.output.metrics,
         rules.curves.output,
         rules.report.output.page,

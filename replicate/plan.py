@@ -29,6 +29,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "experiment": ("compute", "experiments"),
     "draw": (),
     "claims": ("preset", "experiments"),
+    "metrics": (),
+    "curves": (),
     "report": ("preset", "seeds", "datasets", "models", "experiments"),
 }
 #: Settings of a section that a stage does not read, so that changing them leaves it alone.

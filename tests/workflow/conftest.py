@@ -113,6 +113,15 @@ class Project:
         self.good("git", "-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "--quiet", "-m", "test")
 
 
+def flip(path: Path) -> None:
+    """Flips one bit in the middle of a file and gives it the time that it had: what a bad disk does."""
+    times = path.stat()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
 def _pristine(folder: Path) -> Project:
     def left_out(where: str, names: list[str]) -> set[str]:
         skipped = set(CACHES(where, names)) | (

@@ -55,16 +55,6 @@ def config_of(stage):
     return given
 
 
-def code_of(*stages):
-    """Rule `params`: digests of the logic that a job of these stages runs, blind to comments and layout."""
-
-    def given(wildcards):
-        about = [wildcards.get(name) for name in ("dataset", "model", "experiment")]
-        return " ".join(PLAN.code(stage, *about) for stage in stages)
-
-    return given
-
-
 def of_every_run(pattern):
     """The files of a rule's output `pattern` for every data set, model and block of seeds of the run."""
     return [
@@ -81,19 +71,6 @@ def images_for(wildcards):
 def samples_for(wildcards):
     """The samples of the run, for an experiment that looks at them."""
     return PLAN.samples(wildcards.experiment)
-
-
-def files_below(*folders):
-    """Every visible file below the folders, so that an edit of any of them is noticed."""
-    found = (
-        path
-        for folder in folders
-        for path in (BASE / folder).rglob("*")
-        if path.is_file()
-    )
-    return sorted(
-        str(path.relative_to(BASE)) for path in found if not path.name.startswith(".")
-    )
 
 
 def uses_gpu():
@@ -130,6 +107,8 @@ def own_lock():
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder / "locks", ignore_errors=True)
+            # What is complete is judged by its seal (standing.smk), which a job writes last.
+            shutil.rmtree(folder / "incomplete", ignore_errors=True)
         except BlockingIOError:
             pass  # another run is alive: Snakemake's own lock decides
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
