@@ -1,4 +1,5 @@
 # make report   the demo, from nothing to report/index.html       make test      the tests
+# make faults   every accident that is tried, some hours
 # make lint     format, lint, types, workflow, schema              make restore   results from the DVC remote
 # make clean    remove what runs made (not downloads)              make lock      refresh the pinned versions
 #
@@ -11,7 +12,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .SILENT:
-.PHONY: report test lint restore clean lock runtime dev
+.PHONY: report test faults lint restore clean lock runtime dev
 .DEFAULT_GOAL := report
 
 define OLD_PYTHON
@@ -46,6 +47,9 @@ report: runtime
 
 test: dev
 	python -m pytest -n 2
+
+faults: dev
+	python -m pytest -n 2 -m "slow or faults" tests/faults tests/workflow
 
 lint: dev
 	ruff format --check .

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from replicate.errors import ReplicateError
-from replicate.files import read_json, sha256_json, write_json
+from replicate.files import canonical_json, read_json, sha256_json, write_json
 
 #: Of the run record: the seal, and the record's own digest.
 SEAL, DIGEST = "job", "record_sha256"
@@ -47,13 +47,15 @@ def read_seal(record: Path) -> Seal | None:
     try:
         content = read_json(record)
         body = {key: value for key, value in content.items() if key != DIGEST}
-        return Seal(**content[SEAL]) if sha256_json(body) == content[DIGEST] else None
-    except (ReplicateError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        whole = sha256_json(body) == content[DIGEST]
+        as_written = record.read_text(encoding="utf-8") == canonical_json(content)
+        return Seal(**content[SEAL]) if whole and as_written else None
+    except (ReplicateError, AttributeError, KeyError, TypeError, ValueError, OSError, RecursionError):
         return None
 
 
 def was_sealed(record: Path) -> bool:
-    """Whether a record has, or had before it was damaged, a seal: not one that a stage by hand wrote."""
+    """Whether a record has a seal, or had before it was lost or damaged: all but those that a stage by hand wrote."""
     try:
         content = read_json(record)
         return SEAL in content or DIGEST in content

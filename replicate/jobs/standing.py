@@ -58,10 +58,8 @@ class Standing:
 
         Jobs that no engine ran have no seal, and are passed over.
         """
-        found = []
-        for job in among:
-            if not Path(job.record).is_file() or was_sealed(Path(job.record)):
-                found.append(self._whole(job))
+        with_seal = [job for job in among if was_sealed(Path(job.record))]
+        found = [self._whole(job) for job in with_seal]
         self.digests.save()
         return [one for one in found if one is not None]
 

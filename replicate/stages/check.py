@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--params", default="params.yaml", help="parameter file (default: params.yaml)")
     parser.add_argument(
         "--for-dvc", action="store_true",
-        help="look only at what has changed on disk, give damaged files a new time, by which DVC sees them, and exit with 0",
+        help="read what has changed on disk alone; give damaged files a new time, by which DVC sees them; exit with 0",
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Writes the learning and the bandwidth curves of all training jobs as tidy tables, the form that `dvc plots` reads.
 
-  python -m replicate curves --out results/curves results/train/digits/vae/0-2.json results/bandwidth/digits/vae/0-2.json
+  python -m replicate curves --out results/curves \\
+      results/train/digits/vae/0-2.json results/bandwidth/digits/vae/0-2.json
 
 `learning.csv` has one row for every seed and look at the validation images, `bandwidth.csv` one for every seed, draw,
 fold and sigma of the grid; log-likelihoods are validation means in nats. A failed seed has rows as far as it came.

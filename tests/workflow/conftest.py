@@ -153,7 +153,7 @@ def fresh(tmp_path: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def _finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Project:
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # one run for all workers
     folder = shared / "finished"
@@ -168,6 +168,6 @@ def _finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture
-def finished(_finished: Project, tmp_path: Path) -> Iterator[Project]:
+def finished(whole_run: Project, tmp_path: Path) -> Iterator[Project]:
     """A copy of a whole run of the smoke preset by Snakemake."""
-    return _finished.copy(tmp_path / "finished")
+    return whole_run.copy(tmp_path / "finished")
