@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import ROOT, Project, _pristine, finished, flip, whole_run  # noqa: F401 (fixtures)
+from tests.workflow.conftest import ROOT, Project, flip
 
 ABOUT = "digits/adversarial_nets/0-1"
 KINDS = ("kill", "term", "full", "fsync")
@@ -83,7 +83,7 @@ def undisturbed(
 def struck(project: Project, rule: str, kind: str) -> int:
     """A run by Snakemake in which the job of a rule meets a fault; its exit status."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    fault = {"PATH": path, "FAULT": f"{rule} {kind}", "PYTHONPATH": str(ROOT / "tests/faults/site")}
+    fault = {"PATH": path, "FAULT": f"{rule} {kind}", "PYTHONPATH": str(ROOT / "tests/workflow/accident")}
     done = subprocess.Popen(
         ["snakemake", "--cores", "2"], cwd=project.folder, env=os.environ | fault, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -127,7 +127,7 @@ SPOILT = {"deleted": Path.unlink, "flipped": flip, "edited": lambda path: path.w
 @pytest.mark.faults
 @pytest.mark.parametrize("how", SPOILT)
 @pytest.mark.parametrize("file", FILES)
-def test_a_spoilt_file_is_made_anew(finished: Project, whole_run: Project, file: str, how: str) -> None:  # noqa: F811
+def test_a_spoilt_file_is_made_anew(finished: Project, whole_run: Project, file: str, how: str) -> None:
     SPOILT[how](finished / file)
     finished.good("snakemake", "--cores", "2")
     finished.good("python", "tools/same_results.py", str(whole_run.folder), str(finished.folder))
