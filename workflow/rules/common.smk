@@ -1,5 +1,6 @@
 """What the rules share: the checked parameters, and what a job depends on. No rules here."""
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -18,6 +19,7 @@ os.environ.update(
 )
 
 from replicate.errors import ReplicateError
+from replicate.filesystem import flush_folder, lock
 from replicate.hardware import has_nvidia_gpu
 from replicate.plan import Plan
 from replicate.schema import schema_faults, schema_path
@@ -121,20 +123,22 @@ def own_lock():
     """Removes the lock that a killed Snakemake left behind.
 
     Snakemake's own lock does not say whether its owner still lives. The kernel drops this one (flock)
-    with the process, so whoever gets it alone knows that no other run of this folder is alive.
+    with the process, so whoever gets it alone knows that no other run of this folder is alive. Where the
+    file system has no locks, or does not flush folders, that is said here, once for all jobs.
     """
     folder = Path(".snakemake")
     try:
         folder.mkdir(exist_ok=True)
         handle = (folder / "replicate.lock").open("w")
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder / "locks", ignore_errors=True)
-        except BlockingIOError:
-            pass  # another run is alive: Snakemake's own lock decides
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        flush_folder(folder)
     except OSError:
-        return None  # a read-only folder, or a file system without locks
+        return None  # a read-only folder
+    # If another run is alive, or locking fails, Snakemake's own lock decides.
+    with contextlib.suppress(OSError):
+        if lock(handle.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB, folder):
+            shutil.rmtree(folder / "locks", ignore_errors=True)
+    with contextlib.suppress(OSError):
+        lock(handle.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB, folder)
     return handle
 
 
