@@ -2,21 +2,11 @@
 
 import contextlib
 import fcntl
-import os
 import shutil
-import sys
-from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
-
-BASE = Path(str(workflow.basedir))
-sys.path.insert(0, str(BASE))
-# `.venv/bin/snakemake` without an activated environment: jobs find the same Python.
-os.environ.update(
-    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
-)
 
 from replicate.errors import ReplicateError
 from replicate.filesystem import flush_folder, lock
