@@ -4,63 +4,47 @@
 # make clean    remove what runs made (not downloads)              make lock      refresh the pinned versions
 #
 # Everything is installed into .venv. Another Python: make report PYTHON=python3.12
+# For GNU make 3.81 (macOS) and any /bin/sh: each line of a recipe is a shell of its own.
 PYTHON ?= python3
 CORES ?= all
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-SHELL := /bin/bash
-.SHELLFLAGS := -euo pipefail -c
-.ONESHELL:
+# Settings for another Python or another way to install; they would lead pip and the jobs elsewhere.
+unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PYTHONSTARTUP PYTHONINSPECT PYTHONUSERBASE PYTHONPLATLIBDIR
+unexport PYTHONEXECUTABLE __PYVENV_LAUNCHER__ VIRTUAL_ENV
+unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_REQUIRE_VIRTUALENV PIP_REQUIREMENT PIP_EDITABLE
+unexport PIP_NO_DEPS PIP_DRY_RUN PIP_IGNORE_INSTALLED PIP_FORCE_REINSTALL PIP_UPGRADE PIP_PRE
+unexport PIP_PLATFORM PIP_PYTHON_VERSION PIP_IMPLEMENTATION PIP_ABI PIP_REQUIRE_HASHES
 .SILENT:
 .PHONY: report test faults lint restore clean lock runtime dev
 .DEFAULT_GOAL := report
 
-define OLD_PYTHON
-Python 3.11 or newer is needed, and $(PYTHON) is not; name one with: make $(MAKECMDGOALS) PYTHON=python3.12
-endef
-
-# $(call install,LOCK): makes .venv hold the versions of LOCK; does nothing where it already does.
-define install
-if ! cmp -s $(1) $(VENV)/$(1); then
-  if [ ! -x $(VENV)/bin/python ]; then
-    "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "$(OLD_PYTHON)." >&2; exit 1; }
-    "$(PYTHON)" -m venv $(VENV)
-  fi
-  echo "Installing $(1) into $(VENV) ..."
-  python -m pip install --quiet --disable-pip-version-check -r $(1)
-  cp $(1) $(VENV)/$(1)
-  echo "Installed $(1) in $$SECONDS s."
-fi
-endef
-
 runtime:
-	$(call install,requirements.lock)
+	PYTHON="$(PYTHON)" sh tools/environment.sh requirements.lock
 
 dev: runtime
-	$(call install,requirements-dev.lock)
+	PYTHON="$(PYTHON)" sh tools/environment.sh requirements-dev.lock
 
 report: runtime
-	start=$$(date +%s)
-	snakemake --cores $(CORES)
-	python tools/costs.py --since $$start
-	echo "Report: $(CURDIR)/report/index.html"
+	start=$$(date +%s) && $(VENV)/bin/snakemake --cores $(CORES) && $(VENV)/bin/python tools/costs.py --since $$start
+	echo "Report: $$PWD/report/index.html"
 
 test: dev
-	python -m pytest -n 2
+	$(VENV)/bin/python -m pytest -n 2
 
 faults: dev
 	python -m pytest -n 2 -m "slow or faults" tests/faults tests/workflow
 
 lint: dev
-	ruff format --check .
-	ruff check .
-	mypy
-	snakefmt --check Snakefile workflow
-	snakemake --lint
-	python -m replicate params --check-schema
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/snakefmt --check Snakefile workflow
+	$(VENV)/bin/snakemake --lint
+	$(VENV)/bin/python -m replicate params --check-schema
 
 restore: runtime
-	python tools/restore.py
+	$(VENV)/bin/python tools/restore.py
 
 clean:
 	find results -mindepth 1 -maxdepth 1 ! -name published ! -name reference ! -name tuning -exec rm -rf {} +

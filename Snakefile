@@ -4,6 +4,10 @@ from snakemake.utils import min_version, validate
 
 min_version("9.0")
 
+
+include: "workflow/rules/place.smk"
+
+
 # A file given with --configfile replaces params.yaml; Snakemake would merge the two.
 if not workflow.configfiles:
 

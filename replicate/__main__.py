@@ -3,6 +3,7 @@
 import argparse
 import gc
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from replicate.errors import ReplicateError
+from replicate.paths import check_output, home_path
 
 STAGES = {
     "fetch": "download the files of a data set, verify them, and list them in a manifest",
@@ -42,6 +44,8 @@ TOOLS = {
     "export": "write what sampling needs of one trained seed into a small file",
     "verify": "compare a run with the reference runs: the same bits, or statistically",
 }
+#: Stages whose --out is a folder with files in it.
+WRITE_FOLDERS = frozenset({"draw", "panels"})
 DESCRIPTION = """Replicates "Generative Adversarial Nets" (Goodfellow et al., 2014).
 
 Snakemake and DVC run these stages in order; each also runs by hand:
@@ -96,7 +100,10 @@ def _commands(words: list[str]) -> list[list[str]]:
 
 
 def _call(words: list[str]) -> Callable[[], None]:
-    """What runs one stage with its arguments, which are checked here; wrong ones end the process with status 2."""
+    """What runs one stage with its arguments, which are checked here; wrong ones end the process with status 2.
+
+    An output that could not be written is refused before any stage runs.
+    """
     name = words[0]
     stage = _loaded(name)
     parser = argparse.ArgumentParser(
@@ -105,7 +112,11 @@ def _call(words: list[str]) -> Callable[[], None]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     stage.add_arguments(parser)
-    return partial(stage.run, parser.parse_args(words[1:]))
+    arguments = parser.parse_args(words[1:])
+    if "out" in arguments:
+        arguments.out = home_path(str(arguments.out), "--out")  # no shell expands the ~ of --out=~/x
+        check_output(arguments.out, folder=name in WRITE_FOLDERS)
+    return partial(stage.run, arguments)
 
 
 def _job(words: list[str]) -> AbstractContextManager[None]:
@@ -167,5 +178,13 @@ def _leave(status: int) -> NoReturn:
     sys.exit(status)  # what could not be written is complained of there
 
 
+def _speak_plainly() -> None:
+    """Lets the standard streams print any name of a file: what they cannot encode becomes an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not closed by who called
+            stream.reconfigure(errors="backslashreplace")
+
+
 if __name__ == "__main__":
+    _speak_plainly()
     _leave(main())

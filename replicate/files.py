@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-import tempfile
+import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from replicate.errors import ReplicateError
+from replicate.filesystem import flush, flush_folder, lock
+from replicate.paths import dangling_link, output_place, unmounted
 
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again",
@@ -38,17 +40,11 @@ _TYPES = {
 
 def write_error(path: Path, error: OSError) -> ReplicateError:
     """Turns a failed write of `path` into a sentence that says what to do."""
+    link = dangling_link(path)
+    if link is not None:
+        return ReplicateError(f"cannot write {path}: {unmounted(link)}.")
     reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
     return ReplicateError(f"cannot write {path}: {reason}.")
-
-
-def sync_folder(folder: Path) -> None:
-    """Flushes a folder's entries to disk, so that a rename in it survives a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def is_part_of(name: str, target: str) -> bool:
@@ -64,25 +60,30 @@ def _at_work_in(folder: Path, targets: list[str]) -> Iterator[None]:
     temporary file there is in use. On a file system without such locks nothing is cleared.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for path in folder.glob(".*.part"):
-                if any(is_part_of(path.name, target) for target in targets):
-                    path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_SH)
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # a folder that may be written and not read: nobody could list what was left there
+        yield
+        return
+    try:
+        with contextlib.suppress(BlockingIOError):
+            if lock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, folder):
+                for path in folder.glob(".*.part"):
+                    if any(is_part_of(path.name, target) for target in targets):
+                        path.unlink(missing_ok=True)
+        lock(handle, fcntl.LOCK_SH, folder)
         yield
     finally:
         os.close(handle)
 
 
 def _temporary_beside(path: Path) -> Path:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.fchmod(handle, 0o644)
-    os.close(handle)
-    return Path(name)
+    """A new empty file in the folder of `path`, with the rights that umask (or the folder's default list) gives."""
+    while True:
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            return part
 
 
 @contextlib.contextmanager
@@ -90,11 +91,13 @@ def replacing(*paths: Path) -> Iterator[tuple[Path, ...]]:
     """Yields one temporary path per target; the targets appear when the block succeeds, one right after the other.
 
     Each temporary file lies in its target's folder, is flushed to disk (fsync) and then renamed, so
-    that a reader sees the old file or the new one, never a part. If the block raises, or a rename
-    fails, the remaining temporary files are removed; a full disk or a read-only folder becomes a
-    `ReplicateError`. What a kill leaves, the next write of the same target removes.
+    that a reader sees the old file or the new one, never a part. Where a target is a link, the file that it
+    leads to is replaced (`output_place`). If the block raises, or a rename fails, the remaining temporary
+    files are removed; a full disk or a read-only folder becomes a `ReplicateError`. What a kill leaves, the
+    next write of the same target removes.
     """
     temporary: list[Path] = []
+    paths = tuple(output_place(path) for path in paths)
     target = paths[0]
     with contextlib.ExitStack() as stack:
         try:
@@ -105,10 +108,10 @@ def replacing(*paths: Path) -> Iterator[tuple[Path, ...]]:
             yield tuple(temporary)
             for part in temporary:
                 with part.open("rb+") as stream:
-                    os.fsync(stream.fileno())
+                    flush(stream.fileno(), part.parent)
             for target, part in zip(paths, temporary, strict=True):
                 part.replace(target)
-                sync_folder(target.parent)
+                flush_folder(target.parent)
         except OSError as error:
             raise write_error(target, error) from error
         finally:

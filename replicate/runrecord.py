@@ -4,7 +4,6 @@ import hashlib
 import importlib.metadata
 import os
 import platform
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from replicate.codedigest import package_root
 from replicate.files import write_json
 from replicate.hardware import forget_peak_memory, peak_memory
+from replicate.sourcestate import source_state
 
 SCHEMA = 1
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "snakemake", "dvc")
@@ -20,26 +20,6 @@ PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", 
 def record_path(result: Path) -> Path:
     """Where the record of a result file lies: `x.json` -> `x.run.json`."""
     return result.with_name(f"{result.stem}.run.json")
-
-
-def _git(*words: str) -> str | None:
-    root = package_root()
-    if not (root / ".git").exists():
-        return None
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True, timeout=20
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()
-
-
-def source_state() -> dict[str, Any]:
-    """The commit that ran and whether tracked files differ from it; null where there is no git checkout."""
-    commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--untracked-files=no") if commit else None
-    return {"commit": commit, "dirty": None if changes is None else bool(changes)}
 
 
 def _lock_digest() -> str | None:

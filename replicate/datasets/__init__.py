@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from replicate.errors import ReplicateError
+from replicate.paths import home_path
 
 if TYPE_CHECKING:
     from replicate.datasets.base import Dataset
@@ -26,7 +27,7 @@ UNBOUNDED: frozenset[str] = frozenset({"cifar10"})
 
 def data_folder() -> Path:
     """The folder of raw files, with one folder per data set below it: $REPLICATE_DATA, else `data`."""
-    return Path(os.environ.get("REPLICATE_DATA") or "data")
+    return home_path(os.environ.get("REPLICATE_DATA") or "data", "REPLICATE_DATA")
 
 
 def load_dataset(name: str) -> "Dataset":

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from replicate.errors import ReplicateError
 from replicate.files import read_tensors, sha256_file, write_tensors
 from replicate.params import Section
+from replicate.paths import dangling_link, unmounted
 
 SPLITS = ("train", "valid", "test")
 
@@ -237,8 +238,11 @@ class UserDataset(Dataset):
         try:
             path.stat()
         except OSError as error:
-            what = "is a link to nothing" if path.is_symlink() else "is missing"
-            if not isinstance(error, FileNotFoundError):
+            link = dangling_link(path)
+            what = "is missing"
+            if link is not None:
+                what = f"is not there, for {unmounted(link)}"
+            elif not isinstance(error, FileNotFoundError):
                 what = f"cannot be looked at ({error.strerror})"
             return f"{self.name} {self.needs}: {path.absolute()} {what}; {self.remedy}."
         return None

@@ -18,7 +18,8 @@ from replicate.datasets.base import PinnedDataset, Source
 from replicate.datasets.transfer import Interrupted, Limits, TooSlow, TransferError, Unreachable, progress, transfer
 from replicate.datasets.verify import digest_of, fault, verified_files
 from replicate.errors import ReplicateError
-from replicate.files import sync_folder, write_error
+from replicate.files import write_error
+from replicate.filesystem import flush_folder, lock
 
 DEMO = "python -m replicate preset demo && snakemake --cores 8"
 
@@ -39,11 +40,18 @@ def locked(folder: Path) -> Iterator[None]:
         raise write_error(path, error) from error
     with stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _say(f"another fetch is at work in {folder}; waiting until it is done (it holds {path}).")
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            _wait_for(stream.fileno(), folder)
+        except OSError as error:
+            raise write_error(path, error) from error
         yield
+
+
+def _wait_for(handle: int, folder: Path) -> None:
+    try:
+        lock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, folder)
+    except BlockingIOError:
+        _say(f"another fetch is at work in {folder}; waiting until it is done (it holds {folder / '.lock'}).")
+        lock(handle, fcntl.LOCK_EX, folder)
 
 
 def _say(text: str) -> None:
@@ -79,7 +87,11 @@ class _Missing:
 
 
 def _base(address: str) -> str:
-    if urlsplit(address).scheme not in ("file", "http", "https"):
+    try:
+        scheme = urlsplit(address).scheme
+    except ValueError:  # http://[half
+        scheme = ""
+    if scheme not in ("file", "http", "https"):
         raise ReplicateError(
             f"the mirror {address!r} is not an address; write file:///folder, http://... or https://..."
         )
@@ -147,7 +159,7 @@ class _Fetcher:
             digest = digest_of(part)
             if digest == source.sha256:
                 part.replace(path)
-                sync_folder(path.parent)
+                flush_folder(path.parent)
                 return
             part.unlink()
             if before == 0:

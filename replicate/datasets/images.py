@@ -18,6 +18,7 @@ from replicate.datasets.pictures import Crop, UnreadableError, pixels
 from replicate.datasets.store import Store, folder_stamp, opened
 from replicate.errors import ReplicateError
 from replicate.params import OURS, Section, setting
+from replicate.paths import home_path
 
 #: Names of the folders that hold a split, and the split.
 SPLIT_FOLDERS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
@@ -150,7 +151,7 @@ class Images(UserDataset):
     def place(self, folder: Path, config: Section) -> Path:
         """The folder or zip file that the parameters name."""
         assert isinstance(config, ImagesConfig)
-        return folder if config.folder is None else Path(config.folder).expanduser()
+        return folder if config.folder is None else home_path(config.folder, "datasets.images.folder")
 
     def inventory(self, path: Path) -> dict[str, Any]:
         """Number of images, their bytes in all, and one digest; the same for a folder and a zip archive of it."""

@@ -6,7 +6,6 @@ What the bytes are worth is not judged here; `download.py` compares the finished
 import contextlib
 import http.client
 import importlib.util
-import os
 import re
 import sys
 import time
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
+
+from replicate.filesystem import flush
 
 CHUNK = 1 << 16
 REPORT_EVERY = 10.0  # seconds between two lines of progress where there is no terminal
@@ -76,11 +77,25 @@ class _Pace:
         self._since, self._bytes = time.monotonic(), 0
 
 
-def _open_file(address: str, offset: int, size: int) -> tuple[Any, int]:
-    parts = urlsplit(address)
-    if parts.netloc not in ("", "localhost"):
+def local_path(address: str) -> Path:
+    """The file of a file:// address, which may be written as a URL or as the path is.
+
+    In a URL %20 is a blank, and # and ? end the path; in a path they are letters like any other. A file address
+    has neither query nor fragment, so # and ? are of the path; %20 is a blank unless a file is called just so.
+
+    Raises:
+        TransferError: the address names another machine.
+    """
+    rest = address.partition(":")[2]
+    machine, slash, path = rest[2:].partition("/") if rest.startswith("//") else ("", "", rest)
+    if machine not in ("", "localhost"):
         raise TransferError("a file:// address names a path on this machine: file:///path/to/folder")
-    path = Path(url2pathname(parts.path))
+    written = Path(slash + path)
+    return written if written.exists() else Path(url2pathname(slash + path))
+
+
+def _open_file(address: str, offset: int, size: int) -> tuple[Any, int]:
+    path = local_path(address)
     try:
         length = path.stat().st_size
         if length != size:
@@ -88,6 +103,8 @@ def _open_file(address: str, offset: int, size: int) -> tuple[Any, int]:
         stream = path.open("rb")
     except OSError as error:
         raise TransferError(error.strerror or str(error)) from None
+    except ValueError as error:  # %00
+        raise TransferError(str(error)) from None
     stream.seek(offset)
     return stream, offset
 
@@ -178,7 +195,7 @@ def transfer(
             show(done)
             pace.add(len(piece))
         sink.flush()
-        os.fsync(sink.fileno())
+        flush(sink.fileno(), part.parent)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from replicate.datasets import REGISTRY, data_folder
 from replicate.datasets.base import Dataset, PinnedDataset, UserDataset
 from replicate.errors import ReplicateError
 from replicate.params import Params, Section, checked, read_document
+from replicate.paths import home_path
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +17,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", required=True, metavar="NAME", help=f"one of: {', '.join(REGISTRY)}")
     parser.add_argument(
         "--data-dir",
-        type=Path,
+        type=home_path,
         default=data_folder(),
         metavar="FOLDER",
         help="folder of raw files, one folder per data set below it (default: $REPLICATE_DATA, else data)",

@@ -30,6 +30,7 @@ from replicate.files import (
     write_json,
     write_tensors,
 )
+from replicate.filesystem import lock
 
 KEPT = 2
 #: What a run was given, and how often it was started, kept beside its checkpoints; and the lock of whoever trains it.
@@ -95,17 +96,19 @@ class CheckpointFolder:
     def locked(self) -> Iterator[None]:
         """Holds the folder for this process and clears what a killed one left half written.
 
-        A second process is refused with a sentence.
+        A second process is refused with a sentence. Where the file system has no locks, nobody is refused, and
+        nothing is cleared: it might be another's that is being written.
         """
         try:
-            handle = self._lock_file()
+            handle, held = self._lock_file()
         except OSError as error:
             raise write_error(self.folder, error) from error
         try:
             try:
                 os.ftruncate(handle, 0)
                 os.pwrite(handle, f"pid {os.getpid()}".encode(), 0)
-                self._clear()
+                if held:
+                    self._clear()
             except OSError as error:
                 raise write_error(self.folder, error) from error
             if self.settings is not None:
@@ -115,14 +118,17 @@ class CheckpointFolder:
         finally:
             os.close(handle)
 
-    def _lock_file(self) -> int:
-        """The lock, held; opened anew if the run that held it before has removed it meanwhile."""
+    def _lock_file(self) -> tuple[int, bool]:
+        """The open file of the lock, and whether it is held: not where the file system has no locks.
+
+        It is opened anew if the run that held it before has removed it meanwhile.
+        """
         path = self.folder / LOCK
         while True:
             self.folder.mkdir(parents=True, exist_ok=True)
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held = lock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, self.folder)
             except BlockingIOError:
                 owner = os.pread(handle, 32, 0).decode(errors="replace").strip()
                 os.close(handle)
@@ -130,8 +136,11 @@ class CheckpointFolder:
                     f"another process ({owner or 'unknown'}) is training this very run; wait until it has ended, or "
                     "stop it: this one would write the same files."
                 ) from None
+            except OSError:
+                os.close(handle)
+                raise
             if path.exists() and os.path.samestat(os.fstat(handle), path.stat()):
-                return handle
+                return handle, held
             os.close(handle)
 
     def _own(self) -> list[Path]:
@@ -305,10 +314,11 @@ class CheckpointFolder:
 
     def _remove_unless_held(self) -> None:
         try:
-            handle = self._lock_file()
+            handle, held = self._lock_file()
         except ReplicateError:  # a run goes on there
             return
-        self.remove()
+        if held:  # else a run may go on there
+            self.remove()
         os.close(handle)
 
     def remove(self) -> None:

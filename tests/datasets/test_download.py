@@ -220,7 +220,7 @@ def test_proxies_of_the_environment_are_used(tmp_path: Path, mirror: Mirror, mon
     assert mirror.requests == [("http://mirror.invalid/data/a", None)]
 
 
-@pytest.mark.parametrize("address", ["/media/usb", "ftp://127.0.0.1/", "usb"])
+@pytest.mark.parametrize("address", ["/media/usb", "ftp://127.0.0.1/", "usb", "http://[half"])
 def test_a_mirror_that_is_no_address_is_refused(tmp_path: Path, address: str) -> None:
     assert f"the mirror {address!r} is not an address" in refusal(tmp_path, address)
 
@@ -328,3 +328,27 @@ def test_the_demo_command_names_an_existing_preset() -> None:
     name = download.DEMO.split()[4]
     assert name == "demo"
     assert (Path(__file__).parents[2] / "presets" / f"{name}.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("folder", "written"),
+    [
+        ("m #1 50%", "m #1 50%"),  # as the path is
+        ("m #1 50%", "m%20%231%2050%25"),  # as a URL
+        ("a?b", "a?b"),
+        ("a%20b", "a%20b"),  # a folder that is called so
+        ("ü", "%C3%BC"),
+    ],
+)
+def test_a_mirror_on_disk_is_written_as_path_or_as_url(tmp_path: Path, folder: str, written: str) -> None:
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "a").write_bytes(CONTENT)
+    for begin in ("file://", "file://localhost", "FILE:"):
+        got = get(tmp_path / f"to {len(begin)}", f"{begin}{tmp_path}/{written}", offline=True)
+        assert got == CONTENT
+
+
+@pytest.mark.parametrize("address", ["file://server/share", "file:///a%00b"])
+def test_a_mirror_on_disk_that_names_no_path_is_one_reason(tmp_path: Path, address: str) -> None:
+    with pytest.raises(ReplicateError, match=r"a file:// address names a path on this machine|null"):
+        get(tmp_path / "to", address, offline=True)

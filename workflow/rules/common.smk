@@ -1,23 +1,15 @@
 """What the rules share: the checked parameters, and what a job depends on. No rules here."""
 
+import contextlib
 import fcntl
-import os
 import shutil
-import sys
-from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
-BASE = Path(str(workflow.basedir))
-sys.path.insert(0, str(BASE))
-# `.venv/bin/snakemake` without an activated environment: jobs find the same Python.
-os.environ.update(
-    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
-)
-
 from replicate.errors import ReplicateError
+from replicate.filesystem import flush_folder, lock
 from replicate.hardware import has_nvidia_gpu
 from replicate.plan import Plan
 from replicate.schema import schema_faults, schema_path
@@ -98,22 +90,24 @@ def own_lock():
     """Removes the lock that a killed Snakemake left behind.
 
     Snakemake's own lock does not say whether its owner still lives. The kernel drops this one (flock)
-    with the process, so whoever gets it alone knows that no other run of this folder is alive.
+    with the process, so whoever gets it alone knows that no other run of this folder is alive. Where the
+    file system has no locks, or does not flush folders, that is said here, once for all jobs.
     """
     folder = Path(".snakemake")
     try:
         folder.mkdir(exist_ok=True)
         handle = (folder / "replicate.lock").open("w")
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        flush_folder(folder)
+    except OSError:
+        return None  # a read-only folder
+    # If another run is alive, or locking fails, Snakemake's own lock decides.
+    with contextlib.suppress(OSError):
+        if lock(handle.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB, folder):
             shutil.rmtree(folder / "locks", ignore_errors=True)
             # What is complete is judged by its seal (standing.smk), which a job writes last.
             shutil.rmtree(folder / "incomplete", ignore_errors=True)
-        except BlockingIOError:
-            pass  # another run is alive: Snakemake's own lock decides
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return None  # a read-only folder, or a file system without locks
+    with contextlib.suppress(OSError):
+        lock(handle.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB, folder)
     return handle
 
 

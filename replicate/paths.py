@@ -1,0 +1,84 @@
+"""What a path of the user's may stand for: a home folder, a link, something that no output may replace."""
+
+import errno
+import stat
+from pathlib import Path
+
+from replicate.errors import ReplicateError
+
+#: How files end that stages put beside an output of the same name.
+BESIDE = (".json", ".run.json", ".safetensors", ".csv")
+#: What may stand where a file is to be written, and how it is called.
+_KINDS = {
+    stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}  # fmt: skip
+
+
+def dangling_link(path: Path) -> Path | None:
+    """The first of `path` and the folders above it that is a link to nothing; None if there is none."""
+    links = (part for part in (path, *path.parents) if part.is_symlink() and not part.exists())
+    return next(links, None)
+
+
+def unmounted(link: Path) -> str:
+    """What is wrong with a link to nothing, and what to do: a clause."""
+    where = f"{link} is a link to {link.readlink()}, which is not there"
+    return f"{where} (a disk that is not mounted?); mount it or remove the link"
+
+
+def home_path(text: str, named: str = "the path") -> Path:
+    """`text` as a path, with ~ and ~user as the home folders that they stand for.
+
+    Args:
+        named: what the path is, for the message.
+
+    Raises:
+        ReplicateError: there is no such user, or this one has no home folder.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise ReplicateError(f"{named} {text!r} names a home folder that is not known; write the whole path.") from None
+
+
+def output_place(path: Path) -> Path:
+    """Where `path` is written: there, or in the plain file that it is a link to, so that the link stays.
+
+    A link to a file without any right to write is replaced instead: such files are the stores of DVC and git-annex,
+    whose contents belong to every checkout.
+
+    Raises:
+        ReplicateError: what stands there is no plain file, or its name is not UTF-8, which no result can hold.
+    """
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raise ReplicateError(f"the name of the output {path} is not UTF-8; choose another one.") from None
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        if path.is_symlink() and error.errno in (errno.ENOENT, errno.ELOOP):
+            raise ReplicateError(f"cannot write {path}: {unmounted(path)}.") from None
+        return path  # absent, or the write says what is wrong
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "no plain file")
+        raise ReplicateError(f"cannot write {path}: it is {kind}, and outputs are plain files; name another path.")
+    return path.resolve() if path.is_symlink() and mode & 0o222 else path
+
+
+def check_output(path: Path, folder: bool = False) -> None:
+    """Refuses an output that could not be written, before hours of work: `path`, and what a stage puts beside it.
+
+    Args:
+        folder: whether the stage writes a folder of that name, with files in it.
+
+    Raises:
+        ReplicateError: something else stands there.
+    """
+    if folder:
+        if path.exists() and not path.is_dir():
+            raise ReplicateError(f"cannot write {path}: it is no folder, and this stage writes one; name another path.")
+        return
+    for place in (path, *(path.with_suffix(ending) for ending in BESIDE)):
+        output_place(place)

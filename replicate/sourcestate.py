@@ -1,0 +1,59 @@
+"""Which commit of the project a run was made with."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from replicate.codedigest import package_root
+
+#: The commit of files without a git history, such as those in a container; its build sets it.
+COMMIT = "REPLICATE_COMMIT"
+#: A git hook sets these for its own repository, which need not be the project's.
+_OF_A_HOOK = frozenset({
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX",
+})  # fmt: skip
+
+
+class _NoCommitError(Exception):
+    """Why there is no commit to name."""
+
+
+def _git(root: Path, *words: str) -> str:
+    """What git prints about the repository around `root`."""
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
+    command = ["git", "--no-optional-locks", "-C", str(root), *words]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, errors="replace", timeout=20, env=environment | {"LC_ALL": "C"}, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise _NoCommitError("git did not answer within 20 s") from None
+    except OSError as error:
+        raise _NoCommitError(f"git did not start ({error.strerror})") from None
+    if done.returncode:
+        said = (done.stderr.strip() or "it says no more").splitlines()[0]
+        raise _NoCommitError(f"git says: {said.removeprefix('fatal: ')}")
+    return done.stdout.strip()
+
+
+def source_state(root: Path | None = None) -> dict[str, Any]:
+    """`commit` of the project, and `dirty`: whether its tracked files differ from it.
+
+    The project may be a folder of a larger repository; its commits count if they hold the project's files, and only
+    these are asked about. Where there is no commit, `commit` and `dirty` are None and `reason` says why; where the
+    environment names it (REPLICATE_COMMIT), `dirty` is None, for nobody can tell.
+
+    Args:
+        root: the folder of the project; by default that of the package that runs.
+    """
+    root = package_root() if root is None else root
+    try:
+        commit = _git(root, "rev-parse", "--verify", "HEAD")
+        if not _git(root, "ls-files", "--", "replicate/__init__.py"):
+            raise _NoCommitError("the git repository around this folder does not hold the project's files")
+        changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".")
+    except _NoCommitError as why:
+        named = os.environ.get(COMMIT, "").strip()
+        return {"commit": named, "dirty": None} if named else {"commit": None, "dirty": None, "reason": str(why)}
+    return {"commit": commit, "dirty": bool(changes)}

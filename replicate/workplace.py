@@ -1,0 +1,61 @@
+"""Where a run takes place: its folder and its user, made fit for Snakemake and its jobs or refused with a sentence."""
+
+import os
+import pwd
+import shlex
+from pathlib import Path
+
+from replicate.errors import ReplicateError
+from replicate.paths import dangling_link, unmounted
+
+#: What a run writes, and its raw data, below the project's folder; each may be a link to another disk.
+FOLDERS = ("results", "report", "logs", "data", ".replicate")
+#: Where libraries keep what they may make again, as XDG has it: matplotlib its list of fonts, for one.
+CACHES = Path(".snakemake", "caches")
+
+
+def check_folder(project: Path) -> None:
+    """Refuses a run in another folder than the project's: parameters, results and rules name each other by place.
+
+    Raises:
+        ReplicateError: the current folder is another one, has a name that Snakemake cannot write down, or one of its
+            folders is a link to nothing.
+    """
+    here = Path.cwd()
+    if not here.samefile(project):
+        raise ReplicateError(
+            f"a run takes place in the project's own folder, and this is {here}; go there first (cd "
+            f"{shlex.quote(str(project))}), or clone the project to where the results are to be."
+        )
+    try:
+        str(here).encode()
+    except UnicodeEncodeError:
+        raise ReplicateError(f"the path of this folder is not UTF-8 ({str(here)!r}); rename or move it.") from None
+    for name in FOLDERS:
+        link = dangling_link(here / name)
+        if link is not None:
+            raise ReplicateError(f"{unmounted(link)}.")
+
+
+def _may_be_written(folder: Path) -> bool:
+    """Whether a folder, or the one in which it is to be made, takes files; nothing is made to find out."""
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+
+
+def settle() -> None:
+    """Sets, for this process and its jobs, what a user without a name or a home folder lacks.
+
+    Containers are often run so: `podman run --user 12345`. Python's getpass and Snakemake ask for the name, and
+    libraries want a folder for caches.
+    """
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        os.environ.setdefault("USER", f"uid{os.getuid()}")
+    caches = os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME") or "/", ".cache")
+    if not _may_be_written(Path(caches).absolute()):
+        os.environ["XDG_CACHE_HOME"] = str(CACHES.absolute())
+        os.environ.setdefault("MPLCONFIGDIR", str((CACHES / "matplotlib").absolute()))
+    # Jobs are `python -m replicate` in the project's folder, which this setting would leave out of the search.
+    os.environ.pop("PYTHONSAFEPATH", None)

@@ -1,0 +1,126 @@
+"""Outputs replace plain files only, links keep their place, and home folders are found."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from replicate.__main__ import STAGES, TOOLS, WRITE_FOLDERS, main
+from replicate.datasets import data_folder
+from replicate.errors import ReplicateError
+from replicate.files import read_json, write_json
+from replicate.paths import check_output, home_path, output_place
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+#: What stands at a path -> how it is made, and a word of the refusal.
+IN_THE_WAY: dict[str, tuple[Callable[[Path], object], str]] = {
+    "folder": (Path.mkdir, "it is a folder"),
+    "pipe": (os.mkfifo, "it is a pipe"),
+    "socket": (_socket, "it is a socket"),
+    "link to a device": (lambda path: path.symlink_to("/dev/null"), "it is a device"),
+    "link to nothing": (lambda path: path.symlink_to("/mnt/usb/data"), "not mounted"),
+    "link to itself": (lambda path: path.symlink_to(path), "is a link to"),
+}
+
+
+@pytest.mark.parametrize("kind", IN_THE_WAY)
+def test_what_is_no_plain_file_is_never_replaced(tmp_path: Path, kind: str) -> None:
+    make, word = IN_THE_WAY[kind]
+    path = tmp_path / "x.json"
+    make(path)
+    before = path.lstat()
+    with pytest.raises(ReplicateError, match=word):
+        write_json(path, 1)
+    assert path.lstat().st_mode == before.st_mode
+    assert path.lstat().st_ino == before.st_ino
+    assert [found.name for found in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_link_to_a_plain_file_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    target, link, second = tmp_path / "disk" / "target.json", tmp_path / "link.json", tmp_path / "second.json"
+    write_json(target, "old")
+    link.symlink_to("disk/target.json")
+    second.symlink_to(link)
+    write_json(second, "new")
+    assert link.is_symlink()
+    assert second.is_symlink()
+    assert read_json(target) == "new"
+    assert [path.name for path in target.parent.iterdir()] == ["target.json"]
+
+
+def test_a_link_into_a_store_that_nobody_may_write_is_replaced_and_the_store_stays(tmp_path: Path) -> None:
+    """As `dvc checkout` makes them with `cache.type symlink`: other checkouts lead to the same bytes."""
+    stored, link = tmp_path / "store.json", tmp_path / "x.json"
+    write_json(stored, "stored")
+    stored.chmod(0o444)
+    link.symlink_to(stored)
+    write_json(link, "new")
+    assert not link.is_symlink()
+    assert read_json(link) == "new"
+    assert read_json(stored) == "stored"
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.run.json", "x.csv", "x.safetensors"])
+def test_what_stands_where_a_file_beside_the_output_belongs_is_found_before_the_work(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ReplicateError, match=name):
+        check_output(tmp_path / "x.json")
+
+
+#: Words that each command with --out asks for besides.
+NEEDED = {
+    "fetch": ["--dataset", "digits"], "prepare": ["--dataset", "digits", "--manifest", "m"],
+    "train": ["--params", "p", "--dataset", "d", "--model", "m", "--block", "0", "--data", "d"],
+    "sample": ["--weights", "w"], "bandwidth": ["--params", "p", "--samples", "s", "--data", "d"],
+    "evaluate": ["--params", "p", "--samples", "s", "--bandwidth", "b", "--data", "d"],
+    "classifier": ["--params", "p", "--data", "d"],
+    "recognise": ["--params", "p", "--data", "d", "--samples", "s", "--classifier", "c"],
+    "panels": ["--weights", "w", "--training", "t", "--bandwidth", "b", "--data", "d"],
+    "experiment": ["--params", "p", "--name", "theory"], "draw": ["--result", "r"], "table": ["--params", "p"],
+    "claims": ["--params", "p"], "report": ["--params", "p", "--table", "t", "--results", "r"],
+    "tune": ["--trials", "t", "--data", "d"], "preset": ["smoke"],
+    "export": ["--weights", "w", "--seed", "0"],
+}  # fmt: skip
+WITHOUT_OUTPUT = {"list", "status", "params", "verify"}
+
+
+@pytest.mark.parametrize("name", sorted({*STAGES, *TOOLS} - WITHOUT_OUTPUT))
+def test_every_command_refuses_a_pipe_before_it_reads_anything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    pipe = tmp_path / "out.json"
+    os.mkfifo(pipe)
+    assert main([name, *NEEDED[name], "--out", str(pipe)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"replicate {name}: cannot write {pipe}: it is ")
+    assert ("no folder" if name in WRITE_FOLDERS else "a pipe") in said
+    assert pipe.is_fifo()
+
+
+def test_a_name_that_is_not_utf8_is_refused_for_an_output(tmp_path: Path) -> None:
+    with pytest.raises(ReplicateError, match="is not UTF-8"):
+        output_place(tmp_path / os.fsdecode(b"caf\xe9.json"))
+
+
+def test_home_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("REPLICATE_DATA", "~/my data")
+    assert data_folder() == Path("/home/somebody/my data")
+    assert home_path("a~/~b") == Path("a~/~b")
+    monkeypatch.setenv("REPLICATE_DATA", "~nosuchuser/x")
+    with pytest.raises(ReplicateError, match="REPLICATE_DATA '~nosuchuser/x' names a home folder that is not known"):
+        data_folder()
+
+
+def test_a_link_to_a_disk_that_is_not_mounted_is_named_wherever_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "data").symlink_to("/mnt/usb/data")
+    with pytest.raises(ReplicateError, match=r"/data is a link to /mnt/usb/data, which is not there"):
+        write_json(tmp_path / "data" / "mnist" / "x.json", 1)
