@@ -1,7 +1,7 @@
 """Compares a run with a kept one: the same bits where they must be, statistics where they cannot (docs/faq.md).
 
-Bits depend on versions, processor, device, threads, seeds and code. Where all of these and the parameters and data are
-the same, every number must be. Where one differs the seeds' means are compared, by Welch's interval of their
+Bits depend on versions, instruction sets, device, threads, seeds and code. Where all of these and the parameters and
+data are the same, every number must be. Where one differs the seeds' means are compared, by Welch's interval of their
 difference. Runs with the same seeds share initial weights and noise, so their means are nearer to each other than
 independent ones: the interval is then too wide, never too narrow. Where parameters or data differ, the runs are
 different ones, and nothing is compared.
@@ -125,20 +125,31 @@ def unlike(ours: ResultFile, theirs: ResultFile) -> str | None:
 
 
 def platform(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a run record decides bits."""
+    """What of a run record decides bits, instruction sets aside."""
     versions = record.get("versions", {})
     minor = ".".join(versions.get("python", "").split(".")[:2])
-    names = ("processor", "system", "device", "device_name", "threads")
+    names = ("system", "device", "device_name", "threads", "products")
     return {"torch": versions.get("torch"), "numpy": versions.get("numpy"), "python": minor} | {
         name: record.get(name) for name in names
     }
 
 
+def other_instructions(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """How the instruction sets of two run records differ; that they are not known, where a record does not say them."""
+    known = [isinstance(record.get("instructions"), Mapping) for record in (ours, theirs)]
+    if not all(known):
+        where = "on either side" if not any(known) else "there" if known[0] else "here"
+        return [f"instruction sets not known {where}"]
+    named = ({f"instructions of {of}": name for of, name in side["instructions"].items()} for side in (ours, theirs))
+    return differences(*named)
+
+
 def made_otherwise(ours: ResultFile, theirs: ResultFile) -> list[str]:
-    """How versions, processor, device, threads and code of two results differ."""
+    """How versions, instruction sets, device, threads and code of two results differ."""
     found = [f"no run record beside {file.path}" for file in (ours, theirs) if file.record is None]
     if ours.record is not None and theirs.record is not None:
         found = differences(platform(ours.record), platform(theirs.record))
+        found += other_instructions(ours.record, theirs.record)
     stage = ours.content["stage"]
     return [*found, *differs(f"code of {stage}", ours.content["code"], theirs.content["code"])]
 

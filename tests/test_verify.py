@@ -25,7 +25,8 @@ from tests.stages.pipeline import Pipeline
 VALUES = (100.0, 104.0, 98.0, 101.0)
 RECORD = {
     "versions": {"torch": "2.13.0", "numpy": "2.4.6", "python": "3.11.7"}, "processor": "Xeon", "system": "Linux",
-    "device": "cpu", "device_name": "CPU", "threads": 1, "source": {"commit": "abc"},
+    "device": "cpu", "device_name": "CPU", "threads": 1, "source": {"commit": "abc"}, "products": "blas",
+    "instructions": {"torch": "AVX512", "numpy": "X86_V4"},
 }  # fmt: skip
 
 
@@ -155,7 +156,10 @@ def test_other_code_of_a_later_stage_excuses_no_earlier_one(tmp_path: Path) -> N
         (("versions", "torch"), "2.14.0", "torch 2.14.0 here, 2.13.0 there"),
         (("versions", "numpy"), "2.5.0", "numpy 2.5.0 here, 2.4.6 there"),
         (("versions", "python"), "3.12.1", "python 3.12 here, 3.11 there"),
-        (("processor",), "EPYC", "processor EPYC here, Xeon there"),
+        (("instructions", "torch"), "AVX2", "instructions of torch AVX2 here, AVX512 there"),
+        (("instructions", "MKL_CBWR"), "AVX2", "instructions of MKL_CBWR AVX2 here, none there"),
+        (("instructions",), None, "instruction sets not known here"),
+        (("products",), "onednn", "products onednn here, blas there"),
         (("device",), "cuda", "device cuda here, cpu there"),
         (("threads",), 2, "threads 2 here, 1 there"),
     ],
@@ -171,11 +175,22 @@ def test_another_platform_is_named_and_the_means_are_compared(
     assert "standard error over test images 2.0 here, 2.0 there" in found.text
 
 
-def test_the_third_number_of_the_python_version_is_no_reason(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("steps", "value"), [(("versions", "python"), "3.11.9"), (("processor",), "EPYC")])
+def test_what_decides_no_bits_is_no_reason(tmp_path: Path, steps: tuple[str, ...], value: str) -> None:
+    """The third number of Python's version, and the processor's name where the instruction sets are the same."""
     ours, theirs = _models(tmp_path / "a", (100.5, 104.0, 98.0, 101.0)), _models(tmp_path / "b")
     for record in ours.rglob("*.run.json"):
-        _set(record, "versions", "python", to="3.11.9")
+        _set(record, *steps, to=value)
     assert _one(ours, theirs).outcome == "failed"
+
+
+def test_of_records_with_a_processors_name_alone_bits_are_not_asked_for(tmp_path: Path) -> None:
+    ours, theirs = _models(tmp_path / "a", (100.5, 104.0, 98.0, 101.0)), _models(tmp_path / "b")
+    for record in [*ours.rglob("*.run.json"), *theirs.rglob("*.run.json")]:
+        _change(record, lambda content: content.pop("instructions"))
+    found = _one(ours, theirs)
+    assert found.outcome == "no difference found"
+    assert "instruction sets not known on either side" in found.text
 
 
 def test_without_a_run_record_bits_are_not_asked_for(tmp_path: Path) -> None:
