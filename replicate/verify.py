@@ -172,6 +172,7 @@ def recipe(job: Job) -> dict[str, Any]:
     """What was to be measured: settings of training and evaluation, and the data; without seeds, device and threads."""
     train, evaluation = job["train"].content, job["evaluate"].content
     asked = {name: value for name, value in train["parameters"].items() if name not in ("block", "compute")}
+    asked["precision"] = train["parameters"]["compute"].get("precision", "float32")  # all that there was before
     return flat(asked) | {name: evaluation[name] for name in SHARED} | {"data": data_digest(train)}
 
 
@@ -311,9 +312,11 @@ def judged(pairs: Sequence[Pair]) -> tuple[list[Comparison], int, float]:
 
 
 def compare_models(ours: RunFolder, theirs: RunFolder) -> list[Pair]:
-    """Every model on every data set that both runs evaluated."""
-    return [
-        compare_model(" ".join(cell), str(theirs.folder), ours.models[cell], theirs.models[cell])
-        for cell in ours.models
-        if cell in theirs.models
-    ]
+    """Every model on every data set that both runs evaluated; rounded weights are compared with rounded ones."""
+    pairs = []
+    kinds = (("", ours.models, theirs.models), (" with rounded weights", ours.rounded, theirs.rounded))
+    for suffix, one, other in kinds:
+        for cell in (cell for cell in one if cell in other):
+            subject = f"{' '.join(cell)}{suffix}"
+            pairs.append(compare_model(subject, str(theirs.folder), one[cell], other[cell]))
+    return pairs

@@ -236,6 +236,33 @@ def test_other_settings_and_other_data_are_named_and_not_compared(tmp_path: Path
     assert "rate" not in found.text
 
 
+def test_rounded_weights_are_compared_with_rounded_ones_alone(tmp_path: Path) -> None:
+    """An exported generator that was evaluated again beside the run it comes from: neither a second run nor a fault."""
+    ours, theirs = _models(tmp_path / "a"), _models(tmp_path / "b")
+    rounded = {"rounded": {"to": "float16", "largest_difference": 0.001, "images": 100}}
+    for folder in (ours, theirs):
+        write_json(folder / "again.json", read_json(folder / EVALUATION) | rounded)
+        shutil.copy(folder / EVALUATION.replace(".json", ".run.json"), folder / "again.run.json")
+    _set(theirs / "again.json", "per_seed", 0, "log_likelihood", to=100.5)
+    run, kept = read_run(ours), read_run(theirs)
+    (whole, exported), _, _ = judged(compare_models(run, kept))
+    assert (whole.subject, whole.outcome) == ("digits vae", "same bits")
+    assert (exported.subject, exported.outcome) == ("digits vae with rounded weights", "failed")
+    assert f"{ours / 'again.json'} differs from {theirs / 'again.json'}" in exported.text
+    (theirs / "again.json").unlink()
+    assert _one(ours, theirs).outcome == "same bits"
+
+
+def test_another_precision_is_another_run_and_float32_is_that_of_older_ones(tmp_path: Path) -> None:
+    ours, theirs = _models(tmp_path / "a", (1.0, 2.0, 3.0, 4.0)), _models(tmp_path / "b")
+    _set(ours / TRAINING, "parameters", "compute", "precision", to="float32")
+    assert _one(ours, theirs).outcome == "failed"
+    _set(ours / TRAINING, "parameters", "compute", "precision", to="bfloat16")
+    found = _one(ours, theirs)
+    assert found.outcome == "different runs"
+    assert "precision bfloat16 here, float32 there" in found.text
+
+
 def test_a_block_of_other_settings_is_not_averaged_in(tmp_path: Path) -> None:
     ours = _models(_models(tmp_path / "a"), (5.0, 6.0), first=4, epochs=9)
     assert "config.epochs 9 here, 5 there" in _one(ours, _models(tmp_path / "b")).text
