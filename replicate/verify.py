@@ -233,14 +233,14 @@ def job_pairs(ours: Mapping[str, Job], theirs: Mapping[str, Job]) -> list[tuple[
 
 def compare_model(subject: str, reference: str, ours: Mapping[str, Job], theirs: Mapping[str, Job]) -> Pair:
     """One model on one data set, all blocks of seeds of both runs."""
+    if same_bits(ours, theirs):
+        return Pair(subject, reference, "same bits", f"seeds {', '.join(sorted(ours))}")
     if not all("train" in job for blocks in (ours, theirs) for job in blocks.values()):
         missing = "a training result, which has the settings, is missing"
         return Pair(subject, reference, "different runs", f"not compared: {missing}")
     checked = [_check_jobs(*pair, other_settings(*pair)) for pair in job_pairs(ours, theirs)]
     if faults := [found.fault for found in checked if found.fault]:
         return Pair(subject, reference, "failed", f"the bits must be the same: {faults[0]}")
-    if same_bits(ours, theirs):
-        return Pair(subject, reference, "same bits", f"seeds {', '.join(sorted(ours))}")
     every = [(one, other) for one in ours.values() for other in theirs.values()]
     if other := dict.fromkeys(setting for pair in every for setting in other_settings(*pair)):
         return Pair(subject, reference, "different runs", f"not compared: {'; '.join(other)}")
