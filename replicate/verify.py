@@ -172,7 +172,8 @@ def recipe(job: Job) -> dict[str, Any]:
     """What was to be measured: settings of training and evaluation, and the data; without seeds, device and threads."""
     train, evaluation = job["train"].content, job["evaluate"].content
     asked = {name: value for name, value in train["parameters"].items() if name not in ("block", "compute")}
-    asked["precision"] = train["parameters"]["compute"].get("precision", "float32")  # all that there was before
+    compute = train["parameters"].get("compute", {})
+    asked["precision"] = compute.get("precision", "float32")  # the only one that older versions had
     return flat(asked) | {name: evaluation[name] for name in SHARED} | {"data": data_digest(train)}
 
 
