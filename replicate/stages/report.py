@@ -9,8 +9,8 @@ Another run beside this one: of another preset, machine or version, with other s
   python -m replicate report --params params.yaml --table results/table1.json --results results \\
       --out report/compared.html --compare ../another-run
 
-`--compare` takes the project folder or the results folder of that run, which is only read, or a reference run with a
-table, such as results/reference/mnist-1-seed. The page gets the section "Beside another run": the settings that
+`--compare` takes the project folder or the results folder of that run, which is only read, or a reference run, such as
+results/reference/mnist-1-seed. The page gets the section "Beside another run": the settings that
 differ, the rows of Table 1 with the difference of their means, and every claim with both verdicts. What is computed
 for it lies in report/compared.comparison.json, beside the page. Give the page a name of its own, as here: the
 pipeline keeps report/index.html, without that section.
