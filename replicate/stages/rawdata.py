@@ -10,6 +10,9 @@ from replicate.datasets.base import Dataset, PinnedDataset, UserDataset
 from replicate.errors import ReplicateError
 from replicate.params import Params, Section, checked, read_document
 
+#: Names of inputs beside the raw data.
+OTHER_INPUTS = frozenset({"manifest"})
+
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """`--dataset`, `--data-dir` and `--params`."""
@@ -58,5 +61,8 @@ def brought(dataset: UserDataset, folder: Path, options: Section) -> tuple[dict[
 
 
 def digests(sources: list[dict[str, Any]]) -> dict[str, str]:
-    """The `inputs` of a result file: name -> SHA-256, as verified."""
-    return {source["name"]: source["sha256"] for source in sources}
+    """The `inputs` of a result file: name -> SHA-256, as verified; a folder may be called as another input is."""
+    return {
+        f"data/{source['name']}" if source["name"] in OTHER_INPUTS else source["name"]: source["sha256"]
+        for source in sources
+    }
