@@ -1,24 +1,16 @@
 # The fine-grained workflow: one job per data set, model and block of seeds. Every rule calls one stage of
 # `python -m replicate`; the science lives there. dvc.yaml calls the targets below (docs/architecture.md).
-from snakemake.utils import min_version, validate
+from snakemake.utils import min_version
 
 min_version("9.0")
 
 
 include: "workflow/rules/place.smk"
-
-
-# A file given with --configfile replaces params.yaml; Snakemake would merge the two.
-if not workflow.configfiles:
-
-    configfile: "params.yaml"
-
-
 include: "workflow/rules/common.smk"
 include: "workflow/rules/failures.smk"
 
 
-PLAN = checked_plan(config)
+PLAN = checked_plan()
 
 
 include: "workflow/rules/standing.smk"

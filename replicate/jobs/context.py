@@ -18,6 +18,7 @@ from typing import Any
 
 from replicate.errors import ReplicateError
 from replicate.files import read_json, sha256_json, write_text
+from replicate.filesystem import lock
 from replicate.jobs.digests import Digests
 from replicate.jobs.seal import write_seal
 from replicate.jobs.standing import DIGESTS, Standing, own_files, sealed
@@ -89,12 +90,12 @@ def jobs_lock(shared: bool) -> Iterator[bool]:
         yield True
         return
     try:
-        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        yield True
-    except BlockingIOError:
-        yield False
-    except OSError:  # a file system without such locks
-        yield True
+        try:
+            lock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB, JOBS_LOCK)
+            free = True
+        except BlockingIOError:
+            free = False
+        yield free
     finally:
         os.close(handle)
 

@@ -7,26 +7,49 @@ import shutil
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
+from snakemake.utils import update_config
 
 from replicate.errors import ReplicateError
 from replicate.filesystem import flush_folder, lock
 from replicate.hardware import has_nvidia_gpu
+from replicate.params import mapping_of, read_document
 from replicate.plan import Plan
-from replicate.schema import schema_faults, schema_path
+from replicate.schema import schema_faults
 
 
-def checked_plan(config):
+def given_parameters():
+    """The parameters of the run and the name of their file.
+
+    Every command reads the file by the same reader, so that it means the same everywhere; Snakemake's own is YAML 1.1
+    and takes the last of two equal keys. A file given with --configfile replaces params.yaml, where Snakemake would
+    merge the two; --config changes single values.
+    """
+    if not workflow.configfiles:
+        workflow.configfiles.append("params.yaml")
+    here = Path.cwd()
+    paths = [Path(path).absolute() for path in workflow.configfiles]
+    files = [
+        str(path.relative_to(here) if path.is_relative_to(here) else path)
+        for path in paths
+    ]
+    where = ", ".join(files)
+    given = {}
+    for file in files:
+        update_config(given, mapping_of(*read_document(file)))
+    update_config(given, workflow.config_settings.config)
+    return given, where
+
+
+def checked_plan():
     """The plan of the run; a fault in the parameters ends the run with one sentence that names its path."""
-    where = ", ".join(str(path) for path in workflow.configfiles)
     try:
-        plan = Plan(config, where)
-        faults = schema_faults(config)
-        if faults:
+        given, where = given_parameters()
+        plan = Plan(given, where)
+        if faults := schema_faults(given):
             raise ReplicateError(f"{where}: {'; '.join(faults)}.")
     except ReplicateError as error:
         logger.error(str(error))
         sys.exit(1)
-    validate(config, str(schema_path()), set_default=False)
     if workflow.is_main_process:
         for notice in plan.notices:
             logger.warning(notice)

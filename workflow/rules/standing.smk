@@ -12,7 +12,7 @@ from replicate.jobs.table import KEPT, TEMPLATES, Jobs, files_below
 PATIENCE = 120
 
 JOBS = Jobs(PLAN, BASE)
-KEPT_PLAN = keep_plan(config, ", ".join(str(path) for path in workflow.configfiles))
+KEPT_PLAN = keep_plan(PLAN.given, PLAN.where)
 
 
 def job_of(rule):
