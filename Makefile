@@ -1,5 +1,6 @@
 # make report   the demo, from nothing to report/index.html       make test      the tests
 # make lint     format, lint, types, workflow, schema              make restore   results from the DVC remote
+# make reference MINUTES=60   goes on with the reference runs for an hour (docs/reference-runs.md)
 # make clean    remove what runs made (not downloads)              make lock      refresh the pinned versions
 #
 # Everything is installed into .venv. Another Python: make report PYTHON=python3.12
@@ -11,7 +12,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .SILENT:
-.PHONY: report test lint restore clean lock runtime dev
+.PHONY: report test lint restore reference clean lock runtime dev
 .DEFAULT_GOAL := report
 
 define OLD_PYTHON
@@ -58,9 +59,13 @@ lint: dev
 restore: runtime
 	python tools/restore.py
 
+reference: runtime
+	python -m replicate reference $(if $(MINUTES),--minutes $(MINUTES))
+
 clean:
 	find results -mindepth 1 -maxdepth 1 ! -name published ! -name reference ! -name tuning -exec rm -rf {} +
-	rm -rf report/*.html report/*.comparison.json report.zip dvc_plots logs .replicate .snakemake
+	rm -rf report/*.html report/*.comparison.json report.zip dvc_plots logs .snakemake
+	[ ! -d .replicate ] || find .replicate -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +
 
 lock:
 	"$(PYTHON)" tools/lock.py
