@@ -191,10 +191,11 @@ def _take_work(block: Block, theirs: Path, commit: str | None) -> None:
         return
     content = read_json(note)
     content["commit"] = content["commit"] or commit
-    if block.note.is_file() and read_json(block.note) != content:
+    if not block.note.is_file():
+        write_json(block.note, content)
+    elif read_json(block.note) != content:
         print(f"{block.folder} belongs to another commit or data than in the pack; it stays as it is.", file=sys.stderr)
         return
-    write_json(block.note, content)
     for path in sorted(theirs.rglob("*"), reverse=True):  # tensors before their notes
         target = block.folder / path.relative_to(theirs)
         if path.is_file() and path != note and not target.exists():
@@ -217,5 +218,8 @@ def _take_weights(folders: Folders, scratch: Path) -> int:
 def _note_commit(manifest: Manifest, folders: Folders) -> None:
     """Where git cannot say which commit the code here is, and the pack is of the same code, it does."""
     root = package_root()
-    if not is_checkout(root) and manifest.source.commit and manifest.source.package == package_digest(root):
-        write_json(folders.work / COMMIT, manifest.source.model_dump(mode="json"))
+    if is_checkout(root) or manifest.source.commit is None or manifest.source.package != package_digest(root):
+        return
+    path, source = folders.work / COMMIT, manifest.source.model_dump(mode="json")
+    if not path.is_file() or read_json(path) != source:
+        write_json(path, source)
