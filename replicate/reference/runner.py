@@ -162,7 +162,7 @@ class Runner:
         lane = Lane(
             block, steps(block, source, self.checkpoint_every), source.environment(), source.folder, lock, holds
         )
-        going_on = f"from epoch {block.progress()['epoch']}" if block.states() else "from the beginning"
+        going_on = "goes on from its last state" if block.states() else "from the beginning"
         print(f"started  {block.label}: {going_on}, {source.name}", flush=True)
         self._next(lane, over=False)
 

@@ -184,9 +184,10 @@ def _adopt(block: Block, folders: Folders) -> None:
             "move it away, or put the plan right."
         )
     entries = ["replicate.stages.train", REGISTRY[block.model][1]]
-    clones = {path: path.name for path in sorted((folders.work / "source").glob("[0-9a-f]*"))}
     here = present(folders)
-    for folder, commit in {**clones, here.folder: here.commit}.items():
+    clones = sorted((folders.work / "source").glob("[0-9a-f]*"), key=lambda path: path.stat().st_mtime)
+    known = {path: path.name for path in clones if path != here.folder} | {here.folder: here.commit}
+    for folder, commit in known.items():  # the oldest clone first, and what is newest last
         if (folder / PACKAGE).is_dir() and code_digest(entries, folder) == settings["code"]:
             _write_note(block, commit, package_digest(folder), settings["data"])
             return

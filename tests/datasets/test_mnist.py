@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import struct
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -107,6 +108,13 @@ def test_the_cut_is_that_of_the_released_recipe(tmp_path: Path, monkeypatch: pyt
     assert np.array_equal(splits.labels["test"], arrays["t10k-labels-idx1-ubyte.gz"])
     assert splits.divisor == 255
     assert np.array_equal(splits.flat("test")[3], images_as_pixels(arrays["t10k-images-idx3-ubyte.gz"][3]))
+
+
+def test_a_bare_node_needs_no_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_mnist(monkeypatch, tmp_path)
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    assert len(DATASET.prepare(verified_files(DATASET, tmp_path), MnistConfig()).images["train"]) == 50
+    assert len(DATASET.addresses(DATASET.sources[0])) == 2
 
 
 def images_as_pixels(stored: np.ndarray) -> np.ndarray:
