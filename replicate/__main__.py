@@ -42,6 +42,7 @@ TOOLS = {
     "preset": "make params.yaml a copy of one of the presets",
     "params": "check a parameter file, or write the JSON schema",
     "export": "write what sampling needs of one trained seed into a small file",
+    "reference": "go on with the reference runs of results/reference/plan.yaml whenever there is time",
     "verify": "compare a run with the reference runs: the same bits, or statistically",
 }
 #: Stages whose --out is a folder with files in it.
