@@ -118,8 +118,7 @@ def read_jobs(path: Path) -> Jobs:
 
 def _check_chain(jobs: Jobs, digests: Digests) -> None:
     """The page shows nothing that is not what the parameters make."""
-    before = jobs.select(lambda job: job.rule != "report")
-    found = Standing(jobs, digests).findings(before)
+    found = Standing(jobs, digests).findings(jobs.shown)
     if found:
         raise ReplicateError(
             f"the page is not made, because {found[0].job.name} is not current: {found[0].reason}. Start the run "

@@ -4,7 +4,7 @@ The rules below workflow/ declare the same files to Snakemake (a test compares b
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -169,6 +169,7 @@ class Jobs:
         dataset, model, *_ = [*job.about.split("/"), "", ""]
         return dataset or None, model or None, None
 
-    def select(self, chosen: Callable[[Job], bool]) -> list[Job]:
-        """The jobs for which `chosen` holds."""
-        return [job for job in self.all.values() if chosen(job)]
+    @property
+    def shown(self) -> list[Job]:
+        """The jobs before the page, all that it may show."""
+        return [job for job in self.all.values() if job.rule not in ("metrics", "curves", "report")]

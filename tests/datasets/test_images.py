@@ -338,7 +338,7 @@ def test_empty_places(tmp_path: Path) -> None:
     assert "holds no PNG or JPEG file" in refusal(tmp_path / "x.zip")
     assert "is missing; put PNG or JPEG images there" in (DATASET.missing(tmp_path / "nowhere") or "")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    assert "is a link to nothing" in (DATASET.missing(tmp_path / "link") or "")
+    assert "mount it or remove the link" in (DATASET.missing(tmp_path / "link") or "")
 
 
 def test_three_images_are_too_few_to_cut(tmp_path: Path) -> None:

@@ -238,7 +238,7 @@ def test_a_wrong_layer_is_named_with_its_path() -> None:
     layer = {"channels": 2, "kernel": 3, "pad": 1, "pool": 2}
     with pytest.raises(ReplicateError, match=r"m\.convolutions\[0\]\.pool_stride: field required"):
         ConvolutionalNets.config_for("digits", {"convolutions": [layer]}, prefix="m")
-    with pytest.raises(ReplicateError, match=r"m\.convolutions: .*at least 1 item"):
+    with pytest.raises(ReplicateError, match=r"m\.convolutions: at least 1 entries are needed"):
         ConvolutionalNets.config_for("digits", {"convolutions": []}, prefix="m")
 
 
