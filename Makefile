@@ -1,5 +1,7 @@
 # make report   the demo, from nothing to report/index.html       make test      the tests
+# make faults   every accident that is tried, some hours
 # make lint     format, lint, types, workflow, schema              make restore   results from the DVC remote
+# make reference MINUTES=60   goes on with the reference runs for an hour (docs/reference-runs.md)
 # make clean    remove what runs made (not downloads)              make lock      refresh the pinned versions
 #
 # Everything is installed into .venv. Another Python: make report PYTHON=python3.12
@@ -18,7 +20,7 @@ unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_REQUIRE_VIRTUALE
 unexport PIP_NO_DEPS PIP_DRY_RUN PIP_IGNORE_INSTALLED PIP_FORCE_REINSTALL PIP_UPGRADE PIP_PRE
 unexport PIP_PLATFORM PIP_PYTHON_VERSION PIP_IMPLEMENTATION PIP_ABI PIP_REQUIRE_HASHES
 .SILENT:
-.PHONY: report test lint restore clean lock runtime dev
+.PHONY: report test faults lint restore reference clean lock runtime dev
 .DEFAULT_GOAL := report
 
 runtime:
@@ -34,6 +36,9 @@ report: runtime
 test: dev
 	$(VENV)/bin/python -m pytest -n 2
 
+faults: dev
+	$(VENV)/bin/python -m pytest -n 2 -m "slow or faults" tests/faults tests/workflow
+
 lint: dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -45,9 +50,13 @@ lint: dev
 restore: runtime
 	$(VENV)/bin/python tools/restore.py
 
+reference: runtime
+	$(VENV)/bin/python -m replicate reference $(if $(MINUTES),--minutes $(MINUTES))
+
 clean:
 	find results -mindepth 1 -maxdepth 1 ! -name published ! -name reference ! -name tuning -exec rm -rf {} +
-	rm -rf report/*.html report/*.comparison.json report.zip dvc_plots logs .replicate .snakemake
+	rm -rf report/*.html report/*.comparison.json report.zip dvc_plots logs .snakemake
+	[ ! -d .replicate ] || find .replicate -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +
 
 lock:
 	"$(PYTHON)" tools/lock.py

@@ -1,26 +1,19 @@
 # The fine-grained workflow: one job per data set, model and block of seeds. Every rule calls one stage of
 # `python -m replicate`; the science lives there. dvc.yaml calls the targets below (docs/architecture.md).
-from snakemake.utils import min_version, validate
+from snakemake.utils import min_version
 
 min_version("9.0")
 
 
 include: "workflow/rules/place.smk"
-
-
-# A file given with --configfile replaces params.yaml; Snakemake would merge the two.
-if not workflow.configfiles:
-
-    configfile: "params.yaml"
-
-
 include: "workflow/rules/common.smk"
 include: "workflow/rules/failures.smk"
 
 
-PLAN = checked_plan(config)
+PLAN = checked_plan()
 
 
+include: "workflow/rules/standing.smk"
 include: "workflow/rules/captions.smk"
 
 
@@ -53,6 +46,13 @@ localrules:
 rule all:
     default_target: True
     input:
+        rules.data.input,
+        rules.training.input,
+        rules.likelihood.input,
+        of_every_run(rules.classifier.output.accuracy),
+        rules.inspection.input,
+        rules.statements.input,
+        rules.table.output.table,
         rules.metrics.output.metrics,
         rules.curves.output,
         rules.report.output.page,

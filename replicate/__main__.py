@@ -7,8 +7,9 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
@@ -29,15 +30,19 @@ STAGES = {
     "draw": "draw the figures of an experiment",
     "table": "put published and measured log-likelihoods side by side, with verdicts",
     "claims": "put every claim of the paper beside what was measured, with its verdict",
+    "metrics": "write the means of Table 1 as numbers alone, which `dvc metrics` compares",
+    "curves": "write all learning and bandwidth curves as tables, which `dvc plots` shows",
     "report": "render report/index.html from the result files",
 }
 TOOLS = {
     "list": "name the registered data sets and models",
     "tune": "try settings of models on validation images, with the same budget for each",
+    "check": "read every file of a run, and say which are not what their records and the parameters make them",
     "status": "show what is done, running and pending, and forecast hours, memory and disk",
     "preset": "make params.yaml a copy of one of the presets",
     "params": "check a parameter file, or write the JSON schema",
     "export": "write what sampling needs of one trained seed into a small file",
+    "reference": "go on with the reference runs of results/reference/plan.yaml whenever there is time",
     "verify": "compare a run with the reference runs: the same bits, or statistically",
 }
 #: Stages whose --out is a folder with files in it.
@@ -115,6 +120,20 @@ def _call(words: list[str]) -> Callable[[], None]:
     return partial(stage.run, arguments)
 
 
+def _job(words: list[str]) -> AbstractContextManager[None]:
+    """What surrounds the stages of a job that an engine starts: `job RULE ABOUT --plan FILE then STAGE ...`."""
+    parser = argparse.ArgumentParser(prog="python -m replicate job", description=_job.__doc__)
+    parser.add_argument("rule")
+    parser.add_argument("about", help="what distinguishes the job from others of its rule, or an empty word")
+    parser.add_argument(
+        "--plan", type=Path, required=True, help="the parameters, as the engine keeps them for its jobs"
+    )
+    given = parser.parse_args(words)
+    from replicate.jobs.context import job  # which stages by hand do without
+
+    return job(given.rule, given.about, given.plan)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs stages; returns the exit status (0 done, 1 an error to act on, 2 wrong usage, 130 interrupted)."""
     words = sys.argv[1:] if arguments is None else arguments
@@ -122,6 +141,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(_overview())
         return 0 if words else 2
     commands = _commands(words)
+    around: AbstractContextManager[None] = nullcontext()
+    if commands[0][:1] == ["job"]:
+        around = _job(commands.pop(0)[1:])
     for command in commands:
         if not command or command[0] not in STAGES | TOOLS:
             fault = f"there is no stage {command[0]!r}" if command else "a stage is missing beside `then`"
@@ -130,9 +152,10 @@ def main(arguments: list[str] | None = None) -> int:
     name = commands[0][0]
     try:
         calls = [_call(command) for command in commands]
-        for command, call in zip(commands, calls, strict=True):
-            name = command[0]
-            call()
+        with around:
+            for command, call in zip(commands, calls, strict=True):
+                name = command[0]
+                call()
     except ReplicateError as error:
         print(f"replicate {name}: {error}", file=sys.stderr)
         return 1

@@ -2,7 +2,7 @@
 
 A job depends on the logic of its own stage, model and data set. The digest covers the syntax trees of
 those modules and of all project modules that they import, so that a change of logic re-runs what it
-touches, while comments, docstrings and formatting re-run nothing (docs/architecture.md, "What re-runs, and why").
+touches, while comments, docstrings and formatting re-run nothing (docs/architecture.md, "What is current").
 It is the same on every supported Python.
 """
 

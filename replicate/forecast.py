@@ -189,7 +189,8 @@ def forecast(params: Params, results: Path, state: Path) -> list[Forecast]:
     jobs = []
     for dataset, model, block in params.runs:
         kind = load_model(model)
-        config = kind.config_for(dataset, params.models[model][dataset], prefix=f"models.{model}.{dataset}")
+        changes = params.models[model][dataset]
+        config = kind.config_for(dataset, changes, params.where, f"models.{model}.{dataset}")
         code = code_digest(["replicate.stages.train", REGISTRY[model][1]])
         if _is_done(results, training_parameters(params, config, dataset, model, block), code):
             jobs.append(Forecast(dataset, model, block, "done", config.epochs, config.epochs, 0.0, 0.0, 0.0, "done"))

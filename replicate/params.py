@@ -4,13 +4,13 @@ These types are the one source of `workflow/schema/params.schema.json`, which Sn
 A model's own parameters are typed in its file (`replicate/models/`), a data set's in its (`replicate/datasets/`).
 """
 
+import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -18,17 +18,21 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveFloat,
+    PrivateAttr,
     ValidationError,
-    ValidationInfo,
-    field_validator,
 )
 
+from replicate.document import dotted, read_json_text, read_yaml
 from replicate.errors import ReplicateError
+from replicate.wording import of_types, unknown_key
 
 RELEASED = "goodfeli/adversarial@1720041"
 OURS = "not in the paper: our choice"
 #: Source of a recipe that was chosen by validation images (docs/protocol.md, section 2).
 TUNED = "ours: the best of eight trials (tuning/digits.yaml)"
+#: Seeds of one block. They are trained side by side in memory, so that thousands are a slip of the pen; a run may have
+#: any number of blocks.
+MAX_BLOCK = 1000
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -43,33 +47,38 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_truth_value_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation in (int, float):
-            raise ValueError("a number is needed")  # pydantic would take true as 1
-        return value
+
+def _ends_of(block: str) -> tuple[int, int]:
+    """The first and the last seed of a block; ValueError as `seeds_of`."""
+    match = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", block)
+    if match is None:
+        dash = " (the dash is a hyphen)" if re.search(r"[\u2010-\u2015\u2212]", block) else ""
+        raise ValueError(f'a block of seeds is written as "7" or "0-2", not {block!r}{dash}')
+    first, last = int(match[1]), int(match[2] or match[1])
+    if last < first:
+        raise ValueError(f"the block {block!r} runs backwards")
+    if last - first >= MAX_BLOCK:
+        raise ValueError(
+            f"the block {block!r} has {last - first + 1} seeds, which are trained side by side in memory; "
+            f"write blocks of at most {MAX_BLOCK}"
+        )
+    return first, last
 
 
 def seeds_of(block: str) -> tuple[int, ...]:
     """The seeds of a block: `"0-2"` is (0, 1, 2), `"7"` is (7,).
 
-    Raises ValueError if the text is neither a seed nor an ascending range.
+    Raises ValueError if the text is neither a seed nor an ascending range of at most `MAX_BLOCK`.
     """
-    match = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", block)
-    if match is None:
-        raise ValueError(f'a block of seeds is written as "7" or "0-2", not {block!r}')
-    first, last = int(match[1]), int(match[2] or match[1])
-    if last < first:
-        raise ValueError(f"the block {block!r} runs backwards")
+    first, last = _ends_of(block)
     return tuple(range(first, last + 1))
 
 
 def _distinct_seeds(blocks: tuple[str, ...]) -> tuple[str, ...]:
-    seeds = [seed for block in blocks for seed in seeds_of(block)]
-    repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1})
-    if repeated:
-        raise ValueError(f"seed {repeated[0]} stands in more than one block")
+    ends = sorted(_ends_of(block) for block in blocks)
+    for (_, last), (first, _) in itertools.pairwise(ends):
+        if first <= last:
+            raise ValueError(f"seed {first} stands in more than one block")
     return blocks
 
 
@@ -148,6 +157,8 @@ class Selection(Section):
 class Params(Section):
     """A whole run: which data sets, which models on them, which seeds, and the protocol's settings."""
 
+    _where: str = PrivateAttr("parameters")
+
     preset: str = setting("custom", "the name that the report shows for this run", OURS, pattern=r"^[\w.-]{1,40}$")
     seeds: Annotated[tuple[Block, ...], AfterValidator(_distinct_seeds)] = setting(
         ("0-2",),
@@ -169,6 +180,11 @@ class Params(Section):
     )
 
     @property
+    def where(self) -> str:
+        """What messages call the parameters: their file, or what they came from."""
+        return self._where
+
+    @property
     def runs(self) -> list[tuple[str, str, str]]:
         """Every training job as (data set, model, block of seeds), in the file's order."""
         return [
@@ -181,9 +197,9 @@ class Params(Section):
     @classmethod
     def parse(cls, raw: Any, where: str) -> Self:
         """Validates a parsed document; every fault is named with its path in `where`."""
-        if not isinstance(raw, Mapping):
-            raise ReplicateError(f"{where}: the parameters must be a mapping of names to values.")
-        params = checked(cls, raw, where)
+        params = checked(cls, mapping_of(raw, where), where)
+        params._where = where
+        _check_seeds(params, where)
         for model, recipes in params.models.items():
             for dataset in recipes:
                 if dataset not in params.datasets:
@@ -194,45 +210,68 @@ class Params(Section):
         return params
 
 
-def _sentence(error: Mapping[str, Any], prefix: str) -> str:
-    path = ".".join(str(part) for part in error["loc"])
-    path = re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", ".".join(part for part in (prefix, path) if part))
+def _check_seeds(params: Params, where: str) -> None:
+    """Refuses seeds of an experiment that are no block; its other settings are its module's to check."""
+    for name, options in params.experiments.items():
+        seeds = _as_text(options.get("seeds"))
+        if not isinstance(seeds, str):
+            continue
+        try:
+            _ends_of(seeds)
+        except ValueError as error:
+            raise ReplicateError(f"{where}: experiments.{name}.seeds: {error}.") from None
+
+
+def _fields(kind: Any, path: Sequence[str | int]) -> Collection[str]:
+    """The names of the settings at `path` below the type `kind`; none where it is no group of settings."""
+    for part in path:
+        fields = getattr(kind, "model_fields", {})
+        if part in fields:
+            kind = fields[part].annotation
+        else:  # a place in a list, or a name in a mapping
+            kind = next((inner for inner in get_args(kind) if hasattr(inner, "model_fields")), None)
+    return getattr(kind, "model_fields", {}).keys()
+
+
+def _sentence(error: Mapping[str, Any], kind: type[BaseModel], prefix: str) -> str:
+    place = error["loc"]
+    below = dotted(place)
+    path = f"{prefix}{'' if below.startswith('[') else '.'}{below}" if prefix and below else prefix or below
     if error["type"] == "extra_forbidden":
-        return f"{path}: unknown key"
-    text = error["msg"].removeprefix("Value error, ")
-    value = error.get("input")
-    shown = "" if isinstance(value, dict | list) else f", not {value!r}"
-    return f"{path}: {text[0].lower()}{text[1:]}{shown}"
+        return f"{path}: {unknown_key(str(place[-1]), _fields(kind, place[:-1]))}"
+    return f"{path}: {of_types(error)}" if path else of_types(error)
+
+
+def mapping_of(raw: Any, where: str) -> Mapping[str, Any]:
+    """The document `raw`, which must be a mapping."""
+    if not isinstance(raw, Mapping):
+        raise ReplicateError(f"{where}: the parameters must be a mapping of names to values.")
+    return raw
+
+
+def _plain(section: Section) -> dict[str, Any]:
+    """A group of settings inside a recipe, which is Python, as JSON would have it."""
+    return section.model_dump(mode="json")
 
 
 def checked(kind: type[T], raw: Mapping[str, Any], where: str, prefix: str = "") -> T:
-    """`kind` built from `raw`; faults become one `ReplicateError` that names each path below `prefix`."""
+    """`kind` built from `raw`; faults become one `ReplicateError` that names each path below `prefix`.
+
+    The values are taken as JSON has them: a list will do for a tuple, text is never a number, and 4.0 no whole one.
+    """
+    text = json.dumps(dict(raw), default=_plain)
     try:
-        return kind.model_validate(dict(raw))
+        return kind.model_validate_json(text, strict=True)
     except ValidationError as error:
-        faults = "; ".join(_sentence(fault, prefix) for fault in error.errors())
+        faults = "; ".join(_sentence(fault, kind, prefix) for fault in error.errors())
         raise ReplicateError(f"{where}: {faults}.") from None
 
 
 def read_document(text_or_path: str) -> tuple[Any, str]:
-    """The parsed YAML of a file, or of an inline JSON object, with the name to use in messages."""
+    """The values of a YAML file, or of an inline JSON object, with the name to use in messages."""
     if text_or_path.lstrip().startswith("{"):
-        try:
-            return json.loads(text_or_path), "parameters"
-        except ValueError as error:
-            raise ReplicateError(f"the inline parameters are not valid JSON: {error}.") from None
-    path = Path(text_or_path)
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8")), str(path)
-    except FileNotFoundError:
-        raise ReplicateError(
-            f"{path} does not exist; presets are in presets/, the run's own file is params.yaml."
-        ) from None
-    except OSError as error:
-        raise ReplicateError(f"cannot read {path}: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = " ".join(str(error).split())
-        raise ReplicateError(f"{path} is not valid YAML: {where}.") from None
+        return read_json_text(text_or_path, "parameters"), "parameters"
+    return read_yaml(Path(text_or_path)), text_or_path
 
 
 def load_params(text_or_path: str) -> Params:

@@ -29,6 +29,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "experiment": ("compute", "experiments"),
     "draw": (),
     "claims": ("preset", "experiments"),
+    "metrics": (),
+    "curves": (),
     "report": ("preset", "seeds", "datasets", "models", "experiments"),
 }
 #: Settings of a section that a stage does not read, so that changing them leaves it alone.
@@ -117,13 +119,15 @@ class Plan:
     Attributes:
         params: the parameters of what is run.
         raw: the same as they were given.
+        given: the same with what is left out.
+        where: what the parameters are called in messages.
         absent: data set that was left out -> the table's words, such as "needs FILE (whom to ask)".
         notices: one sentence for each of them, with the path and how to get it.
     """
 
     def __init__(self, raw: Mapping[str, Any], where: str = "params.yaml") -> None:
-        self._where, self._folder = where, datasets.data_folder()
-        self.raw, self.params = raw, Params.parse(raw, where)
+        self.where, self._folder = where, datasets.data_folder()
+        self.given, self.raw, self.params = raw, raw, Params.parse(raw, where)
         _check_names(self.params, where)
         _check_images(self.params, where)
         if not self.params.runs:
@@ -147,7 +151,7 @@ class Plan:
         dataset = datasets.load_dataset(name)
         if not isinstance(dataset, UserDataset):
             return None, None
-        options = checked(dataset.Config, self.params.datasets.get(name, {}), self._where, f"datasets.{name}")
+        options = checked(dataset.Config, self.params.datasets.get(name, {}), self.where, f"datasets.{name}")
         return dataset, dataset.place(self._folder / name, options)
 
     def stamp(self, dataset: str) -> str:

@@ -135,7 +135,7 @@ def totals(records: list[Traced]) -> list[dict[str, Any]]:
 #: What records have in common that ran on the same machine with the same software.
 ENVIRONMENT = ("versions", "processor", "cores", "system", "source", "lock_sha256")
 #: What they have in common that computed alike; stages that only read and write have none of it.
-BACKEND = ("device", "device_name", "threads", "deterministic_algorithms", "products", "tf32")
+BACKEND = ("device", "device_name", "threads", "deterministic_algorithms", "products", "tf32", "instructions")
 
 
 def _grouped(records: list[Traced], keys: tuple[str, ...]) -> list[dict[str, Any]]:

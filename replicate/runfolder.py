@@ -29,6 +29,8 @@ class ResultFile:
 
 #: Stage -> its result, of one block of seeds.
 Job = dict[str, ResultFile]
+#: Block of seeds -> its results, for each of a run's models.
+Models = dict[tuple[str, str], dict[str, Job]]
 
 
 @dataclass(frozen=True)
@@ -37,16 +39,19 @@ class RunFolder:
 
     Attributes:
         models: (data set, model) -> block of seeds -> its results; only what was evaluated.
+        rounded: the same of weights that were exported, hence rounded, and evaluated again; with the training that
+            they came from.
         experiments: name -> its result.
         claims: all claims, where the run has them.
         settings: experiment -> its section of the run's parameter file, which kept runs have.
     """
 
     folder: Path
-    models: dict[tuple[str, str], dict[str, Job]] = field(default_factory=dict)
+    models: Models = field(default_factory=dict)
     experiments: dict[str, ResultFile] = field(default_factory=dict)
     claims: ResultFile | None = None
     settings: Mapping[str, Any] | None = None
+    rounded: Models = field(default_factory=dict)
 
 
 def _key(content: Any) -> tuple[str, ...] | None:
@@ -55,7 +60,8 @@ def _key(content: Any) -> tuple[str, ...] | None:
         return None
     stage = content.get("stage")
     if stage in JOB_STAGES:
-        return stage, content["dataset"], content["model"], content["block"]
+        rounded = ["rounded"] if "rounded" in content else []
+        return stage, content["dataset"], content["model"], content["block"], *rounded
     if stage == "experiment":
         return stage, content["experiment"]
     return ("claims",) if stage == "claims" else None
@@ -113,16 +119,27 @@ def results_below(folder: Path) -> RunFolder:
     run, claims = RunFolder(folder), None
     for key, result in _results(folder).items():
         if key[0] in JOB_STAGES:
-            run.models.setdefault((key[1], key[2]), {}).setdefault(key[3], {})[key[0]] = result
+            stage, dataset, model, block, *rounded = key
+            models = run.rounded if rounded else run.models
+            models.setdefault((dataset, model), {}).setdefault(block, {})[stage] = result
         elif key[0] == "experiment":
             run.experiments[key[1]] = result
         else:
             claims = result
-    evaluated = {
-        cell: {block: job for block, job in blocks.items() if "evaluate" in job} for cell, blocks in run.models.items()
-    }
-    evaluated = {cell: blocks for cell, blocks in evaluated.items() if blocks}
-    return RunFolder(folder, evaluated, run.experiments, claims, settings)
+    for cell, blocks in run.rounded.items():
+        for block, job in blocks.items():
+            training = run.models.get(cell, {}).get(block, {}).get("train")
+            job.update({"train": training} if training else {})
+    return RunFolder(folder, _evaluated(run.models), run.experiments, claims, settings, _evaluated(run.rounded))
+
+
+def _evaluated(models: Models) -> Models:
+    """The models and blocks of seeds that were evaluated."""
+    found = {}
+    for cell, blocks in models.items():
+        if evaluated := {block: job for block, job in blocks.items() if "evaluate" in job}:
+            found[cell] = evaluated
+    return found
 
 
 def kept_runs(folder: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from typing import Any
 from replicate.codedigest import package_root
 from replicate.files import write_json
 from replicate.hardware import forget_peak_memory, peak_memory
+from replicate.instructions import cpuinfo, instruction_sets
 from replicate.sourcestate import source_state
 
 SCHEMA = 1
@@ -38,13 +39,7 @@ def _versions() -> dict[str, str]:
 
 
 def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+    return cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 class RunRecord:
@@ -65,6 +60,7 @@ class RunRecord:
             "peak_memory_mib": round(peak_memory() / 2**20, 1),
             "versions": _versions(),
             "processor": _processor(),
+            "instructions": instruction_sets(),
             "cores": os.cpu_count(),
             "system": platform.system(),
             "source": source_state(),

@@ -52,6 +52,11 @@ class Samples:
         count: int | None = self.about["chains"]
         return count
 
+    @property
+    def rounding(self) -> dict[str, Any]:
+        """`rounded`, where their weights were (`export`): a result of such samples says so. Else nothing."""
+        return {"rounded": self.about["rounded"]} if "rounded" in self.about else {}
+
     def per_seed(self) -> Iterator[tuple[int, Tensor | None, dict[str, Any] | None]]:
         """(seed, (draws, n, dimension), None), or (seed, None, why it failed)."""
         for seed, images in zip(self.about["seeds"], self.images, strict=True):

@@ -1,9 +1,8 @@
 """The JSON schema of the parameter file: built from the types, read by Snakemake and by editors."""
 
-import difflib
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,10 @@ from pydantic.json_schema import models_json_schema
 
 from replicate import datasets, experiments, models
 from replicate.codedigest import package_root
+from replicate.document import dotted
 from replicate.files import canonical_json
 from replicate.params import Params
+from replicate.wording import of_schema, unknown_key
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -83,29 +84,10 @@ def _committed() -> dict[str, Any]:
     return content
 
 
-def _path(parts: Iterator[str | int]) -> str:
-    text = ""
-    for part in parts:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
-
-
 def _unknown_keys(error: Any) -> str:
     known = list(error.schema.get("properties", {}))
-    sentences = []
-    for key in sorted(set(error.instance) - set(known)):
-        near = difflib.get_close_matches(key, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"the known ones are {', '.join(known)}"
-        sentences.append(f"{_path(iter([*error.absolute_path, key]))}: unknown key ({hint})")
-    return "; ".join(sentences)
-
-
-def _is_number(text: Any) -> bool:
-    try:
-        float(text)
-    except (TypeError, ValueError):
-        return False
-    return isinstance(text, str)
+    unknown = sorted(set(error.instance) - set(known))
+    return "; ".join(f"{dotted([*error.absolute_path, key])}: {unknown_key(key, known)}" for key in unknown)
 
 
 def _fault(error: Any) -> str:
@@ -113,13 +95,23 @@ def _fault(error: Any) -> str:
         error = max(error.context, key=lambda inner: len(inner.absolute_path))
     if error.validator == "additionalProperties":
         return _unknown_keys(error)
-    hint = " (YAML reads it as text; write 1.0e-3, with a point)" if _is_number(error.instance) else ""
-    return f"{_path(iter(error.absolute_path))}: {error.message}{hint}"
+    return f"{dotted(error.absolute_path)}: {of_schema(error)}"
+
+
+@functools.cache
+def _validator() -> Any:
+    """Of the committed schema; `4.0` is no whole number, as for the types."""
+    from jsonschema import Draft202012Validator  # here, so that `--help` stays quick
+    from jsonschema.validators import extend
+
+    whole = Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
+    kind = extend(Draft202012Validator, type_checker=whole)  # type: ignore[no-untyped-call]
+    return kind(_committed())
 
 
 def schema_faults(raw: Mapping[str, Any]) -> list[str]:
     """What is wrong with a parsed parameter file, one clause per fault, each with its path; empty if nothing is."""
-    from jsonschema import Draft202012Validator  # here, so that `--help` stays quick
-
     plain = json.loads(json.dumps(raw))
-    return [_fault(error) for error in Draft202012Validator(_committed()).iter_errors(plain)]
+    return [_fault(error) for error in _validator().iter_errors(plain)]

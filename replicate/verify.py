@@ -1,7 +1,7 @@
 """Compares a run with a kept one: the same bits where they must be, statistics where they cannot (docs/faq.md).
 
-Bits depend on versions, processor, device, threads, seeds and code. Where all of these and the parameters and data are
-the same, every number must be. Where one differs the seeds' means are compared, by Welch's interval of their
+Bits depend on versions, instruction sets, device, threads, seeds and code. Where all of these and the parameters and
+data are the same, every number must be. Where one differs the seeds' means are compared, by Welch's interval of their
 difference. Runs with the same seeds share initial weights and noise, so their means are nearer to each other than
 independent ones: the interval is then too wide, never too narrow. Where parameters or data differ, the runs are
 different ones, and nothing is compared.
@@ -125,20 +125,31 @@ def unlike(ours: ResultFile, theirs: ResultFile) -> str | None:
 
 
 def platform(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a run record decides bits."""
+    """What of a run record decides bits, instruction sets aside."""
     versions = record.get("versions", {})
     minor = ".".join(versions.get("python", "").split(".")[:2])
-    names = ("processor", "system", "device", "device_name", "threads")
+    names = ("system", "device", "device_name", "threads", "products")
     return {"torch": versions.get("torch"), "numpy": versions.get("numpy"), "python": minor} | {
         name: record.get(name) for name in names
     }
 
 
+def other_instructions(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """How the instruction sets of two run records differ; that they are not known, where a record does not say them."""
+    known = [isinstance(record.get("instructions"), Mapping) for record in (ours, theirs)]
+    if not all(known):
+        where = "on either side" if not any(known) else "there" if known[0] else "here"
+        return [f"instruction sets not known {where}"]
+    named = ({f"instructions of {of}": name for of, name in side["instructions"].items()} for side in (ours, theirs))
+    return differences(*named)
+
+
 def made_otherwise(ours: ResultFile, theirs: ResultFile) -> list[str]:
-    """How versions, processor, device, threads and code of two results differ."""
+    """How versions, instruction sets, device, threads and code of two results differ."""
     found = [f"no run record beside {file.path}" for file in (ours, theirs) if file.record is None]
     if ours.record is not None and theirs.record is not None:
         found = differences(platform(ours.record), platform(theirs.record))
+        found += other_instructions(ours.record, theirs.record)
     stage = ours.content["stage"]
     return [*found, *differs(f"code of {stage}", ours.content["code"], theirs.content["code"])]
 
@@ -161,6 +172,8 @@ def recipe(job: Job) -> dict[str, Any]:
     """What was to be measured: settings of training and evaluation, and the data; without seeds, device and threads."""
     train, evaluation = job["train"].content, job["evaluate"].content
     asked = {name: value for name, value in train["parameters"].items() if name not in ("block", "compute")}
+    compute = train["parameters"].get("compute", {})
+    asked["precision"] = compute.get("precision", "float32")  # the only one that older versions had
     return flat(asked) | {name: evaluation[name] for name in SHARED} | {"data": data_digest(train)}
 
 
@@ -221,14 +234,14 @@ def job_pairs(ours: Mapping[str, Job], theirs: Mapping[str, Job]) -> list[tuple[
 
 def compare_model(subject: str, reference: str, ours: Mapping[str, Job], theirs: Mapping[str, Job]) -> Pair:
     """One model on one data set, all blocks of seeds of both runs."""
+    if same_bits(ours, theirs):
+        return Pair(subject, reference, "same bits", f"seeds {', '.join(sorted(ours))}")
     if not all("train" in job for blocks in (ours, theirs) for job in blocks.values()):
         missing = "a training result, which has the settings, is missing"
         return Pair(subject, reference, "different runs", f"not compared: {missing}")
     checked = [_check_jobs(*pair, other_settings(*pair)) for pair in job_pairs(ours, theirs)]
     if faults := [found.fault for found in checked if found.fault]:
         return Pair(subject, reference, "failed", f"the bits must be the same: {faults[0]}")
-    if same_bits(ours, theirs):
-        return Pair(subject, reference, "same bits", f"seeds {', '.join(sorted(ours))}")
     every = [(one, other) for one in ours.values() for other in theirs.values()]
     if other := dict.fromkeys(setting for pair in every for setting in other_settings(*pair)):
         return Pair(subject, reference, "different runs", f"not compared: {'; '.join(other)}")
@@ -300,9 +313,11 @@ def judged(pairs: Sequence[Pair]) -> tuple[list[Comparison], int, float]:
 
 
 def compare_models(ours: RunFolder, theirs: RunFolder) -> list[Pair]:
-    """Every model on every data set that both runs evaluated."""
-    return [
-        compare_model(" ".join(cell), str(theirs.folder), ours.models[cell], theirs.models[cell])
-        for cell in ours.models
-        if cell in theirs.models
-    ]
+    """Every model on every data set that both runs evaluated; rounded weights are compared with rounded ones."""
+    pairs = []
+    kinds = (("", ours.models, theirs.models), (" with rounded weights", ours.rounded, theirs.rounded))
+    for suffix, one, other in kinds:
+        for cell in (cell for cell in one if cell in other):
+            subject = f"{' '.join(cell)}{suffix}"
+            pairs.append(compare_model(subject, str(theirs.folder), one[cell], other[cell]))
+    return pairs

@@ -155,11 +155,11 @@ def test_commands_are_read_from_a_dry_run() -> None:
     text = (
         "rule fetch:\n    jobid: 7\nShell command: \n        python -m replicate fetch --params '{ \"a\": 1 }'"
         "             --out x.json 2>&1 | tee -i logs/x.log\n\nrule metrics:\n"
-        "Shell command: python tools/metrics.py a b 2>&1 | tee -i logs/metrics.log\n"
+        "Shell command: python -m replicate metrics --table a --out b 2>&1 | tee -i logs/metrics.log\n"
     )
     assert engines.commands(text) == [
         ["python", "-m", "replicate", "fetch", "--params", '{ "a": 1 }', "--out", "x.json"],
-        ["python", "tools/metrics.py", "a", "b"],
+        ["python", "-m", "replicate", "metrics", "--table", "a", "--out", "b"],
     ]
 
 

@@ -25,7 +25,8 @@ from tests.stages.pipeline import Pipeline
 VALUES = (100.0, 104.0, 98.0, 101.0)
 RECORD = {
     "versions": {"torch": "2.13.0", "numpy": "2.4.6", "python": "3.11.7"}, "processor": "Xeon", "system": "Linux",
-    "device": "cpu", "device_name": "CPU", "threads": 1, "source": {"commit": "abc"},
+    "device": "cpu", "device_name": "CPU", "threads": 1, "source": {"commit": "abc"}, "products": "blas",
+    "instructions": {"torch": "AVX512", "numpy": "X86_V4"},
 }  # fmt: skip
 
 
@@ -155,7 +156,10 @@ def test_other_code_of_a_later_stage_excuses_no_earlier_one(tmp_path: Path) -> N
         (("versions", "torch"), "2.14.0", "torch 2.14.0 here, 2.13.0 there"),
         (("versions", "numpy"), "2.5.0", "numpy 2.5.0 here, 2.4.6 there"),
         (("versions", "python"), "3.12.1", "python 3.12 here, 3.11 there"),
-        (("processor",), "EPYC", "processor EPYC here, Xeon there"),
+        (("instructions", "torch"), "AVX2", "instructions of torch AVX2 here, AVX512 there"),
+        (("instructions", "MKL_CBWR"), "AVX2", "instructions of MKL_CBWR AVX2 here, none there"),
+        (("instructions",), None, "instruction sets not known here"),
+        (("products",), "onednn", "products onednn here, blas there"),
         (("device",), "cuda", "device cuda here, cpu there"),
         (("threads",), 2, "threads 2 here, 1 there"),
     ],
@@ -171,11 +175,22 @@ def test_another_platform_is_named_and_the_means_are_compared(
     assert "standard error over test images 2.0 here, 2.0 there" in found.text
 
 
-def test_the_third_number_of_the_python_version_is_no_reason(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("steps", "value"), [(("versions", "python"), "3.11.9"), (("processor",), "EPYC")])
+def test_what_decides_no_bits_is_no_reason(tmp_path: Path, steps: tuple[str, ...], value: str) -> None:
+    """The third number of Python's version, and the processor's name where the instruction sets are the same."""
     ours, theirs = _models(tmp_path / "a", (100.5, 104.0, 98.0, 101.0)), _models(tmp_path / "b")
     for record in ours.rglob("*.run.json"):
-        _set(record, "versions", "python", to="3.11.9")
+        _set(record, *steps, to=value)
     assert _one(ours, theirs).outcome == "failed"
+
+
+def test_of_records_with_a_processors_name_alone_bits_are_not_asked_for(tmp_path: Path) -> None:
+    ours, theirs = _models(tmp_path / "a", (100.5, 104.0, 98.0, 101.0)), _models(tmp_path / "b")
+    for record in [*ours.rglob("*.run.json"), *theirs.rglob("*.run.json")]:
+        _change(record, lambda content: content.pop("instructions"))
+    found = _one(ours, theirs)
+    assert found.outcome == "no difference found"
+    assert "instruction sets not known on either side" in found.text
 
 
 def test_without_a_run_record_bits_are_not_asked_for(tmp_path: Path) -> None:
@@ -219,6 +234,33 @@ def test_other_settings_and_other_data_are_named_and_not_compared(tmp_path: Path
     for setting in ("config.epochs 9 here, 5 there", "n_samples 50 here, 100 there", f"data {'e' * 16} here"):
         assert setting in found.text
     assert "rate" not in found.text
+
+
+def test_rounded_weights_are_compared_with_rounded_ones_alone(tmp_path: Path) -> None:
+    """An exported generator that was evaluated again beside the run it comes from: neither a second run nor a fault."""
+    ours, theirs = _models(tmp_path / "a"), _models(tmp_path / "b")
+    rounded = {"rounded": {"to": "float16", "largest_difference": 0.001, "images": 100}}
+    for folder in (ours, theirs):
+        write_json(folder / "again.json", read_json(folder / EVALUATION) | rounded)
+        shutil.copy(folder / EVALUATION.replace(".json", ".run.json"), folder / "again.run.json")
+    _set(theirs / "again.json", "per_seed", 0, "log_likelihood", to=100.5)
+    run, kept = read_run(ours), read_run(theirs)
+    (whole, exported), _, _ = judged(compare_models(run, kept))
+    assert (whole.subject, whole.outcome) == ("digits vae", "same bits")
+    assert (exported.subject, exported.outcome) == ("digits vae with rounded weights", "failed")
+    assert f"{ours / 'again.json'} differs from {theirs / 'again.json'}" in exported.text
+    (theirs / "again.json").unlink()
+    assert _one(ours, theirs).outcome == "same bits"
+
+
+def test_another_precision_is_another_run_and_float32_is_that_of_older_ones(tmp_path: Path) -> None:
+    ours, theirs = _models(tmp_path / "a", (1.0, 2.0, 3.0, 4.0)), _models(tmp_path / "b")
+    _set(ours / TRAINING, "parameters", "compute", "precision", to="float32")
+    assert _one(ours, theirs).outcome == "failed"
+    _set(ours / TRAINING, "parameters", "compute", "precision", to="bfloat16")
+    found = _one(ours, theirs)
+    assert found.outcome == "different runs"
+    assert "precision bfloat16 here, float32 there" in found.text
 
 
 def test_a_block_of_other_settings_is_not_averaged_in(tmp_path: Path) -> None:

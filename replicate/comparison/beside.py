@@ -169,4 +169,5 @@ def section(beside: Beside) -> dict[str, Any]:
             "unattempted": [claim for claim in claims if claim["found"]["change"] == "attempted by neither"],
         },
         "statements": {"ours": beside.ours.claims is not None, "theirs": beside.theirs.claims is not None},
+        "tables": beside.theirs.table is not None,
     }

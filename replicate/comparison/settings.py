@@ -18,9 +18,13 @@ from replicate.verify import job_pairs
 #: What a setting belongs to: what was asked for, the code's logic, or the machine with its versions.
 Kind = Literal["asked", "code", "machine"]
 #: What a run record says of the machine and the versions that decide a result's bits (`replicate.verify.platform`).
+#: The processor's name decides nothing, but stands for the instruction sets in records that do not have these.
 MACHINE = (
     "versions.torch", "versions.numpy", "versions.python", "processor", "system", "device", "device_name", "threads",
+    "products",
 )  # fmt: skip
+#: How the names of its instruction sets begin.
+INSTRUCTIONS = "instructions."
 #: Leaves of a job's parameters that tell it from others of the same run.
 OWN = frozenset({"block", "dataset", "model"})
 
@@ -80,7 +84,8 @@ def _machine(side: Side, file: ResultFile) -> dict[str, Traced]:
     if not isinstance(file.record, dict):
         return {}
     found = leaves(side.source(record_path(file.path), file.record))
-    return {name: found[name] for name in MACHINE if name in found}
+    names = [*MACHINE, *(name for name in found if name.startswith(INSTRUCTIONS))]
+    return {name: found[name] for name in names if name in found}
 
 
 def _of_files(of: str, ours: tuple[Side, ResultFile], theirs: tuple[Side, ResultFile]) -> Iterator[Setting]:

@@ -7,7 +7,7 @@ its shape was looked at: what cannot be read ends in one sentence that names the
 import contextlib
 import getpass
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from replicate.errors import ReplicateError
-from replicate.files import read_json
+from replicate.files import read_json, sha256_file
 from replicate.result import SCHEMA
 from replicate.runfolder import RunFolder, results_below
 from replicate.traced import ResultFolder, Traced, part, plain, traced_content
@@ -123,6 +123,7 @@ class Table(Shape):
     datasets: list[Dataset]
     rows: list[Row]
     orderings: list[Ordering] = []
+    inputs: dict[str, str] = {}
 
 
 class Check(Shape):
@@ -157,6 +158,12 @@ class Claims(Shape):
     """`claims.json`."""
 
     claims: list[Statement]
+
+
+class KeptClaims(Claims):
+    """The same where no table names the preset."""
+
+    preset: str
 
 
 class Frame(Shape):
@@ -235,7 +242,7 @@ class Side:
         orderings: claim -> its verdict on an order of rows.
         statements: claim -> its verdict on what the paper states in words.
         run: the results of the jobs behind the table and the statements, as far as they were kept.
-        table: `table1.json`.
+        table: `table1.json`; None for a kept run of statements alone.
         claims: `claims.json`; None where the run judged no statement.
     """
 
@@ -247,7 +254,7 @@ class Side:
     orderings: Mapping[str, Placed[Ordering]]
     statements: Mapping[str, Placed[Statement]]
     run: RunFolder
-    table: Path
+    table: Path | None
     claims: Path | None
 
     def measured(self, cell: CellName) -> Measured | None:
@@ -275,16 +282,27 @@ class Side:
 
 
 def _behind(
-    cells: Mapping[CellName, Placed[Cell]], statements: Iterable[Placed[Statement]], run: RunFolder
+    cells: Mapping[CellName, Placed[Cell]],
+    statements: Iterable[Placed[Statement]],
+    run: RunFolder,
+    digests: Collection[str] = (),
 ) -> RunFolder:
-    """Of all results, those that the table and the statements were made of: others are left over from earlier runs."""
+    """Of all results, those that the table and the statements were made of: others are left over from earlier runs.
+
+    An evaluation is known by the name that the table read it under, which is its block's, or, where it was kept under
+    another, by one of the `digests` of the table's inputs.
+    """
     blocks = {
         cell: {Path(file).stem for file in placed.value.measured.files}
         for cell, placed in cells.items()
         if placed.value.measured is not None
     }
     jobs = {
-        cell: {block: job for block, job in run.models[cell].items() if block in blocks[cell]}
+        cell: {
+            block: job
+            for block, job in run.models[cell].items()
+            if block in blocks[cell] or sha256_file(job["evaluate"].path) in digests
+        }
         for cell in run.models.keys() & blocks.keys()
     }
     named = {placed.value.experiment for placed in statements}
@@ -293,6 +311,35 @@ def _behind(
         {cell: jobs[cell] for cell in blocks if jobs.get(cell)},
         {name: file for name, file in run.experiments.items() if name in named},
     )
+
+
+def _read_claims(results: ResultFolder, path: Path) -> tuple[Traced, dict[str, Placed[Statement]]]:
+    """`claims.json`, and every verdict in it by its claim."""
+    claims = _result(path, results.shown("claims.json"), "claims")
+    judged = shaped(Claims, plain(claims), path).claims
+    return claims, {one.claim: Placed(one, claims["claims"][k]) for k, one in enumerate(judged)}
+
+
+def _checked_results(run: RunFolder) -> None:
+    """Refuses results of jobs and experiments in another shape than is read here."""
+    for file in (file for blocks in run.models.values() for job in blocks.values() for file in job.values()):
+        shaped(Evaluation if file.content["stage"] == "evaluate" else Frame, file.content, file.path)
+    for file in run.experiments.values():
+        shaped(Frame, file.content, file.path)
+
+
+def read_statements(results: ResultFolder) -> Side:
+    """Reads a kept run of statements, which has no table.
+
+    Raises:
+        ReplicateError: a file is broken, of another format, or not of this project.
+    """
+    path = results.folder / "claims.json"
+    claims, statements = _read_claims(results, path)
+    shaped(KeptClaims, plain(claims), path)
+    run = _behind({}, statements.values(), results_below(results.folder))
+    _checked_results(run)
+    return Side(results, part(claims, "preset"), {}, {}, {}, {}, statements, run, None, path)
 
 
 def read_side(results: ResultFolder, table_path: Path) -> Side:
@@ -310,16 +357,12 @@ def read_side(results: ResultFolder, table_path: Path) -> Side:
         if dataset.name in row.cells
     }
     orderings = {one.claim: Placed(one, table["orderings"][k]) for k, one in enumerate(checked.orderings)}
-    statements, path = {}, results.folder / "claims.json"
+    statements: dict[str, Placed[Statement]] = {}
+    path = results.folder / "claims.json"
     if path.is_file():
-        claims = _result(path, results.shown("claims.json"), "claims")
-        judged = shaped(Claims, plain(claims), path).claims
-        statements = {one.claim: Placed(one, claims["claims"][k]) for k, one in enumerate(judged)}
-    run = _behind(cells, statements.values(), results_below(results.folder))
-    for file in (file for blocks in run.models.values() for job in blocks.values() for file in job.values()):
-        shaped(Evaluation if file.content["stage"] == "evaluate" else Frame, file.content, file.path)
-    for file in run.experiments.values():
-        shaped(Frame, file.content, file.path)
+        _, statements = _read_claims(results, path)
+    run = _behind(cells, statements.values(), results_below(results.folder), checked.inputs.values())
+    _checked_results(run)
     return Side(
         results,
         part(table, "preset"),
@@ -359,6 +402,7 @@ def read_other(folder: Path) -> Side:
     try:
         whole = folder.resolve(strict=True)
         found = [results for results in (whole / "results", whole) if (results / "table1.json").exists()]
+        statements_alone = not found and all((whole / name).is_file() for name in ("params.yaml", "claims.json"))
         if not whole.is_dir():
             raise NotADirectoryError
     except (FileNotFoundError, NotADirectoryError):
@@ -368,6 +412,8 @@ def read_other(folder: Path) -> Side:
         ) from None
     except OSError as error:
         raise ReplicateError(f"--compare {folder}: cannot read it: {error.strerror}.") from None
+    if statements_alone:  # a kept run, since its parameter file lies beside its results
+        return read_statements(ResultFolder(whole, shown_name(whole)))
     if not found:
         raise ReplicateError(
             f"--compare {folder}: no table1.json lies in it or in its folder `results`; run that pipeline to its end, "

@@ -108,7 +108,7 @@ class _Fetcher:
 
     def _addresses(self, source: Source) -> Iterator[str]:
         yield from (base + source.name for base in self.bases)
-        yield from self.dataset.addresses(source)  # only now: MNIST's come from torchvision, slow to import
+        yield from self.dataset.addresses(source)
 
     def obtain(self, source: Source, path: Path) -> _Missing | None:
         """Puts the verified file at `path`; if no address has it, says what each answered."""

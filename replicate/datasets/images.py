@@ -1,10 +1,10 @@
 """A folder of images, or a zip archive of one: the user's own data, named by one entry of the parameters."""
 
+import itertools
+import re
 import sys
 import warnings
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,22 @@ from numpy.typing import NDArray
 from replicate.datasets.base import SPLITS, Extent, Splits, UserDataset
 from replicate.datasets.cutting import cut, shuffled
 from replicate.datasets.pictures import Crop, UnreadableError, pixels
-from replicate.datasets.store import Store, folder_stamp, opened
-from replicate.errors import ReplicateError
+from replicate.datasets.store import DAMAGE, Store, folder_stamp, opened, some_of
+from replicate.errors import ReplicateError, shown
 from replicate.params import OURS, Section, setting
 from replicate.paths import home_path
 
-#: Names of the folders that hold a split, and the split.
-SPLIT_FOLDERS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+#: Words that name a split, and the split; in any case, and alone or before one of `BESIDE` ("Train", "test_images").
+SPLIT_WORDS = {
+    "train": "train", "training": "train",
+    "valid": "valid", "val": "valid", "validation": "valid", "dev": "valid",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+BESIDE = frozenset({"", "set", "data", "images", "image", "imgs", "img"})
+#: Folders that resemble no split; with more of them, those that do are classes too ("tent", "train", "truck", ...).
+UNRELATED = 2
 #: MNIST's 50,000 : 10,000 : 10,000 images: a set in one piece is cut in seven, training images in six.
 PARTS, PARTS_OF_TRAIN = 5 + 1 + 1, 5 + 1
-#: Unreadable files that a message names.
-NAMED = 5
 
 
 class ImagesConfig(Section):
@@ -48,26 +53,88 @@ class Layout:
     classes: Mapping[str, Sequence[str]]
 
 
+def split_of(folder: str) -> str | None:
+    """The split that a folder's name says it holds; None for a name that says none."""
+    name = folder.casefold()
+    for word, split in SPLIT_WORDS.items():
+        if name.startswith(word) and name.removeprefix(word).strip("_- .") in BESIDE:
+            return split
+    return None
+
+
+def is_split(folder: str) -> bool:
+    """Whether a folder's name says that it holds a split."""
+    return split_of(folder) is not None
+
+
+def _resembled(folder: str) -> str | None:
+    """The split whose word a name has beside other words, or misses by a letter: "tests_old", "tran", "trainA"."""
+    for name in re.split(r"[^a-z]+", folder.casefold()):
+        if name in SPLIT_WORDS:
+            return SPLIT_WORDS[name]
+        for word, split in SPLIT_WORDS.items():
+            if len(word) >= 4 and name[:1] == word[0] and _one_slip(name, word):
+                return split
+    return None
+
+
+def _one_slip(name: str, word: str) -> bool:
+    """Whether `name` becomes `word` by one letter more, less or other, or by two neighbours that change places."""
+    start = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(name, word, strict=False)))
+    rest, wanted = name[start:], word[start:]
+    changes = rest[1:] == wanted[1:] or rest[1:] == wanted or rest == wanted[1:]
+    return changes or (rest[2:] == wanted[2:] and rest[:2] == wanted[1::-1])
+
+
+def _splits(tops: Collection[str], where: Path) -> dict[str, str]:
+    """Folder -> the split that it holds; empty where the folders are classes, or there are none.
+
+    Raises:
+        ReplicateError: the names can be read both ways, or are splits of which one is missing or comes twice.
+    """
+    found = {top: split for top in sorted(tops) if (split := split_of(top)) is not None}
+    found = dict(sorted(found.items(), key=lambda entry: SPLITS.index(entry[1])))
+    others = sorted(set(tops) - found.keys())
+    near = {top: split for top in others if (split := _resembled(top)) is not None}
+    given = set(found.values())
+    if len(given) > 1 and others:
+        stray = others[0] or "images"
+        raise ReplicateError(f"{where} has {stray!r} beside {' and '.join(found)}; move it into a split or away.")
+    doubtful = near and len(others) - len(near) <= UNRELATED
+    if doubtful and len(given | set(near.values())) > 1:
+        names = " and ".join(repr(name) for name in sorted({*found, *near}))
+        name, split = next(iter(near.items()))
+        raise ReplicateError(
+            f"{where}: {names} may be splits or classes: rename {name!r} to {split!r} if it is that split, and to "
+            "something else if it is a class or is not to be used."
+        )
+    if others:
+        return {}
+    for split in given:
+        same = [top for top, other in found.items() if other == split]
+        if len(same) > 1:
+            raise ReplicateError(
+                f"{where} has {' and '.join(map(repr, same))}, which both say {split}; put them into one folder."
+            )
+    if not {"train", "test"} <= given:
+        lacks = min({"train", "test"} - given)
+        raise ReplicateError(f"{where} has {', '.join(found)} but no {lacks}; add it, or put all in one folder.")
+    return found
+
+
 def layout(names: Sequence[str], where: Path) -> Layout:
     """Reads `split/class/file`, `split/file`, `class/file` or `file`.
 
     Raises:
         ReplicateError: the names follow none of these, or two of them.
     """
-    tops = {name.split("/")[0] if "/" in name else "" for name in names}
-    split = tops <= SPLIT_FOLDERS.keys()
-    if not split and {"train", "test"} <= tops:
-        stray = min(tops - SPLIT_FOLDERS.keys())
-        raise ReplicateError(f"{where} has {stray or 'images'!r} beside train and test; move it into a split or away.")
-    if split and not {"train", "test"} <= tops:
-        lacks = min({"train", "test"} - tops)
-        raise ReplicateError(f"{where} has {', '.join(sorted(tops))} but no {lacks}; add it, or put all in one folder.")
+    splits = _splits({name.split("/")[0] if "/" in name else "" for name in names}, where)
     grouped: dict[str, list[tuple[str, str]]] = {}
     for name in names:
         group, rest = ("all", name)
-        if split:
+        if splits:
             top, rest = name.split("/", 1)
-            group = SPLIT_FOLDERS[top]
+            group = splits[top]
         if rest.count("/") > 1:
             raise ReplicateError(f"{where}/{name} lies too deep; images lie in split/class/, split/, class/ or flat.")
         grouped.setdefault(group, []).append((name, rest.rpartition("/")[0]))
@@ -113,8 +180,10 @@ def _arrays(store: Store, names: Sequence[str], config: ImagesConfig, faults: li
             yield pixels(store.read(name), config.size, config.grayscale, config.crop)
         except UnreadableError as error:
             faults.append(f"{name} {error}")
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
+        except DAMAGE as error:
             faults.append(f"{name} is damaged ({error})")
+        except OSError as error:
+            faults.append(f"{name} cannot be read ({error.strerror or error})")
 
 
 def _read(store: Store, names: Mapping[str, Sequence[str]], config: ImagesConfig) -> dict[str, NDArray[np.uint8]]:
@@ -126,10 +195,9 @@ def _read(store: Store, names: Mapping[str, Sequence[str]], config: ImagesConfig
         for group, members in names.items():
             read[group] = list(_arrays(store, members, config, faults))
     if faults:
-        more = f" and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
         raise ReplicateError(
-            f"{len(faults)} of {len(store.sizes)} images in {store.path} cannot be used: {'; '.join(faults[:NAMED])}"
-            f"{more}; repair them or take them out."
+            f"{len(faults)} of {len(store.sizes)} images in {store.path} cannot be used: {some_of(faults)}; repair "
+            "them or take them out."
         )
     return {group: np.stack(images) for group, images in read.items()}
 
@@ -155,9 +223,14 @@ class Images(UserDataset):
 
     def inventory(self, path: Path) -> dict[str, Any]:
         """Number of images, their bytes in all, and one digest; the same for a folder and a zip archive of it."""
-        with opened(path, SPLIT_FOLDERS) as store:
+        with opened(path, is_split) as store:
             size = sum(store.sizes.values())
-            return {"name": path.absolute().name, "files": len(store.sizes), "size": size, "sha256": store.digest()}
+            return {
+                "name": shown(path.absolute().name),
+                "files": len(store.sizes),
+                "size": size,
+                "sha256": store.digest(),
+            }
 
     def stamp(self, path: Path) -> str:
         """For a folder, a digest of names, sizes and times: it may hold too much to be read at every look."""
@@ -166,7 +239,7 @@ class Images(UserDataset):
     def extent(self, folder: Path, config: Section) -> Extent:
         """From the parameters and the names of the files."""
         assert isinstance(config, ImagesConfig)
-        with opened(self.place(folder, config), SPLIT_FOLDERS) as store:
+        with opened(self.place(folder, config), is_split) as store:
             groups = layout(list(store.sizes), store.path).names
         train = len(groups.get("train", ()))
         if "all" in groups:
@@ -179,7 +252,7 @@ class Images(UserDataset):
         """Reads every image once; says on standard error what it left aside."""
         assert isinstance(config, ImagesConfig)
         (path,) = files.values()
-        with opened(path, SPLIT_FOLDERS) as store:
+        with opened(path, is_split) as store:
             found = layout(list(store.sizes), path)
             if store.others:
                 print(

@@ -6,9 +6,8 @@ and with nothing added to the pixels (goodfeli/adversarial@1720041, mnist.yaml a
 
 import gzip
 import struct
-import tempfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from replicate.datasets.base import PinnedDataset, Source, Splits
-from replicate.datasets.vision import import_torchvision
 from replicate.errors import ReplicateError
-from replicate.files import write_error
 from replicate.params import Section
 
 SIDE = 28  # pixels
 N_TRAINING_FILE, N_TRAIN, N_TEST = 60_000, 50_000, 10_000
 #: First word of an idx file: two zero bytes, the type (8: unsigned byte), the number of dimensions.
 IMAGES_MAGIC, LABELS_MAGIC = 0x0803, 0x0801
+
+#: Where the files are offered: torchvision's mirrors, in its order, known here so that no torchvision is needed.
+MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/")
 
 AGAIN = "delete it and run `python -m replicate fetch --dataset mnist` again"
 
@@ -51,10 +51,9 @@ def decompressed(path: Path, size: int) -> bytes:
 
 
 def read_idx(path: Path, magic: int, shape: tuple[int, ...]) -> NDArray[Any]:
-    """The array in a gzipped idx file of unsigned bytes, read by torchvision.
+    """The array in a gzipped idx file of unsigned bytes.
 
-    Its reader takes sizes from the header on trust, so the header is checked here first: `magic`, then the
-    dimensions as 4-byte big-endian numbers, then exactly one byte per entry.
+    Its header is `magic`, then the dimensions as 4-byte big-endian numbers; exactly one byte per entry follows.
 
     Raises:
         ReplicateError: the file is damaged, or its header differs from `magic` and `shape`.
@@ -66,16 +65,7 @@ def read_idx(path: Path, magic: int, shape: tuple[int, ...]) -> NDArray[Any]:
         raise ReplicateError(
             f"{path} has the idx header {found} instead of {(magic, *shape)} (magic number, then dimensions); {AGAIN}."
         )
-    reader = import_torchvision().datasets.mnist
-    read: Callable[[str], Any] = reader.read_image_file if len(shape) == 3 else reader.read_label_file
-    try:
-        with tempfile.TemporaryDirectory(prefix="replicate-") as folder:
-            raw = Path(folder, path.stem)
-            raw.write_bytes(content)
-            array: NDArray[Any] = read(str(raw)).numpy()
-    except OSError as error:
-        raise write_error(Path(tempfile.gettempdir()), error) from error
-    return array
+    return np.frombuffer(content, np.uint8, offset=header.size).reshape(shape).copy()
 
 
 class Mnist(PinnedDataset):
@@ -115,7 +105,7 @@ class Mnist(PinnedDataset):
 
     def addresses(self, source: Source) -> tuple[str, ...]:
         """torchvision's mirrors, in its order."""
-        return tuple(base + source.name for base in import_torchvision().datasets.MNIST.mirrors)
+        return tuple(base + source.name for base in MIRRORS)
 
     def prepare(self, files: Mapping[str, Path], config: Section) -> Splits:
         """Images (n, 1, 28, 28) uint8 in the files' order, and their classes; no shuffle, no added noise."""

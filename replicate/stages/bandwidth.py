@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
         {"samples": arguments.samples, "data": arguments.data},
         dataset=about["dataset"], model=about["model"], block=about["block"], seeds=about["seeds"],
         sigmas=list(sigmas), n_validation=[len(rows) for rows in valid],
-        validation_available=[splits.count("valid", fold) for fold in folds], **found,
+        validation_available=[splits.count("valid", fold) for fold in folds], **found, **samples.rounding,
     )  # fmt: skip
     write_json(arguments.out, content)
     record.write(arguments.out, **backend.facts)

@@ -54,13 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def experiment_parameters(params: Params, name: str) -> ExperimentConfig | SampleConfig:
     """The experiment's whole config, faults named with their path in the parameters."""
     where, study, given = f"experiments.{name}", load_experiment(name), params.experiments.get(name, {})
-    config = checked(study.Config, {**study.recipe(given), **given}, "parameters", where)
-    if isinstance(config, ExperimentConfig):
-        try:
-            seeds_of(config.seeds)
-        except ValueError as error:
-            raise ReplicateError(f"parameters: {where}.seeds: {error}.") from None
-    return config
+    return checked(study.Config, {**study.recipe(given), **given}, params.where, where)
 
 
 def changed(study: Study, config: ExperimentConfig | SampleConfig) -> list[str]:

@@ -7,11 +7,12 @@ A params.yaml that equals no preset is first kept beside it as params.yaml.bak-<
 """
 
 import argparse
+import hashlib
 from pathlib import Path
 
 from replicate.codedigest import package_root
 from replicate.errors import ReplicateError
-from replicate.files import sha256_file, write_text
+from replicate.files import replacing
 from replicate.stages.params import checked_file
 
 
@@ -26,15 +27,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("params.yaml"), help="the file to write (params.yaml)")
 
 
+def _copy(content: bytes, target: Path) -> None:
+    """Writes `target` byte for byte, whatever its line ends and its encoding."""
+    with replacing(target) as (part,):
+        part.write_bytes(content)
+
+
 def _kept_aside(target: Path, known: dict[str, Path]) -> Path | None:
     """Where an edited `target` was kept; None if it equals a preset or does not exist."""
-    if not target.exists():
+    try:
+        content = target.read_bytes()
+    except FileNotFoundError:
         return None
-    digest = sha256_file(target)
-    if digest in {sha256_file(path) for path in known.values()}:
+    except OSError as error:
+        raise ReplicateError(f"cannot read {target} to keep it aside: {error.strerror}.") from None
+    if content in [path.read_bytes() for path in known.values()]:
         return None
-    kept = target.with_name(f"{target.name}.bak-{digest[:8]}")
-    write_text(kept, target.read_text(encoding="utf-8"))
+    kept = target.with_name(f"{target.name}.bak-{hashlib.sha256(content).hexdigest()[:8]}")
+    _copy(content, kept)
     return kept
 
 
@@ -49,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     source = known[arguments.name]
     runs = checked_file(str(source)).params.runs
     kept = _kept_aside(arguments.out, known)
-    write_text(arguments.out, source.read_text(encoding="utf-8"))
+    _copy(source.read_bytes(), arguments.out)
     aside = f"; your changed file is kept as {kept}" if kept else ""
     print(f"preset: {arguments.out} is now the preset {arguments.name}, {len(runs)} training job(s){aside}")
     print("preset: `python -m replicate status` forecasts hours, memory and disk; nothing has been started")

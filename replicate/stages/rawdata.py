@@ -11,6 +11,9 @@ from replicate.errors import ReplicateError
 from replicate.params import Params, Section, checked, read_document
 from replicate.paths import home_path
 
+#: Names of inputs beside the raw data.
+OTHER_INPUTS = frozenset({"manifest"})
+
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """`--dataset`, `--data-dir` and `--params`."""
@@ -59,5 +62,8 @@ def brought(dataset: UserDataset, folder: Path, options: Section) -> tuple[dict[
 
 
 def digests(sources: list[dict[str, Any]]) -> dict[str, str]:
-    """The `inputs` of a result file: name -> SHA-256, as verified."""
-    return {source["name"]: source["sha256"] for source in sources}
+    """The `inputs` of a result file: name -> SHA-256, as verified; a folder may be called as another input is."""
+    return {
+        f"data/{source['name']}" if source["name"] in OTHER_INPUTS else source["name"]: source["sha256"]
+        for source in sources
+    }

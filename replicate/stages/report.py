@@ -9,8 +9,8 @@ Another run beside this one: of another preset, machine or version, with other s
   python -m replicate report --params params.yaml --table results/table1.json --results results \\
       --out report/compared.html --compare ../another-run
 
-`--compare` takes the project folder or the results folder of that run, which is only read, or a reference run with a
-table, such as results/reference/mnist-1-seed. The page gets the section "Beside another run": the settings that
+`--compare` takes the project folder or the results folder of that run, which is only read, or a reference run, such as
+results/reference/mnist-1-seed. The page gets the section "Beside another run": the settings that
 differ, the rows of Table 1 with the difference of their means, and every claim with both verdicts. What is computed
 for it lies in report/compared.comparison.json, beside the page. Give the page a name of its own, as here: the
 pipeline keeps report/index.html, without that section.
@@ -20,8 +20,13 @@ import argparse
 from pathlib import Path
 
 from replicate.comparison.beside import read_beside
+from replicate.errors import ReplicateError
 from replicate.files import canonical_json, replacing, write_text
-from replicate.params import load_params
+from replicate.jobs.digests import Digests
+from replicate.jobs.standing import DIGESTS, Standing
+from replicate.jobs.table import Jobs
+from replicate.params import load_params, read_document
+from replicate.plan import Plan
 from replicate.report import page
 
 
@@ -39,9 +44,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _check_bytes(params: str, results: Path) -> None:
+    """Refuses to show what is not what its records say; reads every byte.
+
+    Only of the folder `results` of the project, which an engine fills; a kept or copied folder has its own records.
+    """
+    if results != Path("results"):
+        return
+    jobs = Jobs(Plan(*read_document(params)))
+    before = jobs.select(lambda job: job.rule != "report")
+    found = Standing(jobs, Digests(DIGESTS, fresh=True)).broken(before)
+    if found:
+        raise ReplicateError(
+            f"the page is not made: {found[0].reason}; `snakemake --cores all` makes it anew, and "
+            "`python -m replicate check` names all such files."
+        )
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Writes the page, and beside it what was computed to compare another run with this one."""
     params, out = load_params(arguments.params), arguments.out
+    _check_bytes(arguments.params, arguments.results)
     if arguments.compare is None:
         text = page(params, arguments.table, arguments.results)
         write_text(out, text)

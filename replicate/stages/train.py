@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def model_parameters(params: Params, dataset: str, model: str) -> ModelConfig:
     """The model's whole config for this data set, faults named with their path in the parameters."""
     changes = params.models.get(model, {}).get(dataset, {})
-    return load_model(model).config_for(dataset, changes, prefix=f"models.{model}.{dataset}")
+    return load_model(model).config_for(dataset, changes, params.where, f"models.{model}.{dataset}")
 
 
 def _settings(given: dict[str, object], code: str, data_sha256: str, backend: Backend) -> dict[str, object]:

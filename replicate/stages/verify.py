@@ -3,8 +3,8 @@
 For every model on every data set, and every claim, that both runs have, one line:
 
   same bits             every measured number is the same
-  no difference found   bits cannot be asked for (the line says why: versions, processor, device, threads, seeds or
-                        code differ); the interval of the difference of means has 0 in it
+  no difference found   bits cannot be asked for (the line says why: versions, instruction sets, device, threads,
+                        seeds or code differ, or are not known); the interval of the difference of means has 0 in it
   inconclusive          as before, but fewer than two seeds on a side, or a seed failed: only the difference is told
   different runs        parameters or data differ (they are named), so nothing is compared
   failed                all that decides bits is the same and a number is not; or the means differ by more than

@@ -9,6 +9,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from replicate.errors import ReplicateError
+from replicate.instructions import instruction_sets
 from replicate.params import Compute
 from replicate.training.products import check_precision, route
 
@@ -31,6 +32,7 @@ class Backend:
             "threads": self.threads,
             "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
             "products": self.products,
+            "instructions": instruction_sets(),
             "tf32": torch.backends.cuda.matmul.allow_tf32,
         }
 

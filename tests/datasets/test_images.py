@@ -15,7 +15,7 @@ import pytest
 
 from replicate.datasets import store
 from replicate.datasets.base import SPLITS, Splits
-from replicate.datasets.images import DATASET, SPLIT_FOLDERS, ImagesConfig, rows_of
+from replicate.datasets.images import DATASET, ImagesConfig, is_split, rows_of
 from replicate.datasets.store import opened
 from replicate.errors import ReplicateError
 from replicate.params import checked
@@ -49,11 +49,23 @@ def test_given_splits_stay_as_they_are(tmp_path: Path) -> None:
     assert splits.divisor == 255.0
 
 
-@pytest.mark.parametrize("name", ["val", "validation"])
-def test_other_names_of_the_validation_folder(tmp_path: Path, name: str) -> None:
-    write_images(tmp_path, many("train/", f"{name}/", "test/", count=3))
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train", "val", "test"),
+        ("Train", "Validation", "Test"),
+        ("TRAIN", "VALID", "TEST"),
+        ("Training", "dev", "Testing"),
+        ("train_set", "val-set", "testset"),
+        ("Train Images", "Val images", "Test.data"),
+        ("training_", "Dev", "testing_imgs"),
+    ],
+)
+def test_splits_in_any_case_and_common_spelling(tmp_path: Path, names: tuple[str, str, str]) -> None:
+    written = write_images(tmp_path, [f"{name}/{k}.png" for name in names for k in range(3)])
     splits = prepared(tmp_path)
-    assert [len(splits.images[split]) for split in SPLITS] == [3, 3, 3]
+    for name, images in zip(names, where(splits, written).values(), strict=True):
+        assert sorted(images) == [f"{name}/{k}.png" for k in range(3)]
     assert splits.labels == {}
 
 
@@ -185,7 +197,6 @@ def test_what_is_no_image_is_left_out_and_counted(tmp_path: Path, capsys: pytest
     (tmp_path / "f" / "a" / "notes.txt").write_text("x")
     (tmp_path / "f" / ".DS_Store").write_text("x")
     write_images(tmp_path / "f", ["__MACOSX/a/1.png", ".thumbs/1.png"])
-    os.mkfifo(tmp_path / "f" / "pipe.png")
     assert DATASET.inventory(tmp_path / "f") == before
     assert len(prepared(tmp_path / "f").images["train"]) == 10
     assert capsys.readouterr().err == f"prepare: 2 file(s) in {tmp_path / 'f'} are no PNG or JPEG by name: left out\n"
@@ -247,6 +258,41 @@ def refusal(path: Path) -> str:
     return message
 
 
+DOUBTFUL = {
+    ("tran", "test"): "'test' and 'tran' may be splits or classes: rename 'tran' to 'train'",
+    ("train", "tests_old"): "'tests_old' and 'train' may be splits or classes: rename 'tests_old' to 'test'",
+    ("Trian", "Tset"): "'Trian' and 'Tset' may be splits or classes: rename 'Trian' to 'train'",
+    ("trainA", "trainB", "testA", "testB"): "may be splits or classes: rename 'testA' to 'test'",
+    ("my_train", "old-test"): "may be splits or classes: rename 'my_train' to 'train'",
+    ("train", "validatoin"): "may be splits or classes: rename 'validatoin' to 'valid'",
+    ("train", "test", "tests_old"): "has 'tests_old' beside train and test; move it",
+    ("Train", "Val", "cat"): "has 'cat' beside Train and Val; move it",
+    ("Train", "training", "test"): "has 'Train' and 'training', which both say train; put them into one folder",
+    ("Train", "Val"): "has Train, Val but no test; add it",
+}
+
+
+@pytest.mark.parametrize("folders", DOUBTFUL)
+def test_folders_that_may_be_splits_or_classes_are_refused(tmp_path: Path, folders: tuple[str, ...]) -> None:
+    write_images(tmp_path / "f", [f"{folder}/{k}.png" for folder in folders for k in range(7)])
+    assert DOUBTFUL[folders] in refusal(tmp_path / "f")
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("rain", "rest"),
+        ("train", "bus", "car"),
+        ("tent", "train", "bus", "car", "tram"),
+        ("test", "x"),
+        ("contest", "y"),
+    ],
+)
+def test_folders_that_only_sound_like_splits_are_classes(tmp_path: Path, folders: tuple[str, ...]) -> None:
+    write_images(tmp_path, [f"{folder}/{k}.png" for folder in folders for k in range(7)])
+    assert np.bincount(prepared(tmp_path).labels["train"]).tolist() == [5] * len(folders)
+
+
 LAYOUTS = {
     "no test folder": (many("train/", "valid/"), "has train, valid but no test"),
     "no train folder": (many("test/a/"), "has test but no train"),
@@ -303,8 +349,53 @@ def test_three_images_are_too_few_to_cut(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_what_may_not_be_read_is_named(tmp_path: Path) -> None:
     write_images(tmp_path, many("a/", "b/"))
+    (tmp_path / "a" / "1.png").chmod(0)
+    assert "1 of 28 entries" in refusal(tmp_path)
+    assert "a/1.png may not be read by this user" in refusal(tmp_path)
     (tmp_path / "a").chmod(0)
     assert "cannot read" in refusal(tmp_path)
+
+
+def test_links_to_nothing_and_what_is_no_file_are_counted_and_named(tmp_path: Path) -> None:
+    """As git-annex leaves them, or a disk that is not mounted: without them it would be another data set."""
+    folder = tmp_path / "f"
+    write_images(folder, many("a/", "b/", count=8))
+    for k in range(6):
+        (folder / "b" / f"far{k}.png").symlink_to(f"/annex/{k}.png")
+    (folder / "c").symlink_to("/disk/c")
+    os.mkfifo(folder / "a" / "pipe.png")
+    (folder / ".hidden.png").symlink_to("/annex/hidden.png")
+    before = DATASET.stamp(folder)
+    for attempt in (prepared, DATASET.inventory, lambda path: DATASET.extent(path, ImagesConfig())):
+        with pytest.raises(ReplicateError) as caught:
+            attempt(folder)
+        assert str(caught.value) == (
+            f"8 of 24 entries in {folder} cannot be read: a/pipe.png is no file or folder; b/far0.png is a link to "
+            "nothing; b/far1.png is a link to nothing; b/far2.png is a link to nothing; b/far3.png is a link to "
+            "nothing and 3 more; get or mount what links point to (`git annex get`), make files readable, or take "
+            "them out."
+        )
+    (folder / "c").unlink()
+    assert DATASET.stamp(folder) != before, "so that `fetch` looks again"
+
+
+def test_names_that_are_not_utf_8_are_read_like_any_other(tmp_path: Path) -> None:
+    """As an old disk has them; the digest is still that of the lines that sha256sum prints."""
+    folder = tmp_path / "f"
+    write_images(folder, many("", count=12))
+    odd = os.fsencode(folder) + b"/Mu\xf1oz.png"
+    Path(os.fsdecode(odd)).write_bytes((folder / "1.png").read_bytes())
+    assert sum(map(len, prepared(folder).images.values())) == 13
+    names = sorted(os.fsencode(path.name) for path in folder.iterdir())
+    lines = subprocess.check_output(["sha256sum", *names], cwd=folder)
+    assert DATASET.inventory(folder)["sha256"] == hashlib.sha256(lines).hexdigest()
+    assert len(DATASET.stamp(folder)) == 64
+    folder = folder.rename(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xf1")))
+    assert DATASET.inventory(folder)["name"] == "\\udcf1"
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xf2.png")).write_bytes(b"")
+    with pytest.raises(ReplicateError, match="udcf2.png is no PNG or JPEG image") as caught:
+        prepared(folder)
+    str(caught.value).encode()
 
 
 def with_member(path: Path, name: str, content: bytes = b"x") -> Path:
@@ -322,6 +413,69 @@ def archive(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", ["../../x.png", "/etc/x.png", "a/../../x.png", "C:/x.png", "\\\\host\\x.png"])
 def test_a_member_that_points_out_of_the_archive_is_refused(archive: Path, name: str) -> None:
     assert "points out of the archive" in refusal(with_member(archive, name))
+
+
+@pytest.mark.parametrize("form", ["train\\{}\\{}", "./train/{}/{}", "train//{}/./{}", "x\\train/{}\\{}", "Train/{}/{}"])
+def test_member_names_are_made_plain(tmp_path: Path, form: str) -> None:
+    """As old .NET and other tools write them: the same splits and labels as with slashes."""
+    write_images(tmp_path / "f", many("train/a/", "train/b/", "test/a/", "test/b/", count=9))
+    written = tmp_path / "x.zip"
+    with zipfile.ZipFile(written, "w") as archive:
+        for file in sorted((tmp_path / "f").rglob("*.png")):
+            split, label, name = file.relative_to(tmp_path / "f").parts
+            member = zipfile.ZipInfo("x")
+            member.filename = form.format(label, name).replace("train", split).replace("Train", split.title())
+            archive.writestr(member, file.read_bytes())
+        folder = zipfile.ZipInfo("x")
+        folder.filename = "train\\"
+        archive.writestr(folder, b"")
+    one, two = prepared(tmp_path / "f"), prepared(written)
+    for split in SPLITS:
+        assert np.array_equal(one.images[split], two.images[split])
+        assert np.array_equal(one.labels[split], two.labels[split])
+    if not form.startswith("T"):
+        assert DATASET.inventory(tmp_path / "f") | {"name": ""} == DATASET.inventory(written) | {"name": ""}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "cp932"])
+def test_members_whose_names_are_in_another_encoding(tmp_path: Path, encoding: str) -> None:
+    """Without the flag for UTF-8 a name is in whatever the archiver thought of; it is read, and UTF-8 is seen."""
+    names = {"utf-8": "Mu\u00f1oz", "latin-1": "Mu\u00f1oz", "cp932": "\u732b"}
+    write_images(tmp_path / "f", {f"{names[encoding]}{k}.png": np.full((8, 8, 3), k, np.uint8) for k in range(14)})
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted((tmp_path / "f").iterdir()):
+            stand_in = "?" * len(file.name.encode(encoding))
+            archive.writestr(zipfile.ZipInfo(stand_in.replace("?", "q")[:-6] + file.name[-6:]), file.read_bytes())
+    content = path.read_bytes()
+    for file in sorted((tmp_path / "f").iterdir()):
+        raw = file.name.encode(encoding)
+        content = content.replace(b"q" * (len(raw) - 6) + raw[-6:], raw)
+    path.write_bytes(content)
+    assert sum(map(len, prepared(path).images.values())) == 14
+    if encoding == "utf-8":
+        assert DATASET.inventory(path) == DATASET.inventory(tmp_path / "f") | {"name": "x.zip"}
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_in_any_compression_is_one_sentence(tmp_path: Path, method: int) -> None:
+    write_images(tmp_path / "f", many("a/", count=8))
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for file in sorted((tmp_path / "f/a").iterdir()):
+            archive.write(file, file.name)
+    content, generator = path.read_bytes(), np.random.default_rng(3)
+    with zipfile.ZipFile(path) as archive:
+        start = archive.getinfo("3.png").header_offset + 40
+    for _ in range(30):
+        damaged = bytearray(content)
+        for place in generator.integers(start, start + 60, 4):
+            damaged[place] ^= int(generator.integers(1, 256))
+        path.write_bytes(damaged)
+        with pytest.raises(ReplicateError) as caught:
+            prepared(path)
+            DATASET.inventory(path)
+        assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_member_that_comes_twice_is_refused(archive: Path) -> None:
@@ -417,7 +571,7 @@ def test_real_images(real: Path) -> None:
     assert [splits.images[split].shape for split in SPLITS] == [(n, 3, 32, 32) for n in (15_000, 3_000, 2_000)]
     assert np.bincount(splits.labels["valid"]).tolist() == [300] * 10
     assert splits.images["test"].dtype == np.uint8
-    with opened(real, SPLIT_FOLDERS) as files:
+    with opened(real, is_split) as files:
         names = [name for name in files.sizes if name.startswith("test/")][::37]
         read = [slow_png(files.read(name)) for name in names]
     there = {np.ascontiguousarray(image.transpose(1, 2, 0)).tobytes() for image in splits.images["test"]}

@@ -165,3 +165,70 @@ def test_the_limit_of_pixels_is_looked_at_before_they_are_unpacked(monkeypatch: 
     monkeypatch.setattr(pictures, "MAX_PIXELS", 35)
     with pytest.raises(UnreadableError, match="has 6 x 6 pixels, more than 35"):
         read(SIX)
+
+
+def chunk(kind: bytes, content: bytes, whole: bool = True) -> bytes:
+    """A PNG chunk; with a wrong checksum if it is not to be whole."""
+    check = zlib.crc32(kind + content) ^ (0 if whole else 1)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+
+def exif(orientation: int) -> bytes:
+    """EXIF with an orientation and, as some cameras write it, text of a numeric type (Software as two rationals)."""
+    entries = struct.pack("<HHIHH", 0x112, 3, 1, orientation, 0) + struct.pack("<HHII", 0x131, 5, 1, 38)
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", 2) + entries + bytes(4) + struct.pack("<II", 7, 2)
+
+
+def segment(marker: int, content: bytes) -> bytes:
+    return bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content
+
+
+PNG_METADATA = {
+    "a text with a wrong checksum": chunk(b"tEXt", b"Title\0x", whole=False),
+    "a text that unpacks to 100 MB": chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(100_000_000))),
+    "a text that is not packed": chunk(b"zTXt", b"Comment\0\0xyz"),
+    "a profile that is none": chunk(b"iCCP", b"x\0\0xyz"),
+    "a profile of another method": chunk(b"iCCP", b"x\0\7xyz"),
+    "EXIF that is none": chunk(b"eXIf", b"II*\0\xff\xff\xff\xff"),
+    "no resolution": chunk(b"pHYs", b""),
+    "no gamma": chunk(b"gAMA", b""),
+    "no white point": chunk(b"cHRM", b"xyz"),
+    "no intent": chunk(b"sRGB", b""),
+    "frames without an end": chunk(b"acTL", b"\0"),
+    "its own": chunk(b"prVt", b"xyz", whole=False),
+}
+JPEG_METADATA = {
+    "EXIF that is none": segment(0xE1, b"Exif\0\0II*\0\xff\xff\xff\xff"),
+    "EXIF cut short": segment(0xE1, b"Exif\0\0II"),
+    "XMP that is none": segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x tiff:Orientation='"),
+    "a profile of no parts": segment(0xE2, b"ICC_PROFILE\0\0\0"),
+    "pictures that are not there": segment(0xE2, b"MPF\0II*\0\xff\xff\0\0"),
+    "resources that are none": segment(0xED, b"Photoshop 3.0\x008BIM\x03\xed\0\0\0"),
+    "a comment": segment(0xFE, b"\xff\xd8\xff"),
+    "EXIF with text of a numeric type": segment(0xE1, b"Exif\0\0" + exif(1)),
+}
+
+
+@pytest.mark.parametrize("name", PNG_METADATA)
+def test_metadata_never_decide_whether_the_pixels_of_a_png_are_read(name: str) -> None:
+    content = SIX[:33] + PNG_METADATA[name] + SIX[33:]
+    assert np.array_equal(read(content), COLOUR.transpose(2, 0, 1))
+    turned = SIX[:33] + PNG_METADATA[name] + chunk(b"eXIf", exif(6)) + SIX[33:]
+    if name != "EXIF that is none":
+        assert np.array_equal(read(turned), np.rot90(COLOUR, -1).transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("name", JPEG_METADATA)
+def test_metadata_never_decide_whether_the_pixels_of_a_jpeg_are_read(name: str) -> None:
+    plain = read(PHOTO, size=64)
+    assert np.array_equal(read(PHOTO[:2] + JPEG_METADATA[name] + PHOTO[2:], size=64), plain)
+    turned = PHOTO[:2] + segment(0xE1, b"Exif\0\0" + exif(6)) + PHOTO[2:]
+    assert np.array_equal(read(turned, size=64), np.rot90(plain, -1, (1, 2)))
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "L", "RGB"])
+def test_the_channels_of_a_jpeg_are_those_that_its_segments_say(mode: str) -> None:
+    """What Pillow itself reads of the whole file, which has JFIF's or Adobe's segment."""
+    content = encoded(Image.fromarray(COLOUR).convert(mode), "JPEG", icc_profile=b"x" * 200)
+    with Image.open(io.BytesIO(content)) as image:
+        assert np.array_equal(read(content), np.asarray(image.convert("RGB")).transpose(2, 0, 1))

@@ -75,6 +75,11 @@ def test_the_ordinary_stages_evaluate_it_and_rounding_hardly_moves_the_log_likel
     assert rounded["seed"] == trained["seed"] == 1
     moved = abs(rounded["log_likelihood"] - trained["log_likelihood"])
     assert 0 < moved < 0.05 * trained["draws"][0]["standard_error"]
+    for path in (bandwidth, tmp_path / "e.json"):
+        assert read_json(path)["rounded"]["to"] == "float16", (
+            "a result that can be told from that of the weights as trained"
+        )
+    assert "rounded" not in read_json(done.evaluation)
 
 
 def test_a_damaged_file_is_refused(done: Pipeline, generator: Path, tmp_path: Path, capsys: Any) -> None:

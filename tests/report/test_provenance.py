@@ -143,6 +143,6 @@ def test_the_search_finds_what_it_looks_for(told: str) -> None:
 def test_a_record_has_exactly_what_it_says(tmp_path: Path) -> None:
     RunRecord("x").write(tmp_path / "x.json")
     assert sorted(read_json(tmp_path / "x.run.json")) == [
-        "cores", "lock_sha256", "peak_memory_mib", "processor", "result", "schema", "source", "stage", "system",
-        "versions", "wall_seconds",
+        "cores", "instructions", "lock_sha256", "peak_memory_mib", "processor", "result", "schema", "source", "stage",
+        "system", "versions", "wall_seconds",
     ]  # fmt: skip

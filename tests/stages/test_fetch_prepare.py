@@ -18,6 +18,7 @@ import replicate
 from replicate.__main__ import main
 from replicate.datasets import digits, mnist
 from replicate.datasets.base import SPLITS, Splits
+from replicate.files import sha256_file
 from replicate.plan import Plan
 from replicate.runrecord import RunRecord
 from tests.datasets.data_helpers import clean_environment, tiny_cifar, tiny_mnist, write_faces, write_images
@@ -169,6 +170,17 @@ def test_a_folder_of_images_leaves_no_path_in_any_result(tmp_path: Path) -> None
     }  # fmt: skip
     assert described["sources"][0]["files"] == 28
     assert str(tmp_path) not in manifest.read_text() + (tmp_path / "x.json").read_text()
+
+
+def test_a_folder_of_the_name_of_another_input_replaces_none(tmp_path: Path) -> None:
+    write_images(tmp_path / "manifest", [f"{k}.png" for k in range(14)])
+    params = json.dumps({"datasets": {"images": {"folder": str(tmp_path / "manifest"), "size": 8}}})
+    manifest, out = tmp_path / "m.json", tmp_path / "x.safetensors"
+    assert run("fetch", "--dataset", "images", "--params", params, "--out", manifest) == 0
+    assert run("prepare", "--dataset", "images", "--params", params, "--manifest", manifest, "--out", out) == 0
+    (source,) = json.loads(manifest.read_text())["sources"]
+    inputs = json.loads((tmp_path / "x.json").read_text())["inputs"]
+    assert inputs == {"manifest": sha256_file(manifest), "data/manifest": source["sha256"]}
 
 
 def test_cifar_is_stored_in_its_own_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

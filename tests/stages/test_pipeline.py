@@ -202,8 +202,8 @@ def test_a_bandwidth_of_other_samples_is_refused(done: Pipeline, tmp_path: Path,
         ('{"likelihood": {"sigmas": [-0.1, 0.2]}}', r"likelihood.sigmas[0]: input should be greater than 0"),
         ('{"likelihood": {"sigmas": [0.2, 0.1]}}', "ascending order"),
         ('{"likelihood": {"sigma": 0.2}}', "likelihood.sigma: unknown key"),
-        ('{"compute": {"threads": "two"}}', "compute.threads: input should be a valid integer"),
-        ('{"compute": {"threads": true}}', "compute.threads: a number is needed, not True"),
+        ('{"compute": {"threads": "two"}}', "compute.threads: a whole number is needed, not 'two'"),
+        ('{"compute": {"threads": true}}', "compute.threads: a whole number is needed, not true"),
         ('{"compute": ', "the inline parameters are not valid JSON"),
         ('{"seeds": ["0-2", "2"]}', "seed 2 stands in more than one block"),
         ('{"seeds": ["5-3"]}', "runs backwards"),
@@ -289,6 +289,31 @@ def test_a_training_resumed_and_stopped_within_one_epoch_has_positive_rates(
     assert (progress["state"], progress["epoch"]) == ("stopped", 0)
     for rate in ("seconds_per_epoch", "images_per_second", "seconds_left"):
         assert progress[rate] > 0
+
+
+def test_a_checkpoint_of_other_instruction_sets_is_named_and_not_used(
+    done: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last bits would be neither those of the one nor of the other."""
+    own = torch.backends.cpu.get_cpu_capability()
+    if own == "DEFAULT":
+        pytest.skip("this processor has no vector instructions that torch uses")
+    step_of = Sweep._train_step
+
+    def stopping(sweep: Sweep, chosen: Tensor, epoch: int) -> None:
+        step_of(sweep, chosen, epoch)
+        signal.raise_signal(signal.SIGINT)
+
+    words = done.training_words(tmp_path / "w.safetensors", tmp_path / "state", epochs=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(Sweep, "_train_step", stopping)
+        assert main(words) == 130
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    command = [sys.executable, "-m", "replicate", *words]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "holds a checkpoint of other settings, which is not used" in ended.stderr
+    assert f"backend.instructions.torch: {own} -> DEFAULT" in ended.stderr
+    assert "goes on from" not in ended.stdout
 
 
 def test_two_trainings_of_one_run_do_not_mix(done: Pipeline, tmp_path: Path) -> None:

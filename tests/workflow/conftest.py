@@ -113,6 +113,15 @@ class Project:
         self.good("git", "-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "--quiet", "-m", "test")
 
 
+def flip(path: Path) -> None:
+    """Flips one bit in the middle of a file and gives it the time that it had: what a bad disk does."""
+    times = path.stat()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
 def _pristine(folder: Path) -> Project:
     def left_out(where: str, names: list[str]) -> set[str]:
         skipped = set(CACHES(where, names)) | (
@@ -144,7 +153,7 @@ def fresh(tmp_path: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def _finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Project:
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # one run for all workers
     folder = shared / "finished"
@@ -159,6 +168,6 @@ def _finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture
-def finished(_finished: Project, tmp_path: Path) -> Iterator[Project]:
+def finished(whole_run: Project, tmp_path: Path) -> Iterator[Project]:
     """A copy of a whole run of the smoke preset by Snakemake."""
-    return _finished.copy(tmp_path / "finished")
+    return whole_run.copy(tmp_path / "finished")

@@ -12,7 +12,8 @@ import pytest
 from tests.workflow.conftest import ROOT
 
 KEPT = {
-    "data/digits.bin", "params.yaml", "report/assets/style.css", "report/templates/page.html.j2",
+    "data/digits.bin", "params.yaml", ".replicate/reference/blocks/log",
+    "report/assets/style.css", "report/templates/page.html.j2",
     "results/published/table1.yaml", "results/reference/mnist.json", "results/tuning/digits.json",
 }  # fmt: skip
 MADE = {

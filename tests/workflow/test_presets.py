@@ -59,9 +59,21 @@ def test_the_schema_agrees_with_the_types():
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("learning_rate:", "learning_rat:", "models.adversarial_nets.digits.learning_rat: unknown key"),
-        ("learning_rate: .*", "learning_rate: 1e-3", "'1e-3' is not of type 'number' (YAML reads it as text"),
-        (" epochs: .*", " epochs: four", "models.adversarial_nets.digits.epochs: 'four' is not of type 'integer'"),
+        (
+            "learning_rate:",
+            "learning_rat:",
+            "models.adversarial_nets.digits.learning_rat: unknown key (did you mean learning_rate?)",
+        ),
+        ("learning_rate: .*", 'learning_rate: "1e-3"', "a number is needed, not '1e-3' (it is text; take the quotes"),
+        (" epochs: .*", " epochs: four", "models.adversarial_nets.digits.epochs: a whole number is needed, not 'four'"),
+        ("  adversarial_nets:", "  k_means: {}\n  k_means:", "models.k_means: it stands there twice (lines 29 and 30)"),
+        ("learning_rate: .*", "learning_rate: 2026-11-28", "learning_rate: 2026-11-28 is a date or time"),
+        ("learning_rate: .*", "learning_rate: .nan", "learning_rate: a finite number is needed, not nan"),
+        (
+            "experiments:",
+            "experiments:\n  game: {seeds: 0\u20135}",
+            "experiments.game.seeds: a block of seeds is written",
+        ),
         ("  adversarial_nets:", "  nets:", "there is no model 'nets'; the registered ones are dbn"),
         ("  digits: {}", "  digit: {}", "models.adversarial_nets.digits: the data set 'digits' is not among"),
         ("  digits: {}", "  digits: {}\n  svhn: {}", "there is no data set 'svhn'; the registered ones are digits"),

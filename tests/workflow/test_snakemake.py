@@ -27,8 +27,8 @@ def test_use_conda_with_conda_runs_in_its_environment(finished, tmp_path):
     (finished / "report/index.html").unlink()
     finished.edit(
         "workflow/rules/report.smk",
-        "        python -m replicate report",
-        "        which python; python -m replicate report",
+        r"        python -m replicate \{params.job\} then report",
+        "        which python; python -m replicate {params.job} then report",
     )
     answer = finished.good("snakemake", "--cores", "2", "--use-conda", "--", "report", path=stand_in(tmp_path))
     assert "Creating conda environment workflow/envs/replicate.yaml" in answer
@@ -61,10 +61,10 @@ def test_the_lock_of_a_living_run_holds(finished):
 
 
 def test_a_failing_job_shows_its_sentence_and_fails_the_run(finished):
-    (finished / "results/evaluation/digits/adversarial_nets/0-1.json").write_text("nonsense")
-    done = finished.run("snakemake", "--cores", "1")
+    finished.edit("params.yaml", "batch_size: .*", "batch_size: 5000")
+    done = finished.run("snakemake", "--cores", "1", "training")
     assert done.returncode == 1
-    assert "replicate table: results/evaluation/digits/adversarial_nets/0-1.json is not valid JSON" in done.stdout
+    assert "replicate train: batch_size: 5000 is more than the 1283 training images allow" in done.stdout
 
 
 @pytest.mark.slow

@@ -16,10 +16,10 @@ rule classifier:
     resources:
         gpu=uses_gpu(),
     params:
+        job=job_of("classifier"),
         config=config_of("classifier"),
-        code=code_of("classifier"),
     shell:
         """
-        python -m replicate classifier --params {params.config:q} --data {input.data:q} \
+        python -m replicate {params.job} then classifier --params {params.config:q} --data {input.data:q} \
             --out {output.classifier:q} 2>&1 | tee -i {log:q}
         """

@@ -7,26 +7,49 @@ import shutil
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
+from snakemake.utils import update_config
 
 from replicate.errors import ReplicateError
 from replicate.filesystem import flush_folder, lock
 from replicate.hardware import has_nvidia_gpu
+from replicate.params import mapping_of, read_document
 from replicate.plan import Plan
-from replicate.schema import schema_faults, schema_path
+from replicate.schema import schema_faults
 
 
-def checked_plan(config):
+def given_parameters():
+    """The parameters of the run and the name of their file.
+
+    Every command reads the file by the same reader, so that it means the same everywhere; Snakemake's own is YAML 1.1
+    and takes the last of two equal keys. A file given with --configfile replaces params.yaml, where Snakemake would
+    merge the two; --config changes single values.
+    """
+    if not workflow.configfiles:
+        workflow.configfiles.append("params.yaml")
+    here = Path.cwd()
+    paths = [Path(path).absolute() for path in workflow.configfiles]
+    files = [
+        str(path.relative_to(here) if path.is_relative_to(here) else path)
+        for path in paths
+    ]
+    where = ", ".join(files)
+    given = {}
+    for file in files:
+        update_config(given, mapping_of(*read_document(file)))
+    update_config(given, workflow.config_settings.config)
+    return given, where
+
+
+def checked_plan():
     """The plan of the run; a fault in the parameters ends the run with one sentence that names its path."""
-    where = ", ".join(str(path) for path in workflow.configfiles)
     try:
-        plan = Plan(config, where)
-        faults = schema_faults(config)
-        if faults:
+        given, where = given_parameters()
+        plan = Plan(given, where)
+        if faults := schema_faults(given):
             raise ReplicateError(f"{where}: {'; '.join(faults)}.")
     except ReplicateError as error:
         logger.error(str(error))
         sys.exit(1)
-    validate(config, str(schema_path()), set_default=False)
     if workflow.is_main_process:
         for notice in plan.notices:
             logger.warning(notice)
@@ -47,16 +70,6 @@ def config_of(stage):
     return given
 
 
-def code_of(*stages):
-    """Rule `params`: digests of the logic that a job of these stages runs, blind to comments and layout."""
-
-    def given(wildcards):
-        about = [wildcards.get(name) for name in ("dataset", "model", "experiment")]
-        return " ".join(PLAN.code(stage, *about) for stage in stages)
-
-    return given
-
-
 def of_every_run(pattern):
     """The files of a rule's output `pattern` for every data set, model and block of seeds of the run."""
     return [
@@ -73,19 +86,6 @@ def images_for(wildcards):
 def samples_for(wildcards):
     """The samples of the run, for an experiment that looks at them."""
     return PLAN.samples(wildcards.experiment)
-
-
-def files_below(*folders):
-    """Every visible file below the folders, so that an edit of any of them is noticed."""
-    found = (
-        path
-        for folder in folders
-        for path in (BASE / folder).rglob("*")
-        if path.is_file()
-    )
-    return sorted(
-        str(path.relative_to(BASE)) for path in found if not path.name.startswith(".")
-    )
 
 
 def uses_gpu():
@@ -127,6 +127,8 @@ def own_lock():
     with contextlib.suppress(OSError):
         if lock(handle.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB, folder):
             shutil.rmtree(folder / "locks", ignore_errors=True)
+            # What is complete is judged by its seal (standing.smk), which a job writes last.
+            shutil.rmtree(folder / "incomplete", ignore_errors=True)
     with contextlib.suppress(OSError):
         lock(handle.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB, folder)
     return handle

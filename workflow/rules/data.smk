@@ -4,6 +4,8 @@
 # The raw files themselves are not declared: Snakemake deletes declared outputs before a job, and a
 # download that was broken off is to be resumed.
 rule fetch:
+    input:
+        judged(),
     output:
         manifest="results/data/{dataset}.sources.json",
         record="results/data/{dataset}.sources.run.json",
@@ -13,13 +15,11 @@ rule fetch:
     conda:
         "../envs/replicate.yaml"
     params:
+        job=job_of("fetch"),
         config=config_of("fetch"),
-        code=code_of("fetch"),
-        # Users' own files may lie anywhere and be many: their names, sizes and times stand here instead.
-        stamp=lambda wildcards: PLAN.stamp(wildcards.dataset),
     shell:
         """
-        python -m replicate fetch --params {params.config:q} --dataset {wildcards.dataset} \
+        python -m replicate {params.job} then fetch --params {params.config:q} --dataset {wildcards.dataset} \
             --out {output.manifest:q} 2>&1 | tee -i {log:q}
         """
 
@@ -36,11 +36,11 @@ rule prepare:
     conda:
         "../envs/replicate.yaml"
     params:
+        job=job_of("prepare"),
         config=config_of("prepare"),
-        code=code_of("prepare"),
     shell:
         """
-        python -m replicate prepare --params {params.config:q} --dataset {wildcards.dataset} \
+        python -m replicate {params.job} then prepare --params {params.config:q} --dataset {wildcards.dataset} \
             --manifest {input.manifest:q} --out {output.data:q} 2>&1 | tee -i {log:q}
         """
 

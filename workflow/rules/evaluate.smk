@@ -25,13 +25,13 @@ rule measure:
     resources:
         gpu=uses_gpu(),
     params:
+        job=job_of("measure"),
         sample=config_of("sample"),
         bandwidth=config_of("bandwidth"),
         evaluate=config_of("evaluate"),
-        code=code_of("sample", "bandwidth", "evaluate"),
     shell:
         """
-        python -m replicate \
+        python -m replicate {params.job} then \
             sample --params {params.sample:q} --weights {input.weights:q} --data {input.data:q} \
             --out {output.samples:q} \
             then bandwidth --params {params.bandwidth:q} --samples {output.samples:q} --data {input.data:q} \
@@ -67,12 +67,12 @@ rule table:
     conda:
         "../envs/replicate.yaml"
     params:
+        job=job_of("table"),
         config=config_of("table"),
         absent=json.dumps(PLAN.absent, sort_keys=True),
-        code=code_of("table"),
     shell:
         """
-        python -m replicate table --params {params.config:q} --protocol {input.protocol:q} \
+        python -m replicate {params.job} then table --params {params.config:q} --protocol {input.protocol:q} \
             --absent {params.absent:q} --published {input.published:q} --context {input.context:q} \
             --out {output.table:q} {input.evaluations:q} 2>&1 | tee -i {log:q}
         """
@@ -82,12 +82,17 @@ rule table:
 rule metrics:
     input:
         table=rules.table.output.table,
-        tool="tools/metrics.py",
     output:
         metrics="results/metrics.json",
+        record="results/metrics.run.json",
     log:
         "logs/metrics.log",
     conda:
         "../envs/replicate.yaml"
+    params:
+        job=job_of("metrics"),
     shell:
-        "python {input.tool:q} {input.table:q} {output.metrics:q} 2>&1 | tee -i {log:q}"
+        """
+        python -m replicate {params.job} then metrics --table {input.table:q} --out {output.metrics:q} \
+            2>&1 | tee -i {log:q}
+        """

@@ -3,7 +3,7 @@
 
 rule experiment:
     input:
-        data=images_for,
+        data=judged(images_for),
         samples=samples_for,
     output:
         result="results/experiments/{experiment}.json",
@@ -16,15 +16,15 @@ rule experiment:
     resources:
         gpu=uses_gpu(),
     params:
+        job=job_of("experiment"),
         config=config_of("experiment"),
-        code=code_of("experiment"),
         data=lambda wildcards, input: f"--data {input.data}" if input.data else "",
         samples=lambda wildcards, input: (
             f"--samples {input.samples}" if input.samples else ""
         ),
     shell:
         """
-        python -m replicate experiment --params {params.config:q} --name {wildcards.experiment} {params.data} \
+        python -m replicate {params.job} then experiment --params {params.config:q} --name {wildcards.experiment} {params.data} \
             {params.samples} --out {output.result:q} 2>&1 | tee -i {log:q}
         """
 
@@ -41,11 +41,11 @@ rule draw:
     conda:
         "../envs/replicate.yaml"
     params:
+        job=job_of("draw"),
         folder=subpath(output.figures, parent=True),
-        code=code_of("draw"),
     shell:
         """
-        python -m replicate draw --result {input.result:q} --out {params.folder:q} 2>&1 | tee -i {log:q}
+        python -m replicate {params.job} then draw --result {input.result:q} --out {params.folder:q} 2>&1 | tee -i {log:q}
         """
 
 
@@ -63,11 +63,11 @@ rule claims:
     conda:
         "../envs/replicate.yaml"
     params:
+        job=job_of("claims"),
         config=config_of("claims"),
-        code=code_of("claims"),
     shell:
         """
-        python -m replicate claims --params {params.config:q} --protocol {input.protocol:q} \
+        python -m replicate {params.job} then claims --params {params.config:q} --protocol {input.protocol:q} \
             --out {output.claims:q} {input.experiments:q} 2>&1 | tee -i {log:q}
         """
 

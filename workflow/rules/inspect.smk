@@ -43,12 +43,12 @@ rule inspect:
     resources:
         gpu=uses_gpu(),
     params:
+        job=job_of("inspect"),
         recognise=config_of("recognise"),
         folder=subpath(output.panels, parent=True),
-        code=code_of("recognise", "panels"),
     shell:
         """
-        python -m replicate \
+        python -m replicate {params.job} then \
             recognise --params {params.recognise:q} --data {input.data:q} --samples {input.samples:q} \
             --classifier {input.classifier:q} --out {output.recognition:q} \
             then panels --weights {input.weights:q} --training {input.training:q} \
@@ -67,17 +67,19 @@ rule curves:
     input:
         training=rules.training.input,
         bandwidths=of_every_run(rules.measure.output.bandwidth),
-        tool="tools/curves.py",
     output:
         learning="results/curves/learning.csv",
         bandwidth="results/curves/bandwidth.csv",
+        record="results/curves/curves.run.json",
     log:
         "logs/curves.log",
     conda:
         "../envs/replicate.yaml"
     params:
+        job=job_of("curves"),
         folder=subpath(output.learning, parent=True),
     shell:
         """
-        python {input.tool:q} {params.folder:q} {input.training:q} {input.bandwidths:q} 2>&1 | tee -i {log:q}
+        python -m replicate {params.job} then curves --out {params.folder:q} {input.training:q} {input.bandwidths:q} \
+            2>&1 | tee -i {log:q}
         """

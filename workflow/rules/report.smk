@@ -11,8 +11,8 @@ rule report:
         panels=rules.inspection.input,
         statements=rules.statements.input,
         recognitions=of_every_run(rules.inspect.output.recognition),
-        reference=files_below("results/reference", "results/tuning"),
-        templates=files_below("report/templates", "report/assets"),
+        reference=files_below(BASE, KEPT),
+        templates=files_below(BASE, TEMPLATES),
     output:
         page=report(
             "report/index.html",
@@ -20,15 +20,16 @@ rule report:
             category="Page",
             labels={"file": "The page"},
         ),
+        record="report/index.run.json",
     log:
         "logs/report.log",
     conda:
         "../envs/replicate.yaml"
     params:
+        job=job_of("report"),
         config=config_of("report"),
-        code=code_of("report"),
     shell:
         """
-        python -m replicate report --params {params.config:q} --table {input.table:q} --results results \
+        python -m replicate {params.job} then report --params {params.config:q} --table {input.table:q} --results results \
             --out {output.page:q} 2>&1 | tee -i {log:q}
         """

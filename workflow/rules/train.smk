@@ -17,11 +17,11 @@ rule train:
     resources:
         gpu=uses_gpu(),
     params:
+        job=job_of("train"),
         config=config_of("train"),
-        code=code_of("train"),
     shell:
         """
-        python -m replicate train --params {params.config:q} --dataset {wildcards.dataset} \
+        python -m replicate {params.job} then train --params {params.config:q} --dataset {wildcards.dataset} \
             --model {wildcards.model} --block {wildcards.block} --data {input.data:q} \
             --out {output.weights:q} 2>&1 | tee -i {log:q}
         """

@@ -1,4 +1,4 @@
-"""torchvision, whether or not its compiled operators fit the installed torch."""
+"""torchvision, which knows MNIST on its own: whether or not its compiled operators fit the installed torch."""
 
 from types import ModuleType
 

@@ -1,6 +1,7 @@
 """Writes the learning and the bandwidth curves of all training jobs as tidy tables, the form that `dvc plots` reads.
 
-python tools/curves.py results/curves results/train/digits/vae/0-2.json results/bandwidth/digits/vae/0-2.json ...
+  python -m replicate curves --out results/curves \\
+      results/train/digits/vae/0-2.json results/bandwidth/digits/vae/0-2.json
 
 `learning.csv` has one row for every seed and look at the validation images, `bandwidth.csv` one for every seed, draw,
 fold and sigma of the grid; log-likelihoods are validation means in nats. A failed seed has rows as far as it came.
@@ -8,14 +9,10 @@ fold and sigma of the grid; log-likelihoods are validation means in nats. A fail
 
 import argparse
 import csv
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from replicate.errors import ReplicateError
 from replicate.files import read_json, replacing
 
 Row = dict[str, str | int | float]
@@ -64,17 +61,12 @@ def write(folder: Path, results: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(counts)
 
 
-def main() -> None:
-    """Reads the results and writes the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="folder of the tables")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the stage's arguments."""
+    parser.add_argument("--out", type=Path, required=True, help="folder of the tables")
     parser.add_argument("results", type=Path, nargs="+", help="results of the stages `train` and `bandwidth` (JSON)")
-    arguments = parser.parse_args()
-    try:
-        print(f"curves: {write(arguments.out, [read_json(path) for path in arguments.results])}")
-    except ReplicateError as error:
-        sys.exit(f"curves: {error}")
 
 
-if __name__ == "__main__":
-    main()
+def run(arguments: argparse.Namespace) -> None:
+    """Reads the results and writes the tables."""
+    print(f"curves: {write(arguments.out, [read_json(path) for path in arguments.results])}")

@@ -1,15 +1,12 @@
 """Writes the measured means of Table 1 as a nested mapping of numbers, the form that `dvc metrics` compares.
 
-python tools/metrics.py results/table1.json results/metrics.json
+python -m replicate metrics --table results/table1.json --out results/metrics.json
 """
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from replicate.files import write_json
 from replicate.result import read_result
@@ -28,16 +25,14 @@ def metrics(table: dict[str, Any]) -> dict[str, dict[str, dict[str, float]]]:
     return found
 
 
-def main() -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the stage's arguments."""
+    parser.add_argument("--table", type=Path, required=True, help="result of the stage `table` (JSON)")
+    parser.add_argument("--out", type=Path, required=True, help="metrics (JSON)")
+
+
+def run(arguments: argparse.Namespace) -> None:
     """Reads the table and writes its metrics."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", type=Path)
-    parser.add_argument("out", type=Path)
-    arguments = parser.parse_args()
     found = metrics(read_result(arguments.table, "table"))
     write_json(arguments.out, found)
     print(f"metrics: {json.dumps(found)}")
-
-
-if __name__ == "__main__":
-    main()

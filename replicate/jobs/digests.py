@@ -1,0 +1,61 @@
+"""SHA-256 of files, kept as long as a file's size, times and place on disk stay what they were."""
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from replicate.errors import ReplicateError
+from replicate.files import sha256_file, write_text
+
+#: What a kept digest belongs to: size, times of change of content and of the entry (ns), and inode.
+Stamp = list[int]
+
+
+def _stamp(path: Path) -> Stamp:
+    found = os.stat(path)  # noqa: PTH116 (a link counts as what it leads to)
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+
+
+class Digests:
+    """The digests of the files of a run.
+
+    Args:
+        path: where they are kept; what cannot be read there is forgotten, for it only saves time.
+        fresh: whether every byte is read again, whatever is kept.
+    """
+
+    def __init__(self, path: Path, fresh: bool = False) -> None:
+        self._path, self._fresh = path, fresh
+        self._known: dict[str, tuple[Stamp, str]] = {}
+        self._changed = False
+        with suppress(OSError, ValueError, TypeError, AttributeError):
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            self._known = {name: (stamp, digest) for name, (stamp, digest) in kept.items()}
+
+    def of(self, path: Path) -> str | None:
+        """The digest of a file; None where there is no file that can be read."""
+        name = str(path)
+        try:
+            stamp = _stamp(path)
+            known = self._known.get(name)
+            if known is not None and known[0] == stamp and not self._fresh:
+                return known[1]
+            digest = sha256_file(path)
+        except OSError:
+            return None
+        if known is None or known != (stamp, digest):
+            self._known[name] = (stamp, digest)
+            self._changed = True
+        return digest
+
+    def forget(self, path: Path) -> None:
+        """Reads the file again the next time."""
+        self._changed |= self._known.pop(str(path), None) is not None
+
+    def save(self) -> None:
+        """Keeps what is known, where the folder can be written."""
+        if self._changed:
+            with suppress(ReplicateError):
+                write_text(self._path, json.dumps(self._known))
+            self._changed = False

@@ -1,0 +1,63 @@
+"""The seal of a job: in its run record, what it was given, what it read and what it made, each by its SHA-256.
+
+The record carries a digest of itself, so that a record that was damaged or edited counts for nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from replicate.errors import ReplicateError
+from replicate.files import canonical_json, read_json, sha256_json, write_json
+
+#: Of the run record: the seal, and the record's own digest.
+SEAL, DIGEST = "job", "record_sha256"
+
+
+@dataclass(frozen=True)
+class Seal:
+    """What a finished job says of itself.
+
+    Attributes:
+        rule, about: which job.
+        given: digest of its parameters.
+        code: digests of the logic of its stages.
+        inputs, outputs: path -> SHA-256; the record itself is not among the outputs.
+    """
+
+    rule: str
+    about: str
+    given: str
+    code: str
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+
+def write_seal(record: Path, seal: Seal) -> None:
+    """Puts the seal into a run record, which is made where the job's stages write none."""
+    content: dict[str, Any] = read_json(record) if record.is_file() else {"schema": 1, "stage": seal.rule}
+    content = {key: value for key, value in content.items() if key not in (SEAL, DIGEST)}
+    content[SEAL] = asdict(seal)
+    write_json(record, content | {DIGEST: sha256_json(content)})
+
+
+def read_seal(record: Path) -> Seal | None:
+    """The seal of a run record; None where there is none, or where the record is not what it was written as."""
+    try:
+        content = read_json(record)
+        body = {key: value for key, value in content.items() if key != DIGEST}
+        whole = sha256_json(body) == content[DIGEST]
+        as_written = record.read_text(encoding="utf-8") == canonical_json(content)
+        return Seal(**content[SEAL]) if whole and as_written else None
+    except (ReplicateError, AttributeError, KeyError, TypeError, ValueError, OSError, RecursionError):
+        return None
+
+
+def was_sealed(record: Path) -> bool:
+    """Whether a record has a seal, or had before it was lost or damaged: all but those that a stage by hand wrote."""
+    try:
+        content = read_json(record)
+        return SEAL in content or DIGEST in content
+    except (ReplicateError, TypeError, RecursionError):
+        return True

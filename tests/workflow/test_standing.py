@@ -1,0 +1,172 @@
+"""What is made anew: judged by seals and bytes, whatever an engine remembers."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from replicate.jobs.digests import Digests
+from replicate.jobs.seal import read_seal, write_seal
+from replicate.jobs.standing import DIGESTS, Finding, Standing
+from replicate.jobs.table import Job, Jobs
+from replicate.params import read_document
+from replicate.plan import Plan
+from tests.workflow.conftest import Project, flip
+
+ABOUT = "digits/adversarial_nets/0-1"
+EVALUATION = f"results/evaluation/{ABOUT}.json"
+BLOCK = re.compile(r"^(?:local)?rule (\w+):\n((?:    .*\n)+)", re.MULTILINE)
+
+
+@pytest.fixture
+def here(finished: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """The copy of a finished run as the current folder: the code that judges is the code that made it."""
+    monkeypatch.chdir(finished.folder)
+    return finished
+
+
+def jobs_here() -> Jobs:
+    return Jobs(Plan(*read_document("params.yaml")))
+
+
+def findings(fresh: bool = False, jobs: Jobs | None = None) -> list[Finding]:
+    jobs = jobs or jobs_here()
+    return Standing(jobs, Digests(DIGESTS, fresh)).findings(jobs.all.values())
+
+
+def files_of(job: Job) -> list[str]:
+    beside = [str(path) for path in Path(job.folder).iterdir()] if job.folder else []
+    return sorted({*job.outputs, *beside})
+
+
+def test_the_table_has_the_files_that_the_rules_declare(finished: Project) -> None:
+    """Snakemake's own graph of the smoke preset, with every job forced, is the reference."""
+    said = finished.run("snakemake", "-n", "--forceall", "--cores", "1", "--workflow-profile", "none")
+    declared = {}
+    for rule, body in BLOCK.findall(said.stdout + said.stderr):
+        parts = dict(re.findall(r"^    (input|output): (.*)$", body, re.MULTILINE))
+        if "output" in parts:
+            files = [set(parts.get(name, "").split(", ")) - {""} for name in ("input", "output")]
+            declared[rule] = files
+    jobs = Jobs(Plan(*read_document(str(finished / "params.yaml"))), finished.folder)
+    assert {job.rule: [set(job.inputs), set(job.outputs)] for job in jobs.all.values()} == declared
+
+
+def test_every_file_of_every_job_is_judged_by_its_bytes(here: Project) -> None:
+    """Deleted, flipped with its time kept, and edited: each is found in its own job; put back, nothing is."""
+    assert findings() == []
+    tried, jobs = 0, jobs_here()
+    for job in jobs.all.values():
+        for name in files_of(job):
+            path = Path(name)
+            whole = path.read_bytes()
+            for spoil in (Path.unlink, flip, lambda one: one.write_bytes(one.read_bytes() + b"\n")):
+                spoil(path)
+                found = findings(jobs=jobs)
+                assert job.record in {one.job.record for one in found}, (name, spoil)
+                path.write_bytes(whole)
+                assert findings(jobs=jobs) == [], name
+                tried += 1
+    assert tried >= 3 * 38
+
+
+def test_a_flip_that_leaves_size_times_and_place_alike_is_found_by_reading(here: Project) -> None:
+    """No kept digest can see it: here one is kept for bytes that the file does not have."""
+    assert findings() == []
+    path = Path(EVALUATION)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"1", b"2", 1))
+    kept = json.loads(DIGESTS.read_text())
+    about = path.stat()
+    stamp = [about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino]
+    kept[EVALUATION][0] = stamp
+    DIGESTS.write_text(json.dumps(kept))
+    assert findings() == []
+    assert findings(fresh=True)[0].damaged == (path,)
+    (finding, *_) = findings()
+    assert finding.damaged == (path,), "what was read once is known from then on"
+
+
+def test_a_seal_that_was_edited_counts_for_nothing(here: Project) -> None:
+    record = Path(f"results/train/{ABOUT}.run.json")
+    seal = read_seal(record)
+    assert seal is not None
+    content = json.loads(record.read_text())
+    content["wall_seconds"] = 42.0
+    record.write_text(json.dumps(content))
+    assert read_seal(record) is None
+    write_seal(record, seal)
+    assert findings() == []
+
+
+def test_other_parameters_are_seen_without_snakemakes_memory(here: Project) -> None:
+    shutil.rmtree(".snakemake")
+    here.edit("params.yaml", "draws: .*", "draws: 2")
+    assert {one.job.rule for one in findings()} == {"measure"}
+    assert set(here.planned()) == {"measure", "inspect", "table", "metrics", "curves", "report"}
+    here.edit("params.yaml", "draws: .*", "draws: 1")
+    assert here.planned() == {}
+
+
+@pytest.mark.slow
+def test_times_decide_nothing(here: Project) -> None:
+    """A clock that was set back, a clone, a copy: files of any age, also of the year 2100."""
+    for number, path in enumerate(sorted(Path("results").rglob("*"))):
+        os.utime(path, (4102444800, 4102444800) if number % 3 else (1, 1))
+    assert here.planned() == {}
+    here.edit("params.yaml", "preset: smoke", "preset: other")
+    here.good("snakemake", "--cores", "2")
+    assert here.planned() == {}
+
+
+@pytest.mark.slow
+def test_the_page_is_not_made_over_a_broken_chain(here: Project) -> None:
+    Path("report/index.html").unlink()
+    content = json.loads(Path("results/table1.json").read_text())
+    Path("results/table1.json").write_text(json.dumps(content | {"preset": "forged"}))
+    words = ["--params", "params.yaml", "--table", "results/table1.json", "--results", "results"]
+    done = here.run("python", "-m", "replicate", "report", *words, "--out", "report/index.html")
+    assert done.returncode != 0
+    assert "the page is not made: results/table1.json is not what its record says" in done.stderr
+    assert not Path("report/index.html").exists()
+    checked = here.run("python", "-m", "replicate", "check")
+    assert checked.returncode != 0
+    assert "table: results/table1.json is not what its record says" in checked.stdout
+    here.good("snakemake", "--cores", "2")
+    assert "all files of 13 jobs are what their records say" in here.good("python", "-m", "replicate", "check")
+
+
+@pytest.mark.slow
+def test_a_job_ends_with_its_engine(fresh: Project) -> None:
+    """Snakemake is killed by SIGKILL: its training ends within seconds, its state saved, and the next run goes on."""
+    text = (fresh / "presets/smoke.yaml").read_text(encoding="utf-8")
+    (fresh / "params.yaml").write_text(re.sub("epochs: 4", "epochs: 100000", text), encoding="utf-8")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    engine = subprocess.Popen(
+        ["snakemake", "--cores", "2", "training"], cwd=fresh.folder, env=os.environ | {"PATH": path},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    progress = fresh / ".replicate/progress/digits-adversarial_nets-0-1.json"
+    _until(lambda: progress.is_file() and json.loads(progress.read_text())["epoch"] >= 2)
+    training = json.loads(progress.read_text())["pid"]
+    engine.send_signal(signal.SIGKILL)
+    engine.wait()
+    _until(lambda: not Path(f"/proc/{training}").exists(), 60)
+    assert json.loads(progress.read_text())["state"] == "stopped"
+    fresh.edit("params.yaml", "epochs: 100000", "epochs: 4")
+    fresh.good("snakemake", "--cores", "2", "training")
+    assert json.loads((fresh / f"results/train/{ABOUT}.json").read_text())["epochs"] == 4
+
+
+def _until(holds, seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.1)
