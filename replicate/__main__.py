@@ -46,7 +46,7 @@ TOOLS = {
     "verify": "compare a run with the reference runs: the same bits, or statistically",
 }
 #: Stages whose --out is a folder with files in it.
-WRITE_FOLDERS = frozenset({"draw", "panels"})
+WRITE_FOLDERS = frozenset({"curves", "draw", "panels"})
 DESCRIPTION = """Replicates "Generative Adversarial Nets" (Goodfellow et al., 2014).
 
 Snakemake and DVC run these stages in order; each also runs by hand:
