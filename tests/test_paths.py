@@ -13,7 +13,7 @@ from replicate.__main__ import STAGES, TOOLS, WRITE_FOLDERS, main
 from replicate.datasets import data_folder
 from replicate.errors import ReplicateError
 from replicate.files import read_json, write_json
-from replicate.paths import check_output, home_path, output_place
+from replicate.paths import check_output, home_path
 
 
 def _socket(path: Path) -> None:
@@ -109,9 +109,25 @@ def test_every_command_refuses_a_pipe_before_it_reads_anything(
     assert pipe.is_fifo()
 
 
-def test_a_name_that_is_not_utf8_is_refused_for_an_output(tmp_path: Path) -> None:
-    with pytest.raises(ReplicateError, match="is not UTF-8"):
-        output_place(tmp_path / os.fsdecode(b"caf\xe9.json"))
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        (os.fsdecode(b"caf\xe9.json"), "is not UTF-8"),
+        ("x" * 400, "longer than 240 bytes"),
+        ("x" * 232 + ".json", "longer than 240 bytes"),  # with the run record beside it
+        (".", "it is a folder"),
+        ("/", "it is a folder"),
+        ("..", "it is a folder"),
+        ("gone/x.json", "gone is a link to /mnt/usb"),
+    ],
+)
+def test_names_that_no_output_can_have_are_refused_before_the_work(tmp_path: Path, name: str, word: str) -> None:
+    (tmp_path / "gone").symlink_to("/mnt/usb")
+    with pytest.raises(ReplicateError, match=word):
+        check_output(Path(name) if name in ("/", ".", "..") else tmp_path / name)
+    if name == "x" * 400:
+        with pytest.raises(ReplicateError, match="File name too long"):
+            write_json(tmp_path / name / "x.json", 1)
 
 
 def test_home_folders(monkeypatch: pytest.MonkeyPatch) -> None:
