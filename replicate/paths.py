@@ -21,9 +21,11 @@ _KINDS = {
 def dangling_link(path: Path) -> Path | None:
     """The first of `path` and the folders above it that is a link to nothing; None if there is none."""
     for part in (path, *path.parents):
-        # These two answer no where pathlib's raise: for a name that is too long, or a folder that may not be read.
-        if os.path.islink(part) and not os.path.exists(part):  # noqa: PTH110, PTH114
-            return part
+        try:
+            part.stat()
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ELOOP) and os.path.islink(part):  # noqa: PTH114 (never raises)
+                return part
     return None
 
 
