@@ -10,7 +10,7 @@ from typing import Any
 
 from replicate.errors import ReplicateError
 from replicate.files import read_json
-from replicate.params import read_document
+from replicate.params import mapping_of, read_document
 from replicate.result import SCHEMA
 from replicate.runrecord import record_path
 
@@ -115,7 +115,7 @@ def results_below(folder: Path) -> RunFolder:
         ReplicateError: a file is broken, or two are of the same job.
     """
     document = folder / "params.yaml"
-    settings = (read_document(str(document))[0].get("experiments") or {}) if document.is_file() else None
+    settings = (mapping_of(*read_document(str(document))).get("experiments") or {}) if document.is_file() else None
     run, claims = RunFolder(folder), None
     for key, result in _results(folder).items():
         if key[0] in JOB_STAGES:

@@ -98,6 +98,12 @@ def _fault(error: Any) -> str:
     return f"{dotted(error.absolute_path)}: {of_schema(error)}"
 
 
+def model_defaults(model: str, dataset: str) -> dict[str, Any]:
+    """The settings of a model on a data set before any change, from the committed schema."""
+    recipe = _committed()["properties"]["models"]["properties"][model]["properties"][dataset]
+    return {name: entry.get("default") for name, entry in recipe["properties"].items()}
+
+
 @functools.cache
 def _validator() -> Any:
     """Of the committed schema; `4.0` is no whole number, as for the types."""

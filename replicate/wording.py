@@ -47,7 +47,8 @@ def _value(value: Any) -> str:
 def _refused(words: str, value: Any) -> str:
     """The clause `words`, with the value unless it is a list or a mapping, and with a remedy where it is plain."""
     if isinstance(value, dict | list | tuple):
-        return words
+        wrong_type = words in _BY_TYPE.values()
+        return f"{words}, not a {'mapping' if isinstance(value, dict) else 'list'}" if wrong_type else words
     hint = ""
     if words in (_WHOLE, _NUMBER) and _is_number(value):
         hint = " (it is text; take the quotes away)"

@@ -13,6 +13,8 @@ from replicate.codedigest import package_root
 from replicate.document import MAX_BYTES, MAX_DEPTH, dotted, read_json_text, read_yaml
 from replicate.errors import ReplicateError
 from replicate.params import Params, read_document
+from replicate.precheck import checked_plan
+from replicate.stages.train import model_parameters
 
 
 def read(folder: Path, content: str | bytes) -> Any:
@@ -145,6 +147,8 @@ FAULTS: dict[str, Any] = {
     "likelihood.sigmas[1]: a number is needed, not null": {"likelihood": {"sigmas": [0.1, None]}},
     "likelihood.sigmas: at least 1 entries are needed, not 0": {"likelihood": {"sigmas": []}},
     "preset: text is needed, not 3": {"preset": 3},
+    "preset: text is needed, not a list": {"preset": ["a"]},
+    "compute.threads: a whole number is needed, not a mapping": {"compute": {"threads": {}}},
     'experiments.theory.seeds: a block of seeds is written as "7" or "0-2", not \'0\u20135\' (the dash is a hyphen)': {
         "experiments": {"theory": {"seeds": "0\u20135"}}
     },
@@ -161,6 +165,34 @@ def test_every_entry_says_the_same_of_the_same_fault(tmp_path: Path, sentence: s
         with pytest.raises(ReplicateError) as caught:
             Params.parse(raw, where)
         assert str(caught.value) == f"{where}: {sentence}."
+
+
+#: Settings of a model: the schema finds the fault when a run is planned, the model's own types in its job.
+SETTINGS: dict[str, Any] = {
+    "epochs: a whole number is needed, not 'four'": {"epochs": "four"},
+    "epochs: a whole number is needed, not 2.5": {"epochs": 2.5},
+    "epochs: a whole number is needed, not null": {"epochs": None},
+    "epochs: input should be greater than or equal to 1, not 0": {"epochs": 0},
+    "learning_rate: a number is needed, not '1e-3' (it is text; take the quotes away)": {"learning_rate": "1e-3"},
+    "learning_rate: input should be greater than 0, not -0.1": {"learning_rate": -0.1},
+    "max_norm: a number is needed, not 'x'": {"max_norm": "x"},
+    "generator_hidden: a list is needed, not 64 (write [64])": {"generator_hidden": 64},
+    "generator_hidden[1]: a whole number is needed, not true": {"generator_hidden": [8, True]},
+    "schedule: input should be 'simultaneous' or 'alternating', not 'both'": {"schedule": "both"},
+    "learning_rat: unknown key (did you mean learning_rate?)": {"learning_rat": 1.0},
+}
+
+
+@pytest.mark.parametrize("sentence", SETTINGS)
+def test_a_plan_and_a_job_say_the_same_of_a_models_setting(sentence: str) -> None:
+    raw = {"datasets": {"digits": {}}, "models": {"adversarial_nets": {"digits": SETTINGS[sentence]}}}
+    expected = f"p.yaml: models.adversarial_nets.digits.{sentence}."
+    with pytest.raises(ReplicateError) as planned:
+        checked_plan(raw, "p.yaml")
+    assert str(planned.value) == expected
+    with pytest.raises(ReplicateError) as trained:
+        model_parameters(Params.parse(raw, "p.yaml"), "digits", "adversarial_nets")
+    assert str(trained.value) == expected
 
 
 def test_paths_are_shown_as_they_are_written() -> None:

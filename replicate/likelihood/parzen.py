@@ -13,7 +13,9 @@ product, shared by all bandwidths; so the nearest sample has the largest affinit
 The product runs in the samples' own precision (float32 in the pipeline, TF32 off), and so do the sums within a tile,
 whose terms are at most 1; sums over tiles are carried in float64. To lose little to cancellation, everything is first
 centred on the mean row, and the distance to the nearest sample, which decides the sum, is taken anew from the
-differences. A tile's affinities depend on nothing outside the tile, so samples may be cut into parts at multiples of
+differences. Rows where this is not enough, such as those far from the centre beside several samples that are nearer to
+each other than the bandwidth, are known by their rounding error (`_rounding`) and summed anew in float64.
+A tile's affinities depend on nothing outside the tile, so samples may be cut into parts at multiples of
 `SAMPLES`, summed anywhere, and added up (`KernelSums`). Memory is bounded by the tile, whatever the number of rows
 and samples. The oracle in tests/likelihood is a direct float64 sum.
 """
@@ -21,7 +23,7 @@ and samples. The oracle in tests/likelihood is a direct float64 sum.
 import math
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import torch
@@ -41,6 +43,18 @@ NEGLIGIBLE = -80.0
 #: Exponents this far below a row's largest are too small to change its sum; where no more than this share of a tile's
 #: columns hold others, the rest is passed over.
 UNSEEN, FEW = 60.0, 0.1
+#: Bandwidths that are taken. Outside of them 1 / sigma^2, with affinities of pixels, leaves the range of float32.
+SMALLEST, LARGEST = 1e-10, 1e10
+#: Nats by which rounding may move a log-density, as bounded by `_rounding` and by what other samples share in it.
+SHOWN = 8e-4
+#: Where rounding may move exponents by more than this, samples that are near may not be seen as near.
+BLIND = 5.0
+#: Exponents above this are taken from float64 differences: those of float32 are wrong by up to 1e-3.
+FAR = 8192.0
+#: Rounding of a float32 product, in nats, up to which one of float64 is exact enough.
+EXACT_PRODUCT = 1e5
+#: Rows that are summed from float64 differences at a time: 16 MiB of distances to the samples of a group.
+EXACT_ROWS = 128
 
 Sigmas = Tensor | Sequence[float]
 
@@ -72,7 +86,21 @@ class KernelSums:
         peak = torch.maximum(self.peak, other.peak)
         parts = [part.relative * _rise(part.peak, peak, self.sigmas) for part in (self, other)]
         distance = self.distance.where(self.peak == peak, other.distance)
-        return KernelSums(parts[0] + parts[1], peak, distance, self.count + other.count, self.sigmas, self.dimension)
+        whole = KernelSums(parts[0] + parts[1], peak, distance, self.count + other.count, self.sigmas, self.dimension)
+        exact = self._added_by_distance(other, peak)
+        close = (whole.log_densities() - exact.log_densities()).abs() <= SHOWN
+        if bool(close.all()):
+            return whole
+        kept = close.all(0)
+        relative, distance = whole.relative.where(kept, exact.relative), distance.where(kept, exact.distance)
+        return replace(whole, relative=relative, distance=distance)
+
+    def _added_by_distance(self, other: "KernelSums", peak: Tensor) -> "KernelSums":
+        """The sums over both, weighed by distances, which are exact where affinities may be rounded."""
+        nearer = torch.minimum(self.distance, other.distance)
+        squares = self.relative.new_tensor(self.sigmas)[:, None].square()
+        parts = [part.relative * torch.exp((nearer - part.distance) / squares) for part in (self, other)]
+        return KernelSums(parts[0] + parts[1], peak, nearer, self.count + other.count, self.sigmas, self.dimension)
 
     def log_densities(self) -> Tensor:
         """Log-density of every row for every bandwidth, (k, n) float64 in nats."""
@@ -85,15 +113,15 @@ def log_densities(samples: Tensor, x: Tensor, sigmas: Sigmas) -> Tensor:
     """Log-density of every row of `x` for every bandwidth.
 
     Args:
-        samples: (m, d) floating, the centres of the windows.
-        x: (n, d) floating, same type and device.
+        samples: (m, d) float32 or float64, the centres of the windows.
+        x: (n, d) of the same type and device.
         sigmas: k bandwidths, standard deviations in pixel units.
 
     Returns:
         (k, n) float64 in nats.
 
     Raises:
-        ValueError: no samples, shapes or types that do not fit, or a bandwidth that is not positive and finite.
+        ValueError: no samples, shapes or types that do not fit, or a bandwidth below `SMALLEST` or above `LARGEST`.
     """
     return kernel_sums(samples, x, sigmas).log_densities()
 
@@ -118,11 +146,11 @@ def kernel_sums(samples: Tensor, x: Tensor, sigmas: Sigmas) -> KernelSums:
 def _checked(samples: Tensor, x: Tensor, sigmas: Sigmas) -> tuple[float, ...]:
     if samples.ndim != 2 or x.ndim != 2 or samples.shape[1] != x.shape[1] or not len(samples):
         raise ValueError(f"samples (m, d) and rows (n, d) are needed, not {tuple(samples.shape)} and {tuple(x.shape)}")
-    if samples.dtype != x.dtype or not samples.dtype.is_floating_point:
-        raise ValueError(f"samples and rows must have one floating type, not {samples.dtype} and {x.dtype}")
+    if samples.dtype != x.dtype or samples.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"samples and rows must both be float32 or float64, not {samples.dtype} and {x.dtype}")
     widths = tuple(float(s) for s in sigmas)
-    if not widths or not all(math.isfinite(s) and s > 0 for s in widths):
-        raise ValueError(f"bandwidths must be positive and finite, not {list(widths)}")
+    if not widths or not all(SMALLEST <= s <= LARGEST for s in widths):
+        raise ValueError(f"bandwidths must be from {SMALLEST:g} to {LARGEST:g}, not {list(widths)}")
     return widths
 
 
@@ -155,13 +183,60 @@ def _group_sums(samples: Tensor, x: Tensor, centre: Tensor, sigmas: tuple[float,
     extended = _extended_samples(samples, centre)
     count, dimension = x.shape
     relative = torch.empty(len(sigmas), count, dtype=torch.float64, device=x.device)
+    rounding = torch.empty_like(relative)
     peak, distance = x.new_empty(count), torch.empty(count, dtype=torch.float64, device=x.device)
     for start in range(0, count, ROWS):
         part = slice(start, start + ROWS)
         rows = _extended_rows(x[part], centre, 1 / sigmas[-1] ** 2, buffers)
         relative[:, part], peak[part], nearest = _strip(rows, extended, sigmas, buffers)
-        distance[part] = _half_squared_distances(x[part], samples, nearest, buffers)
-    return KernelSums(relative, peak, distance, len(samples), sigmas, dimension)
+        distance[part] = _half_squared_distances(x[part], samples, nearest, sigmas, buffers)
+        rounding[:, part] = _rounding(rows, distance[part], sigmas)
+    sums = KernelSums(relative, peak, distance, len(samples), sigmas, dimension)
+    _sum_unsure_rows(sums, x, samples, centre, rounding)
+    return sums
+
+
+def _rounding(rows: Tensor, distance: Tensor, sigmas: Sequence[float]) -> Tensor:
+    """What rounding may move the exponents of near samples by, (k, rows) float64; not finite where a product overflows.
+
+    An affinity is rounded in proportion to the squared distance of row and sample from the centre; a sample as near as
+    the nearest is no further from it than the row and their distance together. A product adds up one pixel after the
+    other, and its rounding grows with the square root of their number (measured: at most half of this).
+    """
+    reach = torch.linalg.vector_norm(rows[:, :-1], dim=1, dtype=torch.float64).mul_(sigmas[-1] ** 2)
+    reach += distance.mul(2).sqrt_()
+    steps = max(1.0, math.sqrt(rows.shape[1]) / 16)
+    affinity = reach.square_().mul_(torch.finfo(rows.dtype).eps * steps)
+    exponents: Tensor = affinity / affinity.new_tensor(sigmas)[:, None].square()
+    return exponents
+
+
+def _sum_unsure_rows(sums: KernelSums, x: Tensor, samples: Tensor, centre: Tensor, rounding: Tensor) -> None:
+    """Sums those rows anew, in float64, in which rounding would show."""
+    others = 1 - 1 / sums.relative  # what all samples but the nearest share in the density
+    unsure = ~(rounding * others <= SHOWN) | ~(rounding <= BLIND)
+    if not bool(unsure.any()):
+        return
+    for rows in torch.split(unsure.any(0).nonzero()[:, 0], EXACT_ROWS):
+        # A float64 product is finer than one of float32; where this is not enough, differences are taken.
+        product = x.dtype == torch.float32 and bool((rounding[:, rows] <= EXACT_PRODUCT).all())
+        blocks = [_exact_distances(x[rows], block, centre, product) for block in torch.split(samples, SAMPLES)]
+        distances = torch.cat(blocks, 1)
+        nearest = distances.amin(1)
+        excess = distances.sub_(nearest[:, None])
+        sums.distance[rows] = nearest
+        for place, sigma in enumerate(sums.sigmas):
+            sums.relative[place, rows] = torch.exp(excess / -(sigma**2)).sum(1)
+
+
+def _exact_distances(rows: Tensor, samples: Tensor, centre: Tensor, product: bool) -> Tensor:
+    """Half the squared distances of rows (n, d) to samples (m, d): (n, m) float64, by a product or from differences."""
+    x, mu = rows.double(), samples.double()
+    if product:
+        x, mu, mode = x - centre.double(), mu - centre.double(), "use_mm_for_euclid_dist"
+    else:
+        mode = "donot_use_mm_for_euclid_dist"
+    return torch.cdist(x, mu, compute_mode=mode).square_().mul_(0.5)
 
 
 def _extended_samples(samples: Tensor, centre: Tensor) -> Tensor:
@@ -247,11 +322,11 @@ def _tile_sums(fold: _Fold, peak: Tensor, running: Tensor, sigmas: Sequence[floa
     tile, sums = fold.tile, fold.tile.new_zeros(len(sigmas), len(fold.tile))
     ratios = _ratios(sigmas)
     reach = UNSEEN / peak.new_tensor(ratios)[:, None]
-    near = fold.columns > (peak - reach)[:, :, None]
+    near = fold.columns >= (peak - reach)[:, :, None]
     few = near.flatten(1).sum(1) <= FEW * fold.columns.numel()
     dense = [place for place, sparse in enumerate(few.tolist()) if not sparse]
     for place in sorted({*range(len(sigmas))} - {*dense}):
-        rows, columns = (fold.columns > (running - reach[place])[:, None]).nonzero(as_tuple=True)
+        rows, columns = (fold.columns >= (running - reach[place])[:, None]).nonzero(as_tuple=True)
         exponents = fold.entries(rows, columns).sub_(peak[rows, None]).mul_(ratios[place])
         sums[place].index_add_(0, rows, _sum_of_exponentials(exponents))
     if dense:
@@ -271,13 +346,23 @@ def _sum_of_exponentials(exponents: Tensor) -> Tensor:
     return exponents.clamp_(min=NEGLIGIBLE).exp_().sum(1)
 
 
-def _half_squared_distances(rows: Tensor, samples: Tensor, nearest: Tensor, buffers: _Buffers) -> Tensor:
-    """Half the squared distance of every row to its nearest sample, (rows,) float64, without cancellation."""
+def _half_squared_distances(
+    rows: Tensor, samples: Tensor, nearest: Tensor, sigmas: Sequence[float], buffers: _Buffers
+) -> Tensor:
+    """Half the squared distance of every row to its nearest sample, (rows,) float64, without cancellation.
+
+    Differences are taken in float64 where those of float32 would show in the exponent of the smallest bandwidth.
+    """
     found = []
     for part, near in zip(torch.split(rows, NEAREST_ROWS), torch.split(nearest, NEAREST_ROWS), strict=True):
         difference = torch.index_select(samples, 0, near, out=buffers.differences[: len(part)]).sub_(part)
         found.append(torch.linalg.vector_norm(difference, dim=1, dtype=torch.float64))
-    return torch.cat(found).square_().mul_(0.5)
+    distances = torch.cat(found).square_().mul_(0.5)
+    far = ~(distances <= FAR * min(sigmas) ** 2)
+    for part in torch.split(far.nonzero()[:, 0], NEAREST_ROWS):
+        difference = rows[part].double() - samples[nearest[part]].double()
+        distances[part] = difference.square().sum(1).mul_(0.5)
+    return distances
 
 
 @dataclass(frozen=True)

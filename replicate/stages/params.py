@@ -14,7 +14,8 @@ from replicate.files import write_text
 from replicate.models import load_model
 from replicate.params import checked, read_document
 from replicate.plan import Plan
-from replicate.schema import build_schema, schema_faults, schema_path
+from replicate.precheck import checked_plan
+from replicate.schema import build_schema, schema_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,15 +30,17 @@ def checked_file(path: str) -> Plan:
 
     Raises `ReplicateError` that names the first faults with their paths.
     """
+    from replicate.stages.experiment import experiment_parameters  # loads torch, which `--help` does not
+
     raw, where = read_document(path)
-    plan = Plan(raw, where)
+    plan = checked_plan(raw, where)
     for dataset, options in plan.params.datasets.items():
         checked(load_dataset(dataset).Config, options, where, f"datasets.{dataset}")
     for model, recipes in plan.params.models.items():
         for dataset, changes in recipes.items():
             load_model(model).config_for(dataset, changes, where, f"models.{model}.{dataset}")
-    if faults := schema_faults(raw):
-        raise ReplicateError(f"{where}: {'; '.join(faults)}.")
+    for name in plan.params.experiments:
+        experiment_parameters(plan.params, name)
     return plan
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from replicate.forecast import Forecast, forecast, other_jobs, overall, side_by_side
 from replicate.params import read_document
-from replicate.plan import Plan
+from replicate.precheck import checked_plan
 from replicate.training.progress import duration
 
 
@@ -43,7 +43,7 @@ def _line(job: Forecast) -> str:
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints one line per training job and per other job that runs, and the forecast for all that is left."""
-    plan = Plan(*read_document(arguments.params))
+    plan = checked_plan(*read_document(arguments.params))
     params = plan.params
     jobs = forecast(params, arguments.results, arguments.state)
     total = overall(jobs, side_by_side(params, arguments.cores))

@@ -9,12 +9,11 @@ from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
 
+from replicate import precheck
 from replicate.errors import ReplicateError
 from replicate.filesystem import flush_folder, lock
 from replicate.hardware import has_nvidia_gpu
 from replicate.params import mapping_of, read_document
-from replicate.plan import Plan
-from replicate.schema import schema_faults
 
 
 def given_parameters():
@@ -43,10 +42,7 @@ def given_parameters():
 def checked_plan():
     """The plan of the run; a fault in the parameters ends the run with one sentence that names its path."""
     try:
-        given, where = given_parameters()
-        plan = Plan(given, where)
-        if faults := schema_faults(given):
-            raise ReplicateError(f"{where}: {'; '.join(faults)}.")
+        plan = precheck.checked_plan(*given_parameters())
     except ReplicateError as error:
         logger.error(str(error))
         sys.exit(1)
