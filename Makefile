@@ -10,6 +10,9 @@ PYTHON ?= python3
 CORES ?= all
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# A user without a name and a home, as in a container: Snakemake asks for one before it reads anything.
+HOME ?= /
+export HOME
 # Settings for another Python or another way to install; they would lead pip and the jobs elsewhere.
 unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PYTHONSTARTUP PYTHONINSPECT PYTHONUSERBASE PYTHONPLATLIBDIR
 unexport PYTHONEXECUTABLE __PYVENV_LAUNCHER__ VIRTUAL_ENV

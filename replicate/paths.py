@@ -1,6 +1,7 @@
 """What a path of the user's may stand for: a home folder, a link, something that no output may replace."""
 
 import errno
+import os
 import stat
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from replicate.errors import ReplicateError
 
 #: How files end that stages put beside an output of the same name.
 BESIDE = (".json", ".run.json", ".safetensors", ".csv")
+#: Bytes of an output's name: file systems take 255, and a temporary file's name has 15 more.
+LONGEST = 240
 #: What may stand where a file is to be written, and how it is called.
 _KINDS = {
     stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
@@ -17,8 +20,13 @@ _KINDS = {
 
 def dangling_link(path: Path) -> Path | None:
     """The first of `path` and the folders above it that is a link to nothing; None if there is none."""
-    links = (part for part in (path, *path.parents) if part.is_symlink() and not part.exists())
-    return next(links, None)
+    for part in (path, *path.parents):
+        try:
+            part.stat()
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ELOOP) and os.path.islink(part):  # noqa: PTH114 (never raises)
+                return part
+    return None
 
 
 def unmounted(link: Path) -> str:
@@ -55,10 +63,12 @@ def output_place(path: Path) -> Path:
         path.name.encode()
     except UnicodeEncodeError:
         raise ReplicateError(f"the name of the output {path} is not UTF-8; choose another one.") from None
+    if len(os.fsencode(path.name)) > LONGEST:
+        raise ReplicateError(f"the name of the output {path} is longer than {LONGEST} bytes; choose a shorter one.")
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        if path.is_symlink() and error.errno in (errno.ENOENT, errno.ELOOP):
+        if error.errno in (errno.ENOENT, errno.ELOOP) and path.is_symlink():
             raise ReplicateError(f"cannot write {path}: {unmounted(path)}.") from None
         return path  # absent, or the write says what is wrong
     if not stat.S_ISREG(mode):
@@ -76,9 +86,13 @@ def check_output(path: Path, folder: bool = False) -> None:
     Raises:
         ReplicateError: something else stands there.
     """
+    link = dangling_link(path)
+    if link is not None:
+        raise ReplicateError(f"cannot write {path}: {unmounted(link)}.")
     if folder:
-        if path.exists() and not path.is_dir():
+        if os.path.exists(path) and not path.is_dir():  # noqa: PTH110 (false where the path is too long)
             raise ReplicateError(f"cannot write {path}: it is no folder, and this stage writes one; name another path.")
         return
-    for place in (path, *(path.with_suffix(ending) for ending in BESIDE)):
-        output_place(place)
+    output_place(path)
+    for ending in BESIDE:
+        output_place(path.with_suffix(ending))

@@ -1,5 +1,7 @@
 """Outputs replace plain files only, links keep their place, and home folders are found."""
 
+import argparse
+import importlib
 import os
 import socket
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from replicate.__main__ import STAGES, TOOLS, WRITE_FOLDERS, main
 from replicate.datasets import data_folder
 from replicate.errors import ReplicateError
 from replicate.files import read_json, write_json
-from replicate.paths import check_output, home_path, output_place
+from replicate.paths import check_output, home_path
 
 
 def _socket(path: Path) -> None:
@@ -75,39 +77,57 @@ def test_what_stands_where_a_file_beside_the_output_belongs_is_found_before_the_
         check_output(tmp_path / "x.json")
 
 
-#: Words that each command with --out asks for besides.
-NEEDED = {
-    "fetch": ["--dataset", "digits"], "prepare": ["--dataset", "digits", "--manifest", "m"],
-    "train": ["--params", "p", "--dataset", "d", "--model", "m", "--block", "0", "--data", "d"],
-    "sample": ["--weights", "w"], "bandwidth": ["--params", "p", "--samples", "s", "--data", "d"],
-    "evaluate": ["--params", "p", "--samples", "s", "--bandwidth", "b", "--data", "d"],
-    "classifier": ["--params", "p", "--data", "d"],
-    "recognise": ["--params", "p", "--data", "d", "--samples", "s", "--classifier", "c"],
-    "panels": ["--weights", "w", "--training", "t", "--bandwidth", "b", "--data", "d"],
-    "experiment": ["--params", "p", "--name", "theory"], "draw": ["--result", "r"], "table": ["--params", "p"],
-    "claims": ["--params", "p"], "report": ["--params", "p", "--table", "t", "--results", "r"],
-    "tune": ["--trials", "t", "--data", "d"], "preset": ["smoke"],
-    "export": ["--weights", "w", "--seed", "0"],
-}  # fmt: skip
-WITHOUT_OUTPUT = {"list", "status", "params", "verify"}
+def needed(name: str) -> list[str] | None:
+    """The words that a command needs besides --out; None if it has no --out."""
+    parser = argparse.ArgumentParser()
+    importlib.import_module(f"replicate.stages.{name}").add_arguments(parser)
+    words = []
+    for action in parser._actions:
+        if action.required and action.dest != "out":
+            words += [*action.option_strings[:1], str(next(iter(action.choices or "0")))]
+    return words if "--out" in parser._option_string_actions else None
 
 
-@pytest.mark.parametrize("name", sorted({*STAGES, *TOOLS} - WITHOUT_OUTPUT))
+WITH_OUTPUT = {name: words for name in [*STAGES, *TOOLS] if (words := needed(name)) is not None}
+
+
+def test_most_commands_have_an_output() -> None:
+    assert WITH_OUTPUT.keys() >= STAGES.keys()
+    assert WITH_OUTPUT.keys() >= {"tune", "preset", "export"} | WRITE_FOLDERS
+
+
+@pytest.mark.parametrize("name", sorted(WITH_OUTPUT))
 def test_every_command_refuses_a_pipe_before_it_reads_anything(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     pipe = tmp_path / "out.json"
     os.mkfifo(pipe)
-    assert main([name, *NEEDED[name], "--out", str(pipe)]) == 1
+    assert main([name, *WITH_OUTPUT[name], "--out", str(pipe)]) == 1
     said = capsys.readouterr().err
     assert said.startswith(f"replicate {name}: cannot write {pipe}: it is ")
     assert ("no folder" if name in WRITE_FOLDERS else "a pipe") in said
     assert pipe.is_fifo()
 
 
-def test_a_name_that_is_not_utf8_is_refused_for_an_output(tmp_path: Path) -> None:
-    with pytest.raises(ReplicateError, match="is not UTF-8"):
-        output_place(tmp_path / os.fsdecode(b"caf\xe9.json"))
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        (os.fsdecode(b"caf\xe9.json"), "is not UTF-8"),
+        ("x" * 400, "longer than 240 bytes"),
+        ("x" * 232 + ".json", "longer than 240 bytes"),  # with the run record beside it
+        (".", "it is a folder"),
+        ("/", "it is a folder"),
+        ("..", "it is a folder"),
+        ("gone/x.json", "gone is a link to /mnt/usb"),
+    ],
+)
+def test_names_that_no_output_can_have_are_refused_before_the_work(tmp_path: Path, name: str, word: str) -> None:
+    (tmp_path / "gone").symlink_to("/mnt/usb")
+    with pytest.raises(ReplicateError, match=word):
+        check_output(Path(name) if name in ("/", ".", "..") else tmp_path / name)
+    if name == "x" * 400:
+        with pytest.raises(ReplicateError, match="File name too long"):
+            write_json(tmp_path / name / "x.json", 1)
 
 
 def test_home_folders(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,15 @@
 """Whether the files of a data set are the pinned ones: size first, then SHA-256."""
 
+import errno
+import stat
 from pathlib import Path
 
 from replicate.datasets.base import PinnedDataset, Source
 from replicate.errors import ReplicateError
 from replicate.files import sha256_file
+
+#: What the system says of a path that leads to nothing.
+NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 def digest_of(path: Path) -> str:
@@ -20,13 +25,17 @@ def fault(path: Path, source: Source) -> str | None:
     """What is wrong with the file at `path`, in words that fit after its name; None if it is the pinned one.
 
     Raises:
-        ReplicateError: a folder stands there, or the file cannot be read.
+        ReplicateError: a folder stands there, or the file cannot be looked at or read.
     """
-    if path.is_dir():
+    try:
+        status = path.stat()
+    except OSError as error:
+        if error.errno in NOT_THERE:
+            return "is missing"
+        raise ReplicateError(f"cannot look at {path}: {error.strerror}; name another data folder.") from None
+    if stat.S_ISDIR(status.st_mode):
         raise ReplicateError(f"{path} is a folder where a file should be; move it away.")
-    if not path.exists():
-        return "is missing"
-    size = path.stat().st_size
+    size = status.st_size
     if size != source.size:
         return f"{'is cut short: it ' if size < source.size else ''}has {size} bytes instead of {source.size}"
     digest = digest_of(path)

@@ -10,6 +10,7 @@ from typing import Any
 
 from replicate.errors import ReplicateError
 from replicate.files import canonical_json, read_json, write_error
+from replicate.filesystem import lock
 from replicate.reference.plan import Entry, ReferencePlan
 
 #: Results of a finished block, as they are kept, each with its run record beside it.
@@ -141,7 +142,7 @@ class Block:
         except OSError as error:
             raise write_error(self.folder, error) from error
         try:
-            mine = _lock(handle) and not self._training_elsewhere()
+            mine = _locked(handle, self.folder) and not self._training_elsewhere()
             yield handle if mine else None
         finally:
             os.close(handle)
@@ -156,9 +157,10 @@ class Block:
         return any(_is_locked(path) for path in (self.state / "checkpoints").glob("*/lock"))
 
 
-def _lock(handle: int) -> bool:
+def _locked(handle: int, place: Path) -> bool:
+    """Locks an open file unless another process holds it; where there are no locks, nobody does."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, place)
     except BlockingIOError:
         return False
     return True
@@ -171,7 +173,7 @@ def _is_locked(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        return not _lock(handle)
+        return not _locked(handle, path.parent)
     finally:
         os.close(handle)
 

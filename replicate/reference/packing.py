@@ -6,7 +6,6 @@ its SHA-256. `cat reference-*.tar.* | tar x` unpacks it too. Packing the same tw
 
 import hashlib
 import io
-import os
 import re
 import sys
 import tarfile
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO
 
 from replicate.errors import ReplicateError
 from replicate.files import canonical_json, read_json, sha256_file, sha256_json, write_error, write_json
+from replicate.filesystem import flush
 from replicate.reference.blocks import RESULTS, Block, Folders, blocks_of
 from replicate.reference.keeping import WEIGHTS
 from replicate.reference.manifest import NAME, Manifest, Member, Origin, PackedBlock, Part, read_manifest
@@ -182,7 +182,7 @@ class _Parts(io.RawIOBase):
         if self._stream is None:
             return
         self._stream.flush()
-        os.fsync(self._stream.fileno())
+        flush(self._stream.fileno(), self._path().parent)
         self._stream.close()
         path = self._path()
         self._path(".part").replace(path)

@@ -348,7 +348,12 @@ def test_a_mirror_on_disk_is_written_as_path_or_as_url(tmp_path: Path, folder: s
         assert got == CONTENT
 
 
-@pytest.mark.parametrize("address", ["file://server/share", "file:///a%00b"])
+@pytest.mark.parametrize("address", ["file://server/share", "file:///a%00b", "file:///" + "x" * 5000])
 def test_a_mirror_on_disk_that_names_no_path_is_one_reason(tmp_path: Path, address: str) -> None:
-    with pytest.raises(ReplicateError, match=r"a file:// address names a path on this machine|null"):
+    with pytest.raises(ReplicateError, match=r"a file:// address names a path on this machine|null|name too long"):
         get(tmp_path / "to", address, offline=True)
+
+
+def test_a_data_folder_that_cannot_be_looked_at_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ReplicateError, match=r"cannot look at .*: File name too long; name another data folder"):
+        get(tmp_path / ("x" * 300))

@@ -257,5 +257,7 @@ def test_a_bare_node_needs_neither_git_nor_the_engines(tmp_path: Path) -> None:
     status, out, err = project.call(**bare)
     assert (status, err) == (0, "")
     assert "finished first k_means seeds 0" in out
-    assert project.kept("k_means", "0", "train.run.json")["source"]["commit"] is None
+    source = project.kept("k_means", "0", "train.run.json")["source"]
+    assert (source["commit"], source["dirty"]) == (None, None)
+    assert source["reason"].startswith("git did not start")
     assert project.call("--status", **bare)[1].endswith("All blocks of the plan are done.\n")
