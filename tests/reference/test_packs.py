@@ -275,6 +275,13 @@ def _archive(change: Callable[[tarfile.TarInfo], None]) -> Callable[[Path], None
     return damage
 
 
+def _outside(folder: Path) -> None:
+    """Manifest and archive agree on a path that leads out of where a pack is taken in."""
+    name = "results/../../../outside"
+    _manifest(lambda content: content["members"][0].update(name=name))(folder)
+    _archive(lambda about: setattr(about, "name", name))(folder)
+
+
 FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a bit of the first part": (lambda folder: _flip(_parts(folder)[0], 700), "is damaged"),
     "a bit of the last part": (lambda folder: _flip(_parts(folder)[-1], 100), "is damaged"),
@@ -310,6 +317,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a part elsewhere": (_manifest(lambda content: content["parts"][0].update(name="../x")), "is damaged"),
     "another name in the archive": (_archive(lambda about: setattr(about, "name", "results/other")), "is damaged"),
     "a climbing name in the archive": (_archive(lambda about: setattr(about, "name", "../outside")), "is damaged"),
+    "a climbing name that both agree on": (_outside, "is damaged"),
     "a link in the archive": (
         _archive(lambda about: (setattr(about, "type", tarfile.SYMTYPE), setattr(about, "linkname", "/etc"))),
         "is damaged",

@@ -1,5 +1,7 @@
 """Which code a block runs, and what keeps it from starting anew; without a training."""
 
+import fcntl
+import os
 import subprocess
 from collections import deque
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from replicate.codedigest import package_root
+from replicate.codedigest import code_digest, package_root
 from replicate.errors import ReplicateError
 from replicate.files import read_json, write_json
 from replicate.reference import runner, sources
@@ -93,13 +95,42 @@ def test_a_commit_that_the_repository_does_not_have_is_named(root: Path, block: 
 
 def test_code_nobody_has_is_not_taken_for_a_block_started_by_hand(root: Path, block: Block) -> None:
     _begun(block)
-    (root / "replicate/stages").mkdir()
-    (root / "replicate/stages/train.py").touch()
-    (root / "replicate/models").mkdir()
-    (root / "replicate/models/k_means.py").touch()
     with pytest.raises(ReplicateError, match=r"the code that began .* \(digest x\) is neither here nor in"):
         source_of(block, block.folders)
     assert not block.note.exists()
+
+
+def test_a_block_started_by_hand_belongs_to_the_oldest_clone_of_its_code(root: Path, block: Block) -> None:
+    """By time, not by name: a later commit may hold the same code, and its name sort before."""
+    places = [block.folders.work / "source" / (letter * 40) for letter in "bca"]
+    for folder in places:
+        for name in ("__init__.py", "stages/train.py", "models/k_means.py"):
+            (folder / "replicate" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "replicate" / name).write_text("value = 1\n")
+    (places[0] / "replicate/stages/train.py").write_text("value = 2\n")
+    for seconds, folder in enumerate(places):
+        os.utime(folder, (seconds, seconds))
+    code = code_digest(["replicate.stages.train", "replicate.models.k_means"], places[1])
+    _begun(block, code=code)
+    assert source_of(block, block.folders).commit == "c" * 40
+    assert read_json(block.note)["data"] == "d" * 64
+
+
+def test_a_block_is_held_while_its_training_runs_elsewhere(block: Block) -> None:
+    """A training that was started by hand holds the lock of its checkpoints alone."""
+    _begun(block)
+    lock = block.state / "checkpoints" / "digits-k_means-0-0" / "lock"
+    lock.touch()
+    with lock.open() as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with block.held() as handle:
+            assert handle is None
+    with block.held() as handle:
+        assert handle is not None
+        assert block.is_held()
+        with block.held() as second:
+            assert second is None
+    assert not block.is_held()
 
 
 BACKEND = {"device": "cpu", "device_name": "CPU", "threads": 1, "products": "onednn", "tf32": False}
