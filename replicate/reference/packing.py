@@ -73,7 +73,7 @@ def pack(plan: ReferencePlan, folders: Folders, folder: Path, largest: int, stat
         entries={entry.name: plan.params_of(entry) for entry in plan.entries},
         blocks=tuple(contents.blocks), members=members, parts=(),
     )  # fmt: skip
-    _refuse_long_lists(manifest, largest)
+    refuse_long_lists(manifest, largest)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         parts = _write_parts(folder, manifest, contents.files, largest)
@@ -144,8 +144,14 @@ def _add_states(contents: _Contents, block: Block) -> bool:
     return True
 
 
-def _refuse_long_lists(manifest: Manifest, largest: int) -> None:
-    """The manifest is a file of the pack, too; its parts are not known yet, but about how long their names are."""
+def refuse_long_lists(manifest: Manifest, largest: int) -> None:
+    """Refuses a size that the manifest, a file of the pack too, would be above.
+
+    Its parts are not known yet, but about how long their names are.
+
+    Raises:
+        ReplicateError: it would be.
+    """
     total = sum(member.size for member in manifest.members)
     length = len(canonical_json(manifest.model_dump(mode="json"))) + 200 * (total // largest + 2)
     if length > largest:

@@ -188,10 +188,17 @@ def _adopt(block: Block, folders: Folders) -> None:
     clones = sorted((folders.work / "source").glob("[0-9a-f]*"), key=lambda path: path.stat().st_mtime)
     known = {path: path.name for path in clones if path != here.folder} | {here.folder: here.commit}
     for folder, commit in known.items():  # the oldest clone first, and what is newest last
-        if (folder / PACKAGE).is_dir() and code_digest(entries, folder) == settings["code"]:
+        if _digest(entries, folder) == settings["code"]:
             _write_note(block, commit, package_digest(folder), settings["data"])
             return
     raise ReplicateError(
         f"the code that began {block.state} (digest {settings['code']}) is neither here nor in "
         f"{folders.work / 'source'}; put a clone of its commit there, named by the commit."
     )
+
+
+def _digest(entries: list[str], folder: Path) -> str | None:
+    """The digest of modules below a folder; None where it has no such modules."""
+    with suppress(LookupError):
+        return code_digest(entries, folder)
+    return None

@@ -53,12 +53,11 @@ def _blocks(manifest: Manifest, plan: ReferencePlan, folders: Folders) -> list[t
     found = []
     for packed in manifest.blocks:
         block = known.get(Path(packed.entry, packed.model, packed.dataset, packed.seeds))
-        name = f"{packed.entry} {packed.model} seeds {packed.seeds}"
         if block is None:
-            raise ReplicateError(f"the pack is of another plan: this one has no block {name}.")
+            raise ReplicateError(f"the pack is of another plan: this one has no block {_named(packed)}.")
         theirs = manifest.entries.get(packed.entry, {})
         if _asked(theirs, block) != _asked(block.params, block):
-            raise ReplicateError(f"the pack is of another plan: the settings of {name} are others than here.")
+            raise ReplicateError(f"the pack is of another plan: the settings of {_named(packed)} are others than here.")
         found.append((packed, block))
     return found
 
@@ -77,8 +76,9 @@ def _check_commits(manifest: Manifest, folders: Folders) -> Source:
         ReplicateError: a block belongs to a commit that this repository does not have; or, without git, the pack was
             made by other code.
     """
-    here, root = present(folders), package_root()
+    root = package_root()
     if not is_checkout(root):
+        here = present(folders)
         if manifest.source.package != here.package:
             raise ReplicateError(
                 f"the pack was made by other code ({_shown(manifest.source.commit)}) than is here, and there is no git "
@@ -87,21 +87,27 @@ def _check_commits(manifest: Manifest, folders: Folders) -> Source:
         return here
     for packed in manifest.blocks:
         commit = packed.origin.commit
-        name = f"{packed.entry} {packed.model} seeds {packed.seeds}"
         if commit is not None and not has_commit(root, commit):
             raise ReplicateError(
-                f"the pack is of another commit: {name} belongs to {commit[:12]}, which this repository does not have; "
-                "fetch it first."
+                f"the pack is of another commit: {_named(packed)} belongs to {commit[:12]}, which this repository does "
+                "not have; fetch it first."
             )
-        if commit is None and packed.origin.package != here.package:
+    here = present(folders)  # makes a clone, so only now
+    for packed in manifest.blocks:
+        if packed.origin.commit is None and packed.origin.package != here.package:
             raise ReplicateError(
-                f"the pack is of another commit: {name} names none, and its code is not that of {_shown(here.commit)}."
+                f"the pack is of another commit: {_named(packed)} names none, and its code is not that of "
+                f"{_shown(here.commit)}."
             )
     return here
 
 
+def _named(packed: PackedBlock) -> str:
+    return f"{packed.entry} {packed.model} seeds {packed.seeds}"
+
+
 def _shown(commit: str | None) -> str:
-    return f"commit {commit[:12]}" if commit else "of an unknown commit"
+    return f"commit {commit[:12]}" if commit else "an unknown commit"
 
 
 class _Joined(io.RawIOBase):

@@ -137,6 +137,8 @@ def _continue(arguments: argparse.Namespace, plan: ReferencePlan, folders: Folde
     print(f"reference: on {name}, {at_once} side by side; {len(waiting)} blocks left for it, {len(left)} in all")
     if is_checkout(package_root()) and uncommitted(package_root()):
         print("note: what is not committed takes no part; new blocks start from the last commit.", file=sys.stderr)
+    if source.commit is None:
+        print("note: git cannot say here which commit this is, so the results name none.", file=sys.stderr)
     for dataset in sorted({block.dataset for block in waiting}):
         prepared(dataset, plan.datasets.get(dataset, {}), folders, source)
     extends = {

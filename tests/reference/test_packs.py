@@ -18,11 +18,12 @@ from replicate.errors import ReplicateError
 from replicate.files import read_json, sha256_file, write_json, write_tensors
 from replicate.reference import sources, unpacking
 from replicate.reference.blocks import Block, Folders, blocks_of
-from replicate.reference.packing import SMALLEST, pack, size_of
+from replicate.reference.manifest import Manifest, Member, Origin
+from replicate.reference.packing import SMALLEST, pack, refuse_long_lists, size_of
 from replicate.reference.plan import ReferencePlan, read_plan
 from replicate.reference.sources import package_digest, present
 from replicate.reference.unpacking import unpack
-from tests.reference.project import PLAN, plan_of
+from tests.reference.project import plan_of
 
 COMMIT = "c" * 40
 
@@ -274,6 +275,13 @@ def _archive(change: Callable[[tarfile.TarInfo], None]) -> Callable[[Path], None
     return damage
 
 
+def _outside(folder: Path) -> None:
+    """Manifest and archive agree on a path that leads out of where a pack is taken in."""
+    name = "results/../../../outside"
+    _manifest(lambda content: content["members"][0].update(name=name))(folder)
+    _archive(lambda about: setattr(about, "name", name))(folder)
+
+
 FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a bit of the first part": (lambda folder: _flip(_parts(folder)[0], 700), "is damaged"),
     "a bit of the last part": (lambda folder: _flip(_parts(folder)[-1], 100), "is damaged"),
@@ -309,6 +317,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a part elsewhere": (_manifest(lambda content: content["parts"][0].update(name="../x")), "is damaged"),
     "another name in the archive": (_archive(lambda about: setattr(about, "name", "results/other")), "is damaged"),
     "a climbing name in the archive": (_archive(lambda about: setattr(about, "name", "../outside")), "is damaged"),
+    "a climbing name that both agree on": (_outside, "is damaged"),
     "a link in the archive": (
         _archive(lambda about: (setattr(about, "type", tarfile.SYMTYPE), setattr(about, "linkname", "/etc"))),
         "is damaged",
@@ -373,6 +382,7 @@ def test_a_checkout_refuses_a_commit_that_it_does_not_have(at: Standing, packed:
     with pytest.raises(ReplicateError, match=r"of another commit: first vae seeds 0 belongs to cccccccccccc, which"):
         unpack(place.plan, place.folders, packed)
     assert not place.folders.results.exists()
+    assert not place.folders.work.exists()
 
 
 def test_from_a_checkout_to_a_node_without_git_and_back(at: Standing, tmp_path: Path) -> None:
@@ -413,11 +423,14 @@ def test_what_is_no_size_is_refused(text: str) -> None:
         size_of(text)
 
 
-def test_a_list_that_is_above_the_size_is_refused(at: Standing, tmp_path: Path) -> None:
-    entry = PLAN["entries"][0] | {"seeds": [str(seed) for seed in range(60)]}
-    place = at("sender", PLAN | {"entries": [entry]})
-    for block in place.blocks:
-        place.finish(block)
+def test_a_list_that_is_above_the_size_is_refused() -> None:
+    """The manifest is a file of the pack, too: some 150 bytes for each file in it."""
+
+    def manifest(count: int) -> Manifest:
+        members = tuple(Member(name=f"results/{k}", size=1, sha256="0" * 64) for k in range(count))
+        source = Origin(commit=None, package="0" * 64)
+        return Manifest(pack=1, source=source, entries={}, blocks=(), members=members, parts=())
+
+    refuse_long_lists(manifest(400), SMALLEST)
     with pytest.raises(ReplicateError, match="the list of contents alone takes"):
-        pack(place.plan, place.folders, tmp_path / "pack", SMALLEST, states=False)
-    assert not (tmp_path / "pack").exists()
+        refuse_long_lists(manifest(600), SMALLEST)
