@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.datasets.data_helpers import write_images
 from tests.workflow.conftest import flip
 
 
@@ -215,6 +216,38 @@ def test_dvc_from_nothing_gives_the_same_bytes(finished, fresh):
     before = fresh.records()
     assert "Nothing to be done" in fresh.good("snakemake", "--cores", "2")
     assert fresh.records() == before
+
+
+#: A run of k-means on digits, and on a folder of images of the user's own.
+SMALL = {
+    "preset": "smoke", "seeds": ["0-1"], "compute": {"device": "cpu"}, "likelihood": {"samples": 100, "draws": 1},
+    "selection": {"every": 1, "samples": 100}, "datasets": {"digits": {}}, "experiments": {},
+    "models": {"k_means": {"digits": {"epochs": 1}}},
+}  # fmt: skip
+WITH_IMAGES = {
+    "datasets": {"digits": {}, "images": {"size": 8}},
+    "models": {"k_means": {"digits": {"epochs": 1}, "images": {"batch_size": 5}}},
+}
+
+
+@pytest.mark.slow
+def test_a_run_without_experiments_goes_through_dvc(fresh):
+    (fresh / "params.yaml").write_text(json.dumps(SMALL))
+    fresh.with_git().good("dvc", "repro")
+    assert (fresh / "report/index.html").is_file()
+    assert "Data and pipelines are up to date" in fresh.good("dvc", "status")
+    assert "Nothing to be done" in fresh.good("snakemake", "--cores", "2")
+
+
+@pytest.mark.slow
+def test_an_experiment_in_a_copy_does_not_leave_out_the_users_data(fresh):
+    write_images(fresh / "data/images", [f"{k}.png" for k in range(14)])
+    (fresh / "params.yaml").write_text(json.dumps(SMALL | WITH_IMAGES))
+    done = fresh.with_git().run("dvc", "exp", "run", "--temp")
+    assert done.returncode != 0
+    assert "params.yaml: datasets.images would be left out: `dvc exp run --temp` and `--queue` work" in done.stderr
+    assert f"set REPLICATE_DATA={fresh / 'data'}" in done.stderr
+    fresh.good("dvc", "exp", "run", "--temp", REPLICATE_DATA=str(fresh / "data"))
 
 
 @pytest.mark.slow
