@@ -235,7 +235,7 @@ def _taken(path: Path, seed: int, count: int) -> int:
 
 
 def test_random_documents_are_read_as_dvc_reads_them_or_refused_in_one_sentence(tmp_path: Path) -> None:
-    assert _taken(tmp_path / "p.yaml", 14, 400) > 40
+    assert _taken(tmp_path / "p.yaml", 14, 150) > 15
 
 
 @pytest.mark.slow

@@ -247,6 +247,7 @@ ABSENT = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_bare_node_needs_neither_git_nor_the_engines(tmp_path: Path) -> None:
     """A copy of the code without git, and Python without what a bare node lacks; the commit comes with a pack."""
     project = Project(tmp_path / "node", git=False)
