@@ -47,6 +47,19 @@ TOOLS = {
 }
 #: Stages whose --out is a folder with files in it.
 WRITE_FOLDERS = frozenset({"curves", "draw", "panels"})
+#: What a stage's memory grows with: what to lower where it runs out.
+LOWER = {
+    "prepare": "datasets.images.size, or the number of images",
+    "train": "the seeds of a block, batch_size, or the widths of the model's layers",
+    "tune": "the seeds of the trials, batch_size, or the widths of the model's layers",
+    "sample": "likelihood.samples, likelihood.draws, or the seeds of a block",
+    "bandwidth": "likelihood.samples, likelihood.draws, or the seeds of a block",
+    "evaluate": "likelihood.samples, likelihood.draws, or the seeds of a block; or measure parts with --shard",
+    "recognise": "likelihood.samples, likelihood.draws, or the seeds of a block",
+    "experiment": "the experiment's seeds, batch_size, hidden or samples",
+}
+#: How the messages of torch's RuntimeError begin or what they contain where memory ran out, on a CPU and on a GPU.
+OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory", "ALLOC_FAILED")
 DESCRIPTION = """Replicates "Generative Adversarial Nets" (Goodfellow et al., 2014).
 
 Snakemake and DVC run these stages in order; each also runs by hand:
@@ -134,8 +147,16 @@ def _job(words: list[str]) -> AbstractContextManager[None]:
     return job(given.rule, given.about, given.plan)
 
 
+def _ran_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Runs stages; returns the exit status (0 done, 1 an error to act on, 2 wrong usage, 130 interrupted)."""
+    """Runs stages; returns the exit status.
+
+    0: done. 1: what was compared differs. 2: the command line, an input or the machine is to be mended.
+    130: interrupted.
+    """
     words = sys.argv[1:] if arguments is None else arguments
     if not words or words[0] in ("-h", "--help"):
         print(_overview())
@@ -158,7 +179,16 @@ def main(arguments: list[str] | None = None) -> int:
                 call()
     except ReplicateError as error:
         print(f"replicate {name}: {error}", file=sys.stderr)
-        return 1
+        return error.status
+    except (MemoryError, RuntimeError) as error:
+        if not _ran_out_of_memory(error):
+            raise
+        lower = LOWER.get(name, "the number of seeds or samples")
+        print(
+            f"replicate {name}: the memory ran out; nothing is lost: lower {lower}, or run it where more is free.",
+            file=sys.stderr,
+        )
+        return ReplicateError.status
     except KeyboardInterrupt:
         print(f"replicate {name}: interrupted.", file=sys.stderr)
         return 130

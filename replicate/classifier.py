@@ -50,17 +50,30 @@ class Classifier:
         return torch.cat([self.logits(chunk).softmax(1) for chunk in torch.split(images, CHUNK)])
 
 
-def _initial(images: Tensor, classes: int, streams: Streams) -> dict[str, Tensor]:
-    """Weights normal with variance 2 / inputs (He et al. 2015), biases 0, and the images' mean and scale."""
-    _, channels, height, width = images.shape
+def shapes_of(shape: tuple[int, ...], classes: int) -> dict[str, tuple[int, ...]]:
+    """Layer -> the shape of its weights, of a classifier of images (channels, height, width)."""
+    channels, height, width = shape
     sizes = (channels, *CHANNELS)
     shapes: dict[str, tuple[int, ...]] = {
         f"{layer}": (sizes[layer + 1], sizes[layer], 3, 3) for layer in range(len(CHANNELS))
     }
     pooled = (height // 2 ** len(CHANNELS)) * (width // 2 ** len(CHANNELS))
-    shapes |= {"hidden": (HIDDEN, CHANNELS[-1] * pooled), "output": (classes, HIDDEN)}
+    return shapes | {"hidden": (HIDDEN, CHANNELS[-1] * pooled), "output": (classes, HIDDEN)}
+
+
+def fits(weights: Mapping[str, Tensor], shape: tuple[int, ...], classes: int) -> bool:
+    """Whether weights that were read are those of a classifier of such images and so many classes."""
+    expected: dict[str, tuple[int, ...]] = {"mean": (1,), "scale": (1,)}  # as files hold single numbers
+    for name, of_layer in shapes_of(shape, classes).items():
+        expected |= {f"{name}.weight": of_layer, f"{name}.bias": of_layer[:1]}
+    found = {name: tuple(tensor.shape) or (1,) for name, tensor in weights.items() if tensor.dtype == torch.float32}
+    return found == expected
+
+
+def _initial(images: Tensor, classes: int, streams: Streams) -> dict[str, Tensor]:
+    """Weights normal with variance 2 / inputs (He et al. 2015), biases 0, and the images' mean and scale."""
     found = {"mean": images.mean(), "scale": images.std()}
-    for part, (name, shape) in enumerate(shapes.items()):
+    for part, (name, shape) in enumerate(shapes_of(tuple(images.shape[1:]), classes).items()):
         inputs = torch.Size(shape[1:]).numel()
         found[f"{name}.weight"] = streams.normal("init", 0, *shape, part=part)[0] * (2 / inputs) ** 0.5
         found[f"{name}.bias"] = torch.zeros(shape[0], device=images.device)

@@ -27,7 +27,7 @@ def embedded_png(path: Path) -> Markup:
             width, height = image.size
     except FileNotFoundError:
         raise ReplicateError(f"{path} does not exist; run the stage `panels` first.") from None
-    except (OSError, SyntaxError):
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         raise ReplicateError(f"{path} is not a whole PNG file; run the stage `panels` again.") from None
     factor = max(1, round(GRID_WIDTH / width))
     address = f"data:image/png;base64,{base64.b64encode(content).decode()}"
@@ -40,7 +40,9 @@ def embedded_svg(path: Path, stage: str = "panels") -> Markup:
         return Markup(slim(theme.checked_svg(path.read_bytes())))
     except FileNotFoundError:
         raise ReplicateError(f"{path} does not exist; run the stage `{stage}` first.") from None
-    except ValueError as error:
+    except OSError as error:
+        raise ReplicateError(f"cannot read {path}: {error.strerror}; run the stage `{stage}` again.") from None
+    except (ValueError, RecursionError) as error:
         raise ReplicateError(f"{path} {error}; run the stage `{stage}` again.") from None
 
 

@@ -5,12 +5,13 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -36,6 +37,10 @@ _TYPES = {
     "uint64": "U64", "int64": "I64", "float64": "F64", "float32": "F32", "uint32": "U32", "int32": "I32",
     "float16": "F16", "uint16": "U16", "int16": "I16", "int8": "I8", "uint8": "U8", "bool": "BOOL",
 }  # fmt: skip
+
+
+#: Levels of lists and objects in each other that a result may have; the deepest has about ten.
+DEEPEST = 50
 
 
 def write_error(path: Path, error: OSError) -> ReplicateError:
@@ -138,15 +143,45 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, canonical_json(value))
 
 
+def _refused(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not finite, and no number of JSON")
+
+
+def check_plain(value: Any) -> None:
+    """Refuses what `json.loads` takes and no result holds: numbers that became infinite, half letters, endless nesting.
+
+    Raises ValueError that says which.
+    """
+    level = [value]
+    for _ in range(DEEPEST):
+        below: list[Any] = []
+        for entry in level:
+            if isinstance(entry, dict):
+                below += entry
+                below += entry.values()
+            elif isinstance(entry, list):
+                below += entry
+            elif isinstance(entry, str):
+                entry.encode()  # fails for half of a pair of surrogates
+            elif isinstance(entry, float) and not math.isfinite(entry):
+                raise ValueError("a number is not finite")
+        if not below:
+            return
+        level = below
+    raise ValueError(f"it is nested more than {DEEPEST} deep")
+
+
 def read_json(path: Path) -> Any:
     """Reads a JSON file; a missing or broken one is named in a `ReplicateError`."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
+        check_plain(value)
+        return value
     except FileNotFoundError:
         raise ReplicateError(f"{path} does not exist; run the stage that makes it first.") from None
     except OSError as error:
         raise ReplicateError(f"cannot read {path}: {error.strerror}.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ReplicateError(
             f"{path} is not valid JSON ({error}); delete it and run the stage that makes it again."
         ) from None
@@ -196,7 +231,7 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             return {name: stream.get_tensor(name) for name in stream.keys()}, stream.metadata() or {}  # noqa: SIM118
     except FileNotFoundError:
         raise ReplicateError(f"{path} does not exist; run the stage that makes it first.") from None
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ReplicateError(
             f"{path} is not a whole safetensors file ({error}); delete it and run the stage that makes it again."
         ) from None

@@ -17,7 +17,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PositiveFloat,
     PrivateAttr,
     ValidationError,
 )
@@ -100,6 +99,11 @@ Block = Annotated[str, BeforeValidator(_as_text)]
 Options = Annotated[dict[str, Any], BeforeValidator(_empty_if_none)]
 
 
+#: A bandwidth in pixel values. Below 1e-4 a window holds no sample but its own, whatever the images; above 1e4 it is
+#: flat over every value range. Far outside, float32 has neither 1 / sigma^2 nor the exponents.
+Sigma = Annotated[float, Field(ge=1e-4, le=1e4)]
+
+
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -130,7 +134,7 @@ class Likelihood(Section):
         10_000, "generated images that the window is fitted to", f"{RELEASED} parzen_ll.py --num_samples", ge=2
     )
     draws: int = setting(2, "independent sets of samples per seed, for the spread over sample draws", OURS, ge=1)
-    sigmas: Annotated[tuple[PositiveFloat, ...], AfterValidator(_ascending)] = setting(
+    sigmas: Annotated[tuple[Sigma, ...], AfterValidator(_ascending)] = setting(
         tuple(round(10 ** (-1 + k / 9), 12) for k in range(10)),
         "bandwidths tried on validation images, ascending",
         f"{RELEASED} parzen_ll.py: logspace(-1, 0, 10)",

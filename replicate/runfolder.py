@@ -67,6 +67,10 @@ def _key(content: Any) -> tuple[str, ...] | None:
     return ("claims",) if stage == "claims" else None
 
 
+def _is_object(record: Any) -> bool:
+    return record is None or isinstance(record, dict)
+
+
 def _results(folder: Path) -> dict[tuple[str, ...], ResultFile]:
     """Every result below `folder` by what it is of; kept runs that lie below a run's own results are others'."""
     found: dict[tuple[str, ...], ResultFile] = {}
@@ -76,6 +80,12 @@ def _results(folder: Path) -> dict[tuple[str, ...], ResultFile]:
         content = read_json(path)
         try:
             key = _key(content)
+            record = record_path(path)
+            found_record = read_json(record) if record.is_file() else None
+            if key is not None and not (all(isinstance(word, str) for word in key) and _is_object(found_record)):
+                raise TypeError("a name or its run record is of another type")
+        except TypeError as error:
+            raise ReplicateError(f"{path} is not a whole result: {error}; run its stage again.") from None
         except KeyError as missing:
             raise ReplicateError(
                 f"{path} calls itself a result of the stage {content['stage']!r} and has no {missing}; move it away, "
@@ -87,8 +97,7 @@ def _results(folder: Path) -> dict[tuple[str, ...], ResultFile]:
             raise ReplicateError(
                 f"{found[key].path} and {path} are both of {' '.join(key)}; give the folder of one run."
             )
-        record = record_path(path)
-        found[key] = ResultFile(path, content, read_json(record) if record.is_file() else None)
+        found[key] = ResultFile(path, content, found_record)
     return found
 
 

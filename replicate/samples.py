@@ -8,15 +8,17 @@ nearer to both. Held-out images are those of validation and test.
 Correlation: of each image with the next one in the order of sampling, or of its chain.
 """
 
-import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from replicate.about import AboutSamples, read_about
 from replicate.datasets.base import Splits
 from replicate.errors import ReplicateError
 from replicate.files import read_tensors
@@ -41,10 +43,13 @@ class Samples:
     def read(cls, path: Path) -> "Samples":
         """Reads what `sample` wrote."""
         tensors, metadata = read_tensors(path)
-        about = json.loads(metadata.get("about", "{}"))
-        if "chains" not in about or "samples" not in tensors:
-            raise ReplicateError(f"{path} holds no samples of this project; run `sample` again.")
-        return cls(torch.from_numpy(tensors["samples"]), about)
+        about = read_about(AboutSamples, path, metadata, "sample")
+        images = tensors.get("samples", np.empty(0))
+        fits = images.ndim == 4 and images.dtype == np.float32 and images.size > 0
+        shape = about.get("shape") or images.shape[3:]
+        if not fits or (images.shape[0], images.shape[3]) != (len(about["seeds"]), math.prod(shape)):
+            raise ReplicateError(f"{path} holds no samples of the model that it names; run `sample` again.")
+        return cls(torch.from_numpy(images), about)
 
     @property
     def chains(self) -> int | None:

@@ -1,6 +1,7 @@
 """What a data set is: verified sources, a typed config, and a cut into train, validation and test images."""
 
 import functools
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -148,9 +149,14 @@ class Splits:
         wrong = [name for name in names if name not in tensors or tensors[name].ndim != 4]
         wrong += [f"fold{k}_{split}" for k, fold in enumerate(folds) for split in SPLITS if split not in fold]
         display = metadata.get("display", "range")
+        if not wrong:
+            wrong = [name for name in tensors if not _sound(name, tensors)]
         if wrong or not {"divisor", "low", "high"} <= metadata.keys() or display not in DISPLAYS:
             seen = ", ".join(wrong) or "its metadata"
             raise ReplicateError(f"{path} is not a prepared data set (see {seen}); run `prepare` again.")
+        numbers = [_number(metadata[name]) for name in ("divisor", "low", "high")]
+        if not (0 < numbers[0] < math.inf and -math.inf < numbers[1] < numbers[2] < math.inf):
+            raise ReplicateError(f"{path} is not a prepared data set (see its metadata); run `prepare` again.")
         return cls(
             images={name: tensors[name] for name in names},
             labels={name: tensors[f"{name}_labels"] for name in names if f"{name}_labels" in tensors},
@@ -160,6 +166,29 @@ class Splits:
             whole_validation="whole_validation" in metadata,
             display=DISPLAYS[display],
         )
+
+
+def _number(text: str) -> float:
+    """A number of the metadata; not-a-number where the text is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _sound(name: str, tensors: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether a tensor of a prepared file has the type, the shape and the rows that its name promises."""
+    values, kind = tensors[name], name.rpartition("_")[2]
+    if name in (*SPLITS, "labelled"):
+        like = tensors["train"].shape[1:]
+        return values.dtype in (np.uint8, np.float32) and values.shape[1:] == like and values.size > 0
+    if kind == "labels":
+        images = tensors.get(name.removesuffix("_labels"))
+        return images is not None and values.dtype == np.int64 and values.shape == (len(images),)
+    if re.fullmatch(r"fold\d+_(train|valid|test)", name):
+        rows = values.dtype == np.int64 and values.ndim == 1 and len(values) > 0
+        return rows and int(values.min()) >= 0 and int(values.max()) < len(tensors["labelled"])
+    return False
 
 
 def _folds(tensors: Mapping[str, NDArray[Any]]) -> tuple[dict[str, NDArray[np.int64]], ...]:

@@ -80,6 +80,17 @@ _ALLOWED = frozenset(
     f"{{{_SVG}}}{tag}"
     for tag in ("svg", "title", "desc", "defs", "clipPath", "g", "path", "rect", "use", "text", "tspan")
 )
+#: The attributes that `svg` and matplotlib write, by their exact names: no event handler, no style.
+_ATTRIBUTES = frozenset({
+    "aria-labelledby", "class", "clip-path", "clip-rule", "color", "d", "fill", "fill-opacity",
+    "fill-rule", "font-family", "font-size", "font-stretch", "font-style", "font-variant",
+    "font-weight", "height", "href", "id", "opacity", "role", "shape-rendering", "stroke",
+    "stroke-dasharray", "stroke-dashoffset", "stroke-linecap", "stroke-linejoin",
+    "stroke-miterlimit", "stroke-opacity", "stroke-width", "text-anchor", "transform", "version",
+    "viewBox", "visibility", "width", "x", "y",
+})  # fmt: skip
+#: A reference within the figure.
+_OWN_ID = re.compile(r"#[\w.-]+")
 _XLINK = "{http://www.w3.org/1999/xlink}href"
 _FONT = "system-ui, 'DejaVu Sans', sans-serif"
 
@@ -233,10 +244,19 @@ def checked_svg(content: bytes) -> str:
         if not isinstance(element.tag, str) or element.tag not in _ALLOWED:
             raise ValueError(f"holds {element.tag}, which a plot of this project does not")
         for key, value in element.attrib.items():
-            outside = key.endswith("href") and not value.startswith("#")
-            if key == "style" or key.startswith("on") or outside or re.search(r"url\((?!#)", value):
+            if key not in _ATTRIBUTES or not _stays_inside(key, value):
                 raise ValueError(f"holds the attribute {key}={value!r}, which a plot of this project does not")
     return str(etree.tostring(root, encoding="unicode"))
+
+
+def _stays_inside(key: str, value: str) -> bool:
+    """Whether an attribute refers to nothing but an id of its own figure."""
+    if key == "href":
+        return _OWN_ID.fullmatch(value) is not None
+    if "url" in value.lower() or "\\" in value:  # a backslash may hide a letter
+        reference = re.fullmatch(r"url\((.*)\)", value)
+        return reference is not None and _OWN_ID.fullmatch(reference[1]) is not None
+    return True
 
 
 def legend(axes: Axes, entries: int, **options: Any) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from replicate.errors import ReplicateError
+from replicate.errors import ReplicateError, understanding
 from replicate.files import canonical_json, read_tensors, sha256_json, write_tensors
 from replicate.likelihood import parzen
 from replicate.likelihood.parzen import KernelSums
@@ -116,7 +116,11 @@ class Part:
             raise ReplicateError(f"{path} is no part of an evaluation; give files that `evaluate --shard` wrote.")
         if _digest(tensors, metadata["about"]) != metadata["sha256"]:
             raise ReplicateError(f"{path} is damaged: it does not match its SHA-256; copy or compute that part again.")
-        about = json.loads(metadata["about"])
+        with understanding(path):
+            return cls._of(path, tensors, json.loads(metadata["about"]))
+
+    @classmethod
+    def _of(cls, path: Path, tensors: Mapping[str, np.ndarray], about: dict[str, Any]) -> "Part":
         if about["schema"] != SCHEMA:
             raise ReplicateError(f"{path} has schema {about['schema']}, not {SCHEMA}; compute that part again.")
         sums: Sums = {}

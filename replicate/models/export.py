@@ -10,7 +10,7 @@ from torch import Tensor
 
 from replicate.errors import ReplicateError
 from replicate.models.base import GenerativeModel
-from replicate.models.weights import model_of, read_weights
+from replicate.models.weights import model_of, read_weights, sampling
 
 #: Images over which the effect of rounding is measured.
 COMPARED = 100
@@ -88,7 +88,9 @@ def exported(weights: Path, seed: int) -> tuple[dict[str, np.ndarray], dict[str,
     place = about["seeds"].index(seed)
     about |= {"block": str(seed), "seeds": [seed], "failed": {}}
     model = _model({name: value[place : place + 1] for name, value in tensors.items()}, about)
-    kept = {name: _rounded(name, value.numpy()) for name, value in read_in_sampling(model).items()}
+    with sampling(model, weights):
+        opened = read_in_sampling(model)
+    kept = {name: _rounded(name, value.numpy()) for name, value in opened.items()}
     if not kept:
         raise ReplicateError(f"{about['model']} is sampled without trained numbers; there is nothing to export.")
     difference = (_model(kept, about).sample(COMPARED, 0) - model.sample(COMPARED, 0)).abs().max()

@@ -1,18 +1,20 @@
 """A trained block read back from its weights file, which says itself what it holds."""
 
-import json
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from replicate.about import AboutWeights, read_about
 from replicate.datasets.base import Splits
 from replicate.errors import ReplicateError
 from replicate.files import read_tensors
 from replicate.models import load_model
 from replicate.models.base import GenerativeModel
+from replicate.params import checked
 from replicate.training.streams import Streams
 
 
@@ -27,21 +29,55 @@ def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         ReplicateError: the file is missing, damaged or not a weights file.
     """
     tensors, metadata = read_tensors(path)
-    if "about" not in metadata:
-        raise ReplicateError(f"{path} is not a weights file of this project; run `train` again.")
-    return tensors, json.loads(metadata["about"])
+    about = read_about(AboutWeights, path, metadata, "train")
+    for name, tensor in tensors.items():
+        if tensor.shape[:1] != (len(about["seeds"]),):
+            raise ReplicateError(f"{path}: {name} is not of {len(about['seeds'])} seeds; run `train` again.")
+    return tensors, about
 
 
 def model_of(tensors: Mapping[str, np.ndarray], about: Mapping[str, Any], device: torch.device) -> GenerativeModel:
     """The model that `about` describes, with these weights on `device`; float16 is computed with as float32."""
     kind = load_model(about["model"])
     channels, height, width = about["shape"]
-    config = kind.Config.model_validate(about["parameters"]["config"])
+    given = about["parameters"].get("config")
+    if not isinstance(given, dict):
+        raise ReplicateError("the weights file does not hold its model's config; run `train` again.")
+    config = checked(kind.Config, given, "the weights file", "parameters.config")
     model = kind(config, (channels, height, width), Streams(about["seeds"], device))
     for name, value in tensors.items():
         tensor = torch.from_numpy(value).to(device)
         model.parameters[name] = tensor.float() if tensor.dtype == torch.float16 else tensor
     return model
+
+
+def _differs_from_new(model: GenerativeModel) -> str | None:
+    """How a model's parameters differ in name or shape from those of a new one; None where they do not."""
+    new = type(model)(model.config, model.shape, model.streams)
+    try:
+        new.initialise(torch.zeros(2 * model.config.batch_size, model.dimension, device=model.streams.device))
+    except Exception:  # it needs other images to begin with
+        return None
+    for name, tensor in new.parameters.items():
+        if name not in model.parameters:
+            return f"{name} is missing"
+        if model.parameters[name].shape != tensor.shape:
+            return f"{name} has the shape {tuple(model.parameters[name].shape)} instead of {tuple(tensor.shape)}"
+    return None
+
+
+@contextlib.contextmanager
+def sampling(model: GenerativeModel, path: Path) -> Iterator[None]:
+    """Around the use of weights that were read from `path`: an error is theirs if they are not of this model.
+
+    Raises ReplicateError then; any other error goes on as it is.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        if fault := _differs_from_new(model):
+            raise ReplicateError(f"{path} holds no weights of this model: {fault}; run `train` again.") from error
+        raise
 
 
 def read_model(path: Path, device: torch.device, data: Splits | None) -> tuple[GenerativeModel, dict[str, Any]]:

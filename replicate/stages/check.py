@@ -13,7 +13,7 @@ import argparse
 import os
 from pathlib import Path
 
-from replicate.errors import ReplicateError
+from replicate.errors import Disagreement
 from replicate.files import write_text
 from replicate.jobs.digests import Digests
 from replicate.jobs.standing import DIGESTS, Finding, Standing
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
     if found[SHOWN:]:
         print(f"  and {len(found) - SHOWN} more")
     if found:
-        raise ReplicateError(
+        raise Disagreement(
             f"{len(found)} of {len(jobs.all)} jobs are not current ({len(damaged)} with changed or damaged files); "
             "`snakemake --cores all` makes them anew."
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 from replicate.claims import build_claims, counts
 from replicate.codedigest import code_digest
-from replicate.errors import ReplicateError
+from replicate.errors import ReplicateError, understanding
 from replicate.files import write_json
 from replicate.params import load_params
 from replicate.protocol import read_protocol
@@ -33,11 +33,13 @@ def run(arguments: argparse.Namespace) -> None:
     found: dict[str, tuple[str, dict[str, Any]]] = {}
     for path in arguments.experiments:
         content = read_result(path, "experiment")
-        for claim in content["checks"]:
-            if claim in found:
-                raise ReplicateError(f"{path} and {found[claim][0]} both decide {claim}; give one of them.")
-            found[claim] = (str(path), content)
-    claims = build_claims(protocol, found)
+        with understanding(path):
+            for claim in content["checks"]:
+                if claim in found:
+                    raise ReplicateError(f"{path} and {found[claim][0]} both decide {claim}; give one of them.")
+                found[claim] = (str(path), content)
+    with understanding(" or ".join(map(str, arguments.experiments))):
+        claims = build_claims(protocol, found)
     inputs = {"protocol": arguments.protocol, **{str(path): path for path in arguments.experiments}}
     content = result(
         "claims", code_digest(["replicate.stages.claims"]), {"preset": params.preset}, inputs,

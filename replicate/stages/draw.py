@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 from replicate.codedigest import code_digest
+from replicate.errors import understanding
 from replicate.experiments import drawing_module, load_drawing
 from replicate.files import canonical_json, replacing
 from replicate.result import read_result, result
@@ -23,8 +24,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Writes the figures as SVG, `figures.json` with their captions, and the run record; all of them or none."""
     record = RunRecord("draw")
     content = read_result(arguments.result, "experiment")
-    name = content["experiment"]
-    drawn = {} if content["not_applicable"] else load_drawing(name)(content)
+    with understanding(arguments.result):
+        name = content["experiment"]
+        drawn = {} if content["not_applicable"] else load_drawing(name)(content)
     description = result(
         "draw", code_digest(["replicate.stages.draw", drawing_module(name)]), {}, {"result": arguments.result},
         experiment=name, figures=[{"name": key, "caption": one.caption} for key, one in drawn.items()],

@@ -31,9 +31,9 @@ from torch import Tensor
 
 from replicate.codedigest import code_digest
 from replicate.datasets.base import Splits
-from replicate.errors import ReplicateError
+from replicate.errors import ReplicateError, understanding
 from replicate.files import canonical_json, dump_tensors, replacing, sha256_file
-from replicate.likelihood.parzen import KernelSums, kernel_sums, standard_error
+from replicate.likelihood.parzen import LARGEST, SMALLEST, KernelSums, kernel_sums, standard_error
 from replicate.likelihood.shards import Shard, Sums, merged, on_cpu, write_part
 from replicate.loops import each
 from replicate.mixing import mixing
@@ -89,17 +89,37 @@ class _Inputs:
         """Reads the files; those that do not belong together are refused."""
         samples = Samples.read(arguments.samples)
         bandwidth = read_result(arguments.bandwidth, "bandwidth")
-        if bandwidth["inputs"]["samples"] != sha256_file(arguments.samples):
+        with understanding(arguments.bandwidth):
+            chosen_with = bandwidth["inputs"]["samples"]
+        if chosen_with != sha256_file(arguments.samples):
             raise ReplicateError(f"{arguments.bandwidth} was chosen with other samples; run `bandwidth` again.")
         splits = Splits.read(arguments.data)
         tests = [torch.from_numpy(splits.flat("test", fold)).to(device) for fold in range(splits.fold_count)]
         samples.fit(tests[0], arguments.data)
-        return cls(samples, bandwidth, tests)
+        read = cls(samples, bandwidth, tests)
+        with understanding(arguments.bandwidth):
+            read.check_choices()
+        return read
 
     @property
     def count(self) -> int:
         """Samples of a draw."""
         return int(self.samples.images.shape[2])
+
+    def check_choices(self) -> None:
+        """Refuses bandwidths that are not one of every draw and fold of every seed that did not fail; ValueError."""
+        lists = (self.bandwidth["n_validation"], self.bandwidth["validation_available"])
+        if not all(len(counts) == len(self.tests) for counts in lists):
+            raise ValueError("the counts of validation images are not of every fold")
+        for place, (seed, images, _) in enumerate(self.samples.per_seed()):
+            draws = self.choices(place)
+            expected = [] if images is None else [len(self.tests)] * len(images)
+            if [len(folds) for folds in draws] != expected:
+                raise ValueError(f"seed {seed} has no bandwidth for each of its draws and folds")
+            for choice in (choice for folds in draws for choice in folds):
+                widths = choice["sigma"], choice["fine_sigma"]
+                if not all(type(width) is float and SMALLEST <= width <= LARGEST for width in widths):
+                    raise ValueError(f"seed {seed} has the bandwidths {widths}")
 
     def choices(self, place: int) -> list[list[dict[str, Any]]]:
         """What `bandwidth` chose for the seed at `place`, [draw][fold]; empty for a failed seed."""

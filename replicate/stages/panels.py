@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from replicate import datasets, models
 from replicate.codedigest import code_digest
 from replicate.datasets.base import Splits
-from replicate.errors import ReplicateError
+from replicate.errors import ReplicateError, understanding
 from replicate.figures import curves
 from replicate.figures.grids import grid, png
 from replicate.figures.neighbours import nearest_rows
 from replicate.files import canonical_json, replacing
 from replicate.models.base import GenerativeModel
-from replicate.models.weights import read_model
+from replicate.models.weights import read_model, sampling
 from replicate.params import Compute
 from replicate.result import read_result, result
 from replicate.runrecord import RunRecord
@@ -105,12 +105,17 @@ def run(arguments: argparse.Namespace) -> None:
     training, bandwidth = read_result(arguments.training, "train"), read_result(arguments.bandwidth, "bandwidth")
     _belong_together(about, arguments, training, bandwidth)
     place = first_sound_seed(about)
-    with reporting(arguments.state, f"panels {about['dataset']} {about['model']} {about['block']}"):
+    label = f"panels {about['dataset']} {about['model']} {about['block']}"
+    with reporting(arguments.state, label), sampling(model, arguments.weights):
         files, facts = _pictures(model, place, splits)
+    if about["dataset"] not in datasets.REGISTRY:
+        raise ReplicateError(f"{arguments.weights} is of the data set {about['dataset']!r}, which is not registered.")
     title = f"{models.REGISTRY[about['model']][0]} on {datasets.REGISTRY[about['dataset']][0]}"
     name = f"{about['dataset']}/{about['model']}/{about['block']}"
-    files["learning.svg"] = curves.learning(training, title, f"{name}/learning")
-    files["bandwidth.svg"] = curves.bandwidth(bandwidth, title, f"{name}/bandwidth")
+    with understanding(arguments.training):
+        files["learning.svg"] = curves.learning(training, title, f"{name}/learning")
+    with understanding(arguments.bandwidth):
+        files["bandwidth.svg"] = curves.bandwidth(bandwidth, title, f"{name}/bandwidth")
     inputs = {key: getattr(arguments, key) for key in ("weights", "training", "bandwidth", "data")}
     content = result(
         "panels", code_digest(["replicate.stages.panels", models.REGISTRY[about["model"]][1]]), {}, inputs,
@@ -126,7 +131,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _belong_together(about: Mapping[str, Any], arguments: argparse.Namespace, *results: Mapping[str, Any]) -> None:
     for path, content in zip((arguments.training, arguments.bandwidth), results, strict=True):
-        if any(content[key] != about[key] for key in ("dataset", "model", "block")):
+        if any(content.get(key) != about[key] for key in ("dataset", "model", "block")):
             raise ReplicateError(
                 f"{path} belongs to another training job than {arguments.weights}; give those of one job."
             )

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from replicate.classifier import SURE, Classifier
+from replicate.classifier import SURE, Classifier, fits
 from replicate.codedigest import code_digest
 from replicate.datasets.base import Splits
-from replicate.errors import ReplicateError
+from replicate.errors import ReplicateError, understanding
 from replicate.files import read_tensors, write_json
 from replicate.loops import each
 from replicate.params import load_params
@@ -56,8 +56,10 @@ def run(arguments: argparse.Namespace) -> None:
     params = load_params(arguments.params)
     backend = configure(params.compute)
     judge = read_result(arguments.classifier.with_suffix(".json"), "classifier")
+    with understanding(arguments.classifier.with_suffix(".json")):
+        judge = {name: judge[name] for name in ("shape", "reason", "classes", "accuracy")}
     samples = Samples.read(arguments.samples)
-    if samples.about["shape"] != judge["shape"]:
+    if samples.about.get("shape") != judge["shape"]:
         raise ReplicateError(f"{arguments.classifier} was trained on another data set than the samples' model.")
     splits = Splits.read(arguments.data)
     train = torch.from_numpy(splits.flat("train")).to(backend.device)
@@ -65,6 +67,9 @@ def run(arguments: argparse.Namespace) -> None:
     held_out = held_out_images(splits).to(backend.device)
     tensors, _ = read_tensors(arguments.classifier)
     classifier = Classifier({name: torch.from_numpy(value).to(backend.device) for name, value in tensors.items()})
+    with understanding(arguments.classifier):
+        if judge["reason"] is None and not fits(classifier.weights, tuple(judge["shape"]), judge["classes"]):
+            raise ValueError("its weights are not those of the classifier that its .json tells of")
     per_seed: list[dict[str, Any]] = []
     about = samples.about
     with reporting(arguments.state, f"recognise {about['dataset']} {about['model']} {about['block']}"):

@@ -20,7 +20,7 @@ import argparse
 from pathlib import Path
 
 from replicate.comparison.beside import read_beside
-from replicate.errors import ReplicateError
+from replicate.errors import ReplicateError, understanding
 from replicate.files import canonical_json, replacing, write_text
 from replicate.jobs.digests import Digests
 from replicate.jobs.standing import DIGESTS, Standing
@@ -64,13 +64,16 @@ def run(arguments: argparse.Namespace) -> None:
     """Writes the page, and beside it what was computed to compare another run with this one."""
     params, out = load_params(arguments.params), arguments.out
     _check_bytes(arguments.params, arguments.results)
+    files = f"a file below {arguments.results}"
     if arguments.compare is None:
-        text = page(params, arguments.table, arguments.results)
+        with understanding(files):
+            text = page(params, arguments.table, arguments.results)
         write_text(out, text)
     else:
         numbers = out.with_name(f"{out.stem}.comparison.json")
-        beside = read_beside(arguments.table, arguments.results, arguments.compare, numbers.name)
-        text = page(params, arguments.table, arguments.results, beside=beside)
+        with understanding(f"{files} or {arguments.compare}"):
+            beside = read_beside(arguments.table, arguments.results, arguments.compare, numbers.name)
+            text = page(params, arguments.table, arguments.results, beside=beside)
         with replacing(out, numbers) as (html, json):
             html.write_text(text, encoding="utf-8")
             json.write_text(canonical_json(beside.content), encoding="utf-8")

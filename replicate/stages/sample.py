@@ -21,7 +21,7 @@ from replicate.datasets.base import Splits
 from replicate.files import write_tensors
 from replicate.loops import each
 from replicate.models import REGISTRY
-from replicate.models.weights import read_model
+from replicate.models.weights import read_model, sampling
 from replicate.params import load_params
 from replicate.runrecord import RunRecord
 from replicate.training.backend import configure
@@ -46,7 +46,8 @@ def run(arguments: argparse.Namespace) -> None:
     model, about = read_model(arguments.weights, backend.device, data)
     draws, count = params.likelihood.draws, params.likelihood.samples
     started = time.monotonic()
-    with reporting(arguments.state, f"sample {about['dataset']} {about['model']} {about['block']}"):
+    label = f"sample {about['dataset']} {about['model']} {about['block']}"
+    with reporting(arguments.state, label), sampling(model, arguments.weights):
         samples = torch.stack([model.sample(count, draw).cpu() for draw in each(range(draws), "draw")], dim=1)
     seconds = time.monotonic() - started
     for place, seed in enumerate(about["seeds"]):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from replicate.codedigest import code_digest
-from replicate.errors import ReplicateError
+from replicate.errors import understanding
 from replicate.files import canonical_json, replacing
 from replicate.params import load_params
 from replicate.protocol import read_protocol
@@ -42,14 +42,13 @@ def run(arguments: argparse.Namespace) -> None:
     found: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = defaultdict(list)
     for path in arguments.evaluations:
         content = read_result(path, "evaluate")
-        found[content["model"], content["dataset"]].append((str(path), content))
+        with understanding(path):
+            found[content["model"], content["dataset"]].append((str(path), content))
     runs = list(dict.fromkeys((model, dataset) for dataset, model, _ in params.runs))
     published, context = read_published(arguments.published), read_context(arguments.context)
     protocol = read_protocol(arguments.protocol)
-    try:
+    with understanding(" or ".join(map(str, arguments.evaluations))):
         table = build_table(params.preset, runs, found, published, context, protocol, arguments.absent)
-    except (KeyError, TypeError) as error:
-        raise ReplicateError(f"an evaluation lacks {error}; run `evaluate` again with this version.") from None
     inputs = {"protocol": arguments.protocol, "published": arguments.published, "context": arguments.context}
     inputs |= {file: Path(file) for blocks in found.values() for file, _ in blocks}
     content = result(

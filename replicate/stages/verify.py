@@ -15,7 +15,7 @@ For every model on every data set, and every claim, that both runs have, one lin
   python -m replicate verify --run results/reference/statements/seeds-10-19 \\
       --reference results/reference/statements/seeds-0-9
 
-Exit status: 0 if nothing failed, 1 otherwise. Nothing is written.
+Exit status: 0 if nothing failed, 1 if something did, 2 if a file cannot be read. Nothing is written.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from replicate.errors import ReplicateError
+from replicate.errors import Disagreement, ReplicateError, understanding
 from replicate.runfolder import kept_runs, read_run
 from replicate.verify import Comparison, Outcome, Pair, compare_models, judged
 from replicate.verify_claims import compare_claims
@@ -50,7 +50,8 @@ def _pairs(run: Path, named: Sequence[Path] | None) -> list[Pair]:
     ours, pairs = read_run(run), []
     for folder in named or kept_runs(KEPT):
         theirs = read_run(folder)
-        found = compare_models(ours, theirs) + compare_claims(ours, theirs)
+        with understanding(f"a result below {run} or {folder}"):
+            found = compare_models(ours, theirs) + compare_claims(ours, theirs)
         if named and not found:
             raise ReplicateError(f"{run} and {folder} have no model on a data set and no claim in common.")
         pairs += found
@@ -70,7 +71,9 @@ def _summary(comparisons: Sequence[Comparison]) -> str:
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints one line per comparison and a count; an error where one failed."""
-    comparisons, intervals, level = judged(_pairs(arguments.run, arguments.reference))
+    pairs = _pairs(arguments.run, arguments.reference)
+    with understanding(f"a result below {arguments.run}"):
+        comparisons, intervals, level = judged(pairs)
     for one in comparisons:
         print(f"{one.subject} [{one.reference}]: {one.outcome}: {one.text}")
     if intervals:
@@ -80,7 +83,7 @@ def run(arguments: argparse.Namespace) -> None:
         )
     print(_summary(comparisons))
     if failed := [f"{one.subject} [{one.reference}]" for one in comparisons if one.outcome == "failed"]:
-        raise ReplicateError(
+        raise Disagreement(
             f"{len(failed)} of {len(comparisons)} comparisons failed, first {failed[0]}; its line says what differs. "
             "If it was meant to, make that reference run again; else do not trust this run before you know why."
         )

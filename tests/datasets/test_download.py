@@ -287,7 +287,7 @@ def test_offline_opens_no_socket(tmp_path: Path) -> None:
     words = [sys.executable, "-c", WATCHED, str(tmp_path), "http://127.0.0.1:9"]
     answer = subprocess.run(words, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"})
     status, offline, control = json.loads(answer.stdout.splitlines()[-1])
-    assert status == 1
+    assert status == 2
     assert offline == []
     assert control != []
     assert answer.stderr.count("https://") >= 4, "the mirrors are named all the same"

@@ -28,11 +28,11 @@ def test_experiments_without_what_they_need_are_refused(
     tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.json"
-    assert run("conditional", out) == 1
+    assert run("conditional", out) == 2
     assert "needs images; give the prepared data set with --data" in capsys.readouterr().err
-    assert run("sampling", out, "--data", str(data)) == 1
+    assert run("sampling", out, "--data", str(data)) == 2
     assert "needs the samples of the run's models; give them with --samples" in capsys.readouterr().err
-    assert run("theory", out, seeds="9-0") == 1
+    assert run("theory", out, seeds="9-0") == 2
     assert "experiments.theory.seeds" in capsys.readouterr().err
     assert not out.exists()
 

@@ -126,7 +126,7 @@ def test_a_file_that_may_not_grow_is_an_error_to_act_on(tmp_path: Path, mirror: 
     """A limit on file size stands for a full disk: the write fails in the middle."""
     process = start(tmp_path, mirror.address, 300_000)
     _, message = process.communicate(timeout=20)
-    assert process.returncode == 1
+    assert process.returncode == 2
     assert message.startswith(f"cannot write {tmp_path}: the file would exceed the size")
     assert len(message.splitlines()) == 1
     assert size(tmp_path / "a.part") <= 300_000
@@ -242,7 +242,7 @@ def test_a_source_that_changed_after_fetch_is_never_used(
     else:
         one.write_bytes(two.read_bytes())
         two.write_bytes(content)
-    assert prepare(fetched) == 1
+    assert prepare(fetched) == 2
     message = capsys.readouterr().err
     assert str(one) in message
     assert "python -m replicate fetch --dataset mnist" in message
@@ -259,7 +259,7 @@ def test_a_changed_manifest_is_refused(fetched: Path, capsys: pytest.CaptureFixt
     text = manifest.read_text()
     assert old in text
     manifest.write_text(text.replace(old, new))
-    assert prepare(fetched) == 1
+    assert prepare(fetched) == 2
     assert str(manifest) in capsys.readouterr().err
     assert not list(fetched.glob("*x.*"))
 
@@ -267,7 +267,7 @@ def test_a_changed_manifest_is_refused(fetched: Path, capsys: pytest.CaptureFixt
 def test_a_manifest_cut_short_is_refused(fetched: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = fetched / "m.json"
     manifest.write_text(manifest.read_text()[:-20])
-    assert prepare(fetched) == 1
+    assert prepare(fetched) == 2
     assert "is not valid JSON" in capsys.readouterr().err
 
 
@@ -303,7 +303,7 @@ def test_users_data_that_changed_after_fetch_are_never_used(
         file.unlink()
     else:
         file.rename(file.with_name("renamed.png"))
-    assert stage("prepare", tmp_path, dataset) == 1
+    assert stage("prepare", tmp_path, dataset) == 2
     message = capsys.readouterr().err
     assert len(message.splitlines()) == 1
     gone = dataset == "tfd" and damage in ("delete", "rename")
@@ -321,7 +321,7 @@ def test_the_manifest_of_another_data_set_is_refused(
     write_faces(tmp_path / "tfd" / "TFD_48x48.mat")
     assert stage("fetch", tmp_path, dataset) == 0
     other = "tfd" if dataset == "digits" else "digits"
-    assert stage("prepare", tmp_path, other) == 1
+    assert stage("prepare", tmp_path, other) == 2
     assert f"does not list the files of {other!r}" in capsys.readouterr().err
 
 
@@ -333,7 +333,7 @@ def test_a_folder_in_the_place_of_a_users_file_is_an_error_to_act_on(
     assert stage("fetch", tmp_path, "tfd") == 0
     (tmp_path / "tfd" / "TFD_48x48.mat").unlink()
     (tmp_path / "tfd" / "TFD_48x48.mat").mkdir()
-    assert stage(stage_name, tmp_path, "tfd") == 1
+    assert stage(stage_name, tmp_path, "tfd") == 2
     message = capsys.readouterr().err
     assert "TFD_48x48.mat: Is a directory; make it a readable file." in message
     assert len(message.splitlines()) == 1

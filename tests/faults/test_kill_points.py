@@ -253,8 +253,8 @@ def copy_of(run: Run, data: Path, folder: Path) -> Run:
 
 
 def assert_one_sentence(ended: Ended, *pieces: str) -> None:
-    """A fault that the run can do nothing about: exit status 1, and one line that says what to do."""
-    assert ended.status == 1, ended
+    """A fault that the run can do nothing about: exit status 2, and one line that says what to do."""
+    assert ended.status == 2, ended
     (line,) = complaints(ended.err)
     assert line.startswith("replicate train: ")
     for piece in pieces:

@@ -184,7 +184,7 @@ def test_results_of_another_job_are_refused(tmp_path: Path, capsys: pytest.Captu
     words = write_job(tmp_path)
     other = read_json(tmp_path / "training.json")
     write_json(tmp_path / "training.json", {**other, "block": "7"})
-    assert main([*words, "--out", str(tmp_path / "out")]) == 1
+    assert main([*words, "--out", str(tmp_path / "out")]) == 2
     assert "another training job" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

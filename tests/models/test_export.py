@@ -34,7 +34,7 @@ def _about(path: Path) -> dict[str, Any]:
 
 
 def _complaint(capsys: pytest.CaptureFixture[str], *words: object) -> str:
-    assert main([str(word) for word in words]) == 1
+    assert main([str(word) for word in words]) == 2
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1
     return error

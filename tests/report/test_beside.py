@@ -229,7 +229,7 @@ def test_bad_input_writes_nothing_and_loses_nothing(
     else:
         shutil.rmtree(other)
     capsys.readouterr()
-    assert main([*command[:-1], str(other)]) == 1
+    assert main([*command[:-1], str(other)]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert (out.read_bytes(), numbers.read_bytes()) == before
 

@@ -407,7 +407,7 @@ def test_the_stage_writes_the_page(html: str, params: Params, results: Path, tmp
     assert out.read_text(encoding="utf-8") == html
     assert "index.html" in capsys.readouterr().out
     (results / "table1.json").unlink()
-    assert main(["report", *given, "--out", str(out)]) == 1
+    assert main(["report", *given, "--out", str(out)]) == 2
     assert out.read_text(encoding="utf-8") == html
 
 

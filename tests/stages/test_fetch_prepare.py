@@ -195,7 +195,7 @@ def test_cifar_is_stored_in_its_own_space(tmp_path: Path, monkeypatch: pytest.Mo
 def test_data_that_nobody_brought_end_fetch_with_the_path(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, file: str
 ) -> None:
-    assert run("fetch", "--dataset", name, "--data-dir", tmp_path, "--out", tmp_path / "m.json") == 1
+    assert run("fetch", "--dataset", name, "--data-dir", tmp_path, "--out", tmp_path / "m.json") == 2
     message = capsys.readouterr().err
     assert f"{name} needs " in message
     assert f"{tmp_path / name}{'/' + file if name == 'tfd' else ''} is missing; " in message
@@ -216,19 +216,19 @@ def test_wrong_parameters_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], params: str, message: str
 ) -> None:
     prepared(tmp_path)
-    assert prepare(tmp_path, tmp_path / "y.safetensors", "--params", params) == 1
+    assert prepare(tmp_path, tmp_path / "y.safetensors", "--params", params) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.glob("y*"))
 
 
 def test_an_unknown_data_set_lists_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("fetch", "--dataset", "mnits", "--out", tmp_path / "m.json") == 1
+    assert run("fetch", "--dataset", "mnits", "--out", tmp_path / "m.json") == 2
     assert "there is no data set 'mnits'; the registered ones are digits, mnist" in capsys.readouterr().err
 
 
 def test_out_must_be_a_tensor_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prepared(tmp_path)
-    assert prepare(tmp_path, tmp_path / "y.json") == 1
+    assert prepare(tmp_path, tmp_path / "y.json") == 2
     assert "the name must end in .safetensors" in capsys.readouterr().err
 
 
@@ -267,7 +267,7 @@ def test_broken_images_are_refused_and_nothing_is_written(
     prepared(tmp_path)
     splits, message = BROKEN[name]
     monkeypatch.setattr(digits.Digits, "prepare", lambda self, files, config: splits)
-    assert prepare(tmp_path, tmp_path / "y.safetensors") == 1
+    assert prepare(tmp_path, tmp_path / "y.safetensors") == 2
     assert message in capsys.readouterr().err
     assert not [path for path in tmp_path.iterdir() if "y" in path.name]
 
@@ -289,7 +289,7 @@ def test_all_files_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(RunRecord, "write", fail)
-    assert prepare(tmp_path, out, "--params", '{"datasets": {"digits": {"split_seed": 1}}}') == 1
+    assert prepare(tmp_path, out, "--params", '{"datasets": {"digits": {"split_seed": 1}}}') == 2
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
 

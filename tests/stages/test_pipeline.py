@@ -122,7 +122,7 @@ def test_samples_that_do_not_name_their_chains_are_refused(done: Pipeline, tmp_p
     about = {name: value for name, value in json.loads(metadata["about"]).items() if name != "chains"}
     write_tensors(tmp_path / "s.safetensors", tensors, {"about": json.dumps(about)})
     words = ["bandwidth", "--samples", tmp_path / "s.safetensors", "--data", done.data, "--out", tmp_path / "b.json"]
-    assert main([str(word) for word in words]) == 1
+    assert main([str(word) for word in words]) == 2
     assert "run `sample` again" in capsys.readouterr().err
 
 
@@ -191,7 +191,7 @@ def test_a_bandwidth_of_other_samples_is_refused(done: Pipeline, tmp_path: Path,
         params='{"likelihood":{"samples":50}}',
     )
     words = ["evaluate", "--samples", tmp_path / "s.safetensors", "--bandwidth", done.bandwidth, "--data", done.data]
-    assert main([str(word) for word in [*words, "--out", tmp_path / "e.json"]]) == 1
+    assert main([str(word) for word in [*words, "--out", tmp_path / "e.json"]]) == 2
     assert "other samples; run `bandwidth` again" in capsys.readouterr().err
     assert not (tmp_path / "e.json").exists()
 
@@ -199,7 +199,10 @@ def test_a_bandwidth_of_other_samples_is_refused(done: Pipeline, tmp_path: Path,
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ('{"likelihood": {"sigmas": [-0.1, 0.2]}}', r"likelihood.sigmas[0]: input should be greater than 0"),
+        (
+            '{"likelihood": {"sigmas": [-0.1, 0.2]}}',
+            r"likelihood.sigmas[0]: input should be greater than or equal to 0.0001",
+        ),
         ('{"likelihood": {"sigmas": [0.2, 0.1]}}', "ascending order"),
         ('{"likelihood": {"sigma": 0.2}}', "likelihood.sigma: unknown key"),
         ('{"compute": {"threads": "two"}}', "compute.threads: a whole number is needed, not 'two'"),
@@ -211,7 +214,7 @@ def test_a_bandwidth_of_other_samples_is_refused(done: Pipeline, tmp_path: Path,
 )
 def test_bad_parameters_are_named_with_their_path(done: Pipeline, params: str, message: str, capsys: Any) -> None:
     words = ["bandwidth", "--params", params, "--samples", done.samples, "--data", done.data, "--out", "never.json"]
-    assert main([str(word) for word in words]) == 1
+    assert main([str(word) for word in words]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert len(error.strip().splitlines()) == 1
@@ -220,15 +223,15 @@ def test_bad_parameters_are_named_with_their_path(done: Pipeline, params: str, m
 
 def test_a_folder_where_a_file_should_be_is_one_sentence(done: Pipeline, tmp_path: Path, capsys: Any) -> None:
     for words in (["params", str(tmp_path)], ["table", "--params", str(tmp_path), "--out", "never.json"]):
-        assert main(words) == 1
+        assert main(words) == 2
         assert f"cannot read {tmp_path}: Is a directory" in capsys.readouterr().err
     done_table = ["table", "--params", PARAMS.format(epochs=4), "--out", "never.json", str(tmp_path)]
-    assert main(done_table) == 1
+    assert main(done_table) == 2
     assert "Is a directory" in capsys.readouterr().err
 
 
 def test_unknown_names_list_the_known_ones(done: Pipeline, capsys: Any) -> None:
-    assert main(["fetch", "--dataset", "mnits", "--out", "never.json"]) == 1
+    assert main(["fetch", "--dataset", "mnits", "--out", "never.json"]) == 2
     assert "there is no data set 'mnits'; the registered ones are digits, mnist" in capsys.readouterr().err
     assert main(["nonsense"]) == 2
     assert "there is no stage 'nonsense'" in capsys.readouterr().err
@@ -322,7 +325,7 @@ def test_two_trainings_of_one_run_do_not_mix(done: Pipeline, tmp_path: Path) -> 
         _wait_for(tmp_path / "state" / "progress" / "digits-adversarial_nets-0-1.json", "epoch", 1)
         second = _start_training(done, tmp_path / "a.safetensors", tmp_path / "state", 100_000)
         output, _ = second.communicate(timeout=60)
-        assert second.returncode == 1
+        assert second.returncode == 2
         assert f"another process (pid {first.pid}) is training this very run" in output
     finally:
         os.kill(first.pid, signal.SIGKILL)

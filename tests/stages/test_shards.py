@@ -172,13 +172,13 @@ def test_parts_cover_every_sample_once_and_are_as_equal_as_blocks_allow(total: i
 @pytest.mark.parametrize("words", ["0/7", "8/7", "a/b", "7", "2/", "-1/7", "1/0", "2 / 7", "\u0662/7", ""])
 def test_words_that_name_no_part_are_refused(evaluated: Run, tmp_path: Path, words: str, capsys: Any) -> None:
     out = tmp_path / "p.safetensors"
-    assert main(evaluated.words(f"--shard={words}", "--out", out)) == 1
+    assert main(evaluated.words(f"--shard={words}", "--out", out)) == 2
     assert f"--shard {words}: write K/N with K from 1 to N" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
 def test_a_part_is_not_written_under_the_name_of_a_result(evaluated: Run, tmp_path: Path, capsys: Any) -> None:
-    assert main(evaluated.words("--shard", "1/7", "--out", tmp_path / "e.json")) == 1
+    assert main(evaluated.words("--shard", "1/7", "--out", tmp_path / "e.json")) == 2
     assert "the name of a part must end in .safetensors" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
@@ -187,7 +187,7 @@ def _refused(run: Run, folder: Path, paths: list[Path], capsys: Any) -> str:
     """The sentence with which parts are refused; nothing is written."""
     capsys.readouterr()
     out = folder / "refused" / "e.json"
-    assert run.merge(out, paths) == 1
+    assert run.merge(out, paths) == 2
     assert not out.parent.exists()
     (sentence,) = capsys.readouterr().err.strip().splitlines()
     return str(sentence)

@@ -78,7 +78,7 @@ def test_a_fault_ends_the_line_and_leaves_what_was_done(
     joint = Pipeline(tmp_path)
     words = _words(single, joint)
     words[words.index("bandwidth") + 2] = '{"likelihood": {"sigmas": [-1.0]}}'
-    assert main(words) == 1
+    assert main(words) == 2
     assert capsys.readouterr().err.startswith("replicate bandwidth: ")
     assert joint.samples.exists()
     assert not joint.bandwidth.exists()

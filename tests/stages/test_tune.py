@@ -74,11 +74,11 @@ def test_test_images_play_no_part(tmp_path: Path, data: Path) -> None:
 
 
 def test_another_number_of_trials_than_the_budget_is_refused(tmp_path: Path, data: Path, capsys: Any) -> None:
-    assert tune(tmp_path, trials(tmp_path, {}, {}, budget=3), data) == 1
+    assert tune(tmp_path, trials(tmp_path, {}, {}, budget=3), data) == 2
     assert "has 2 trials; the budget of every model is 3" in capsys.readouterr().err
     assert not (tmp_path / "tuning.json").exists()
 
 
 def test_a_fault_in_a_trial_is_named(tmp_path: Path, data: Path, capsys: Any) -> None:
-    assert tune(tmp_path, trials(tmp_path, {"learning_rat": 1}), data) == 1
+    assert tune(tmp_path, trials(tmp_path, {"learning_rat": 1}), data) == 2
     assert "models.adversarial_nets.trials[0].learning_rat: unknown key" in capsys.readouterr().err

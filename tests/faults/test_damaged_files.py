@@ -1,0 +1,220 @@
+"""Files of a finished run, damaged at random and by hand: every stage that reads them goes on or says so in one line.
+
+`pytest -m slow -rP tests/faults/test_damaged_files.py` tries thousands and prints how many.
+"""
+
+import contextlib
+import io
+import json
+import shutil
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from replicate.__main__ import main
+from tests.stages.pipeline import PARAMS, Pipeline
+
+#: Values that a result may hold in place of another.
+STRANGE: tuple[Any, ...] = (
+    None, True, 0, -1, 10**30, 1.5, 1e308, "", "x", "0", "\ud800", [], {}, [[]], [None], {"a": 1}, float("nan"),
+    float("inf"), [1] * 50,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All files of a small run that later stages read."""
+    folder = tmp_path_factory.mktemp("finished")
+    run = Pipeline(folder)
+    run.run()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("replicate.classifier.UPDATES", 60)
+        run.call("classifier", "--data", run.data, "--out", folder / "classifier.safetensors")
+    run.call(
+        "recognise", "--data", run.data, "--samples", run.samples, "--classifier", folder / "classifier.safetensors",
+        "--out", folder / "recognition.json",
+    )  # fmt: skip
+    settings = '{"experiments": {"theory": {"seeds": "0-1"}}}'
+    run.call("experiment", "--name", "theory", "--out", folder / "theory.json", params=settings)
+    shard = ["--samples", run.samples, "--bandwidth", run.bandwidth, "--data", run.data, "--shard", "1/1"]
+    run.call("evaluate", *shard, "--out", folder / "part.safetensors")
+    return folder
+
+
+def commands(folder: Path) -> dict[str, list[list[str]]]:
+    """File -> the stages that read it, with outputs that nobody reads."""
+    run, out = Pipeline(folder), folder / "out"
+    params = ["--params", PARAMS.format(epochs=4)]
+    data, samples, width = ["--data", run.data], ["--samples", run.samples], ["--bandwidth", run.bandwidth]
+    judge = ["--classifier", folder / "classifier.safetensors"]
+    trained = ["--weights", run.weights, "--training", run.weights.with_suffix(".json")]
+    little = ["--params", '{"likelihood": {"samples": 20, "draws": 1}}']
+    sample = ["sample", *little, "--weights", run.weights, *data, "--out", out / "s.safetensors"]
+    bandwidth = ["bandwidth", *params, *samples, *data, "--out", out / "b.json"]
+    evaluate = ["evaluate", *params, *samples, *width, *data, "--out", out / "e.json"]
+    merge = [*evaluate, "--merge", folder / "part.safetensors"]
+    recognise = ["recognise", *data, *samples, *judge, "--out", out / "r.json"]
+    panels = ["panels", *trained, *width, *data, "--out", out / "panels"]
+    export = ["export", "--weights", run.weights, "--seed", "0", "--out", out / "x.safetensors"]
+    prepare = ["prepare", "--dataset", "digits", "--manifest", run.manifest, "--out", out / "d.safetensors"]
+    table = ["table", *params, "--out", out / "t.json", run.evaluation]
+    claims = ["claims", *params, "--out", out / "c.json", folder / "theory.json"]
+    draw = ["draw", "--result", folder / "theory.json", "--out", out / "figures"]
+    verify = ["verify", "--run", folder, "--reference", folder.with_name("kept")]
+    readers = {
+        run.manifest: [prepare],
+        run.data: [bandwidth, evaluate, recognise, sample],
+        run.weights: [sample, panels, export],
+        run.weights.with_suffix(".json"): [panels, verify],
+        run.weights.with_suffix(".run.json"): [verify],
+        run.samples: [bandwidth, evaluate, recognise],
+        run.bandwidth: [evaluate, panels, verify],
+        run.evaluation: [table, verify],
+        folder / "classifier.safetensors": [recognise],
+        folder / "classifier.json": [recognise],
+        folder / "theory.json": [claims, draw],
+        folder / "part.safetensors": [merge],
+    }
+    return {
+        str(path.relative_to(folder)): [[str(word) for word in words] for words in of_file]
+        for path, of_file in readers.items()
+    }
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every place in a JSON value: what holds it, and its key or number there."""
+    steps = (
+        list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    )
+    for step, below in steps:
+        yield value, step
+        yield from places(below)
+
+
+def changed_json(text: str, rng: np.random.Generator) -> bytes:
+    """JSON of which one place is another value, is gone or has another name."""
+    value = json.loads(text)
+    found = list(places(value))
+    if not found:
+        return b"[]"
+    holder, step = found[rng.integers(len(found))]
+    kind = rng.integers(5)
+    if kind == 0:
+        del holder[step]
+    elif kind == 1 and isinstance(holder, dict):
+        holder[f"{step}x"] = holder.pop(step)
+    else:
+        holder[step] = STRANGE[rng.integers(len(STRANGE))]
+    return json.dumps(value).encode()
+
+
+def changed_header(content: bytes, rng: np.random.Generator) -> bytes:
+    """A tensor file whose header, or the JSON in its metadata, is changed at one place."""
+    size = struct.unpack("<Q", content[:8])[0]
+    header = json.loads(content[8 : 8 + size])
+    metadata = header.get("__metadata__", {})
+    if "about" in metadata and rng.random() < 0.6:
+        metadata["about"] = changed_json(metadata["about"], rng).decode()
+        text = json.dumps(header).encode()
+    elif rng.random() < 0.5:  # tensors of other shapes with as many numbers
+        name = [name for name in header if name != "__metadata__"]
+        chosen = header[name[rng.integers(len(name))]] if name else {}
+        chosen["shape"] = [1, int(np.prod(chosen.get("shape", [1])))]
+        text = json.dumps(header).encode()
+    else:
+        text = changed_json(json.dumps(header), rng)
+    return struct.pack("<Q", len(text)) + text + content[8 + size :]
+
+
+def damaged(content: bytes, name: str, others: list[bytes], rng: np.random.Generator) -> bytes:
+    """The content of a file after an accident, or an attack."""
+    kind = rng.integers(9)
+    if kind == 0:
+        place = int(rng.integers(len(content)))
+        return content[:place] + bytes([content[place] ^ (1 << int(rng.integers(8)))]) + content[place + 1 :]
+    if kind == 1:
+        return content[: int(rng.integers(len(content)))]
+    if kind == 2:
+        return others[rng.integers(len(others))]
+    if kind == 3:
+        return (b"", b"\0" * 100, b"[" * 100_000, b'{"a":' * 100_000, b"9" * 5000, b"\xff\xfe", b"null")[
+            rng.integers(7)
+        ]
+    return changed_header(content, rng) if name.endswith(".safetensors") else changed_json(content.decode(), rng)
+
+
+def tried(words: list[str]) -> tuple[int, str]:
+    """Exit status and messages of a command in this process; whatever is raised goes on."""
+    out, messages = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(messages):
+        status = main(words)
+    return status, messages.getvalue()
+
+
+def fuzz(finished: Path, folder: Path, seed: int, inputs: int) -> tuple[Counter[str], list[str]]:
+    """Damages one file after the other; counts what came of it, and names what ended otherwise than in a line."""
+    rng = np.random.default_rng(seed)
+    shutil.copytree(finished, folder / "run")
+    shutil.copytree(finished, folder / "kept")
+    readers = commands(folder / "run")
+    whole = {name: (finished / name).read_bytes() for name in readers}
+    counts: Counter[str] = Counter()
+    faults = []
+    for number in range(inputs):
+        name = sorted(readers)[rng.integers(len(readers))]
+        words = readers[name][rng.integers(len(readers[name]))]
+        path = folder / "run" / name
+        path.write_bytes(damaged(whole[name], name, list(whole.values()), rng))
+        try:
+            status, message = tried(words)
+        except Exception as error:  # what a user would see as a traceback
+            status, message = -1, repr(error)
+        if status == -1 or (status == 2 and len(message.splitlines()) != 1):
+            faults.append(f"input {number}: {words[0]} of a damaged {name}: {message[:300]}")
+        counts[{0: "ran", 1: "differs", 2: "one sentence"}.get(status, "fault")] += 1
+        path.write_bytes(whole[name])
+    return counts, faults
+
+
+def test_damaged_files_end_in_one_line(finished: Path, tmp_path: Path) -> None:
+    counts, faults = fuzz(finished, tmp_path, 1, 40)
+    assert not faults, "\n".join(faults)
+    assert counts["one sentence"] > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 6))
+def test_thousands_of_damaged_files(finished: Path, tmp_path: Path, seed: int) -> None:
+    counts, faults = fuzz(finished, tmp_path, seed, 1000)
+    print(f"seed {seed}: {dict(counts)}")
+    assert not faults, "\n".join(faults)
+
+
+Damage = Callable[[Path], None]
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, _folder, lambda path: path.write_bytes(b"")])
+def test_missing_empty_and_a_folder(finished: Path, tmp_path: Path, damage: Damage) -> None:
+    shutil.copytree(finished, tmp_path / "kept")
+    shutil.copytree(finished, tmp_path / "run")
+    for name, of_file in commands(tmp_path / "run").items():
+        path = tmp_path / "run" / name
+        damage(path)
+        for words in of_file:
+            if words[0] != "verify":  # what is not there is not compared
+                status, message = tried(words)
+                assert status == 2, (name, words[0])
+                assert len(message.splitlines()) == 1
+        if path.is_dir():
+            path.rmdir()
+        shutil.copy(finished / name, path)
