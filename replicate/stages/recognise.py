@@ -1,6 +1,6 @@
 """Says what a model's samples show: what a classifier sees in them, and whether they repeat images or each other.
 
-  python -m replicate recognise --data digits.safetensors --samples samples.safetensors \
+  python -m replicate recognise --data digits.safetensors --samples samples.safetensors \\
       --classifier classifier.safetensors --out recognition.json
 
 How many samples the classifier is sure of, and how many of each class; whether the nearest image of the data is a
