@@ -199,7 +199,10 @@ def test_a_bandwidth_of_other_samples_is_refused(done: Pipeline, tmp_path: Path,
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ('{"likelihood": {"sigmas": [-0.1, 0.2]}}', r"likelihood.sigmas[0]: input should be greater than or equal to 0.0001"),
+        (
+            '{"likelihood": {"sigmas": [-0.1, 0.2]}}',
+            r"likelihood.sigmas[0]: input should be greater than or equal to 0.0001",
+        ),
         ('{"likelihood": {"sigmas": [0.2, 0.1]}}', "ascending order"),
         ('{"likelihood": {"sigma": 0.2}}', "likelihood.sigma: unknown key"),
         ('{"compute": {"threads": "two"}}', "compute.threads: input should be a valid integer"),
