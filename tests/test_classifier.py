@@ -97,7 +97,7 @@ def test_samples_of_another_shape_are_refused(digits: Path, tmp_path: Path, caps
         "--classifier",
         str(other.with_suffix(".safetensors")),
     ]
-    assert main([*words, "--out", str(tmp_path / "r.json")]) == 1
+    assert main([*words, "--out", str(tmp_path / "r.json")]) == 2
     assert "another data set" in capsys.readouterr().err
     assert not (tmp_path / "r.json").exists()
 

@@ -58,6 +58,8 @@ def run(arguments: argparse.Namespace) -> None:
     judge = read_result(arguments.classifier.with_suffix(".json"), "classifier")
     with understanding(arguments.classifier.with_suffix(".json")):
         judge = {name: judge[name] for name in ("shape", "reason", "classes", "accuracy")}
+        if not isinstance(judge["reason"], str | None) or not isinstance(judge["accuracy"], float | None):
+            raise TypeError("its reason is no text, or its accuracy no number")
     samples = Samples.read(arguments.samples)
     if samples.about.get("shape") != judge["shape"]:
         raise ReplicateError(f"{arguments.classifier} was trained on another data set than the samples' model.")

@@ -218,3 +218,31 @@ def test_missing_empty_and_a_folder(finished: Path, tmp_path: Path, damage: Dama
         if path.is_dir():
             path.rmdir()
         shutil.copy(finished / name, path)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: not enough memory"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    ],
+)
+def test_memory_that_runs_out_names_the_setting_to_lower(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def exhausted(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("replicate.stages.bandwidth.run", exhausted)
+    status, message = tried(["bandwidth", "--samples", "s", "--data", "d", "--out", "o"])
+    assert status == 2
+    assert "lower likelihood.samples" in message
+    assert len(message.splitlines()) == 1
+
+
+def test_a_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def defective(*_: object) -> None:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr("replicate.stages.bandwidth.run", defective)
+    with pytest.raises(RuntimeError, match="multiplied"):
+        tried(["bandwidth", "--samples", "s", "--data", "d", "--out", "o"])

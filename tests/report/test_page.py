@@ -385,7 +385,21 @@ def test_a_missing_file_is_named(name: str, params: Params, results: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "change", ["<script>alert(1)</script></svg>", '<image href="http://x/y.png"/></svg>', '<g onload="x()"/></svg>', ""]
+    "change",
+    [
+        "<script>alert(1)</script></svg>",
+        '<image href="http://x/y.png"/></svg>',
+        '<g onload="x()"/></svg>',
+        "",
+        '<g ONLOAD="x()"/></svg>',
+        '<use HREF="javascript:x()"/></svg>',
+        '<use href="javascript:x()"/></svg>',
+        '<g fill="URL(http://x/y)"/></svg>',
+        '<g fill="u\\72l(http://x/y)"/></svg>',
+        '<g fill="url( http://x/y)"/></svg>',
+        '<g fill="url(#a) url(http://x/y)"/></svg>',
+        '<g unknown="1"/></svg>',
+    ],
 )
 def test_a_hostile_or_broken_plot_is_refused(change: str, params: Params, results: Path) -> None:
     plot = results / f"panels/digits/{MODEL}/0-2/learning.svg"

@@ -77,7 +77,11 @@ def test_the_schema_agrees_with_the_types():
         ("  adversarial_nets:", "  nets:", "there is no model 'nets'; the registered ones are dbn"),
         ("  digits: {}", "  digit: {}", "models.adversarial_nets.digits: the data set 'digits' is not among"),
         ("  digits: {}", "  digits: {}\n  svhn: {}", "there is no data set 'svhn'; the registered ones are digits"),
-        ("draws: .*", "sigmas: [-0.1, 0.2]", "likelihood.sigmas[0]: input should be greater than 0, not -0.1"),
+        (
+            "draws: .*",
+            "sigmas: [-0.1, 0.2]",
+            "likelihood.sigmas[0]: input should be greater than or equal to 0.0001, not -0.1",
+        ),
         (r"seeds: \[.*", "seeds: [3-1]", "the block '3-1' runs backwards"),
     ],
 )
