@@ -245,7 +245,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
         _rewrite(TABLE, lambda c: c["rows"][-1]["cells"]["digits"]["measured"].update(mean="100")),
         "/cells/digits/measured/mean: input should be a valid number",
     ),
-    "no number": (_write(TABLE, '{"schema": 1, "stage": "table", "x": NaN}'), "holds a number that is not finite"),
+    "no number": (_write(TABLE, '{"schema": 1, "stage": "table", "x": NaN}'), "is not finite, and no number of JSON"),
     "other claims": (_rewrite(CLAIMS, lambda c: c["claims"][0].pop("says")), "/claims/0/says: field required"),
     "claims of another format": (_rewrite(CLAIMS, lambda c: c.update(schema=7)), "has the format 7"),
     "a nameless job": (_rewrite(TRAINING, lambda c: c.pop("block")), "result of the stage 'train' and has no 'block'"),
@@ -253,7 +253,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "an infinite setting": (
         _write(TRAINING, (json.dumps({"schema": 1, "stage": "train", "dataset": "digits", "model": "vae", "code": "x",
                                       "block": "0-3", "parameters": {"a": float("inf")}, "inputs": {}}))),
-        "holds a number that is not finite",
+        "is not finite, and no number of JSON",
     ),
     "a job twice": (
         lambda run: shutil.copytree(run / "results/train", run / "results/again"), "give the folder of one run"

@@ -102,7 +102,7 @@ def test_every_command_refuses_a_pipe_before_it_reads_anything(
 ) -> None:
     pipe = tmp_path / "out.json"
     os.mkfifo(pipe)
-    assert main([name, *WITH_OUTPUT[name], "--out", str(pipe)]) == 1
+    assert main([name, *WITH_OUTPUT[name], "--out", str(pipe)]) == 2
     said = capsys.readouterr().err
     assert said.startswith(f"replicate {name}: cannot write {pipe}: it is ")
     assert ("no folder" if name in WRITE_FOLDERS else "a pipe") in said

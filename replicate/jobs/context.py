@@ -103,7 +103,7 @@ def jobs_lock(shared: bool) -> Iterator[bool]:
 def keep_plan(raw: Any, where: str) -> str:
     """Writes the parameters of a run where its jobs find them; returns the file's path, named by its content."""
     content = json.dumps({"raw": raw, "where": where}, sort_keys=True)
-    path = PLANS / f"{sha256_json(content)[:16]}.json"
+    path = PLANS / f"{sha256_json(raw)[:16]}.json"
     if not path.is_file():
         with contextlib.suppress(ReplicateError):  # then the jobs say so, if any is to run
             write_text(path, content)

@@ -27,7 +27,7 @@ from tests.experiments.small_digits import small_digits, states
 
 CPU = torch.device("cpu")
 SEEDS = range(6)
-QUICK = InpaintingConfig(updates=1500, code_dimension=4, hidden=(64, 64), learning_rate=0.004)
+QUICK = InpaintingConfig(updates=2000, code_dimension=4, hidden=(64, 64), learning_rate=0.004)
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,7 @@ def test_failed_seeds_leave_gaps_in_the_curves(finished):
         assert {row["seed"] for row in csv.DictReader(stream)} == {"1"}
     (finished / name).write_text("nonsense")
     done = finished.run("python", "-m", "replicate", "curves", "--out", "curves", name, bandwidth)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith(f"replicate curves: {name} is not valid JSON")
 
 

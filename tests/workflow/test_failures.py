@@ -45,7 +45,7 @@ def test_snakemake_shows_the_log_and_a_command_that_repeats_the_job(finished):
         assert words[1:5] == ["-m", "replicate", "job", rule]
     log, command = told(done.stderr, "train")
     again = finished.run("bash", "-c", command)
-    assert again.returncode == 1
+    assert again.returncode == 2
     assert CUT in again.stderr
     (finished / SPLITS).write_text(whole, encoding="utf-8")
     assert "epoch 2 chosen" in finished.good("bash", "-c", command)

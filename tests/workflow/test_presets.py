@@ -36,7 +36,7 @@ def test_a_preset_replaces_params_yaml_either_way(fresh):
     show = ("snakemake", "-n", "-p", "--cores", "2", "--quiet", "host", "reason")
     given = fresh.good(*show, "--configfile", "presets/smoke.yaml")
     assert "/0-2.json" not in given
-    assert "python -m replicate train" in given
+    assert "then train --params" in given
     fresh.good("python", "-m", "replicate", "preset", "smoke")
     assert _jobs(fresh.good(*show)) == _jobs(given)
 
