@@ -55,7 +55,7 @@ reference: runtime
 
 clean:
 	find results -mindepth 1 -maxdepth 1 ! -name published ! -name reference ! -name tuning -exec rm -rf {} +
-	rm -rf report/*.html report/*.comparison.json report.zip dvc_plots logs .snakemake
+	rm -rf report/*.html report/*.run.json report/*.comparison.json report.zip dvc_plots logs .snakemake
 	[ ! -d .replicate ] || find .replicate -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +
 
 lock:

@@ -33,7 +33,7 @@ def _git(root: Path, *words: str) -> str:
         raise _NoCommitError(f"git did not start ({error.strerror})") from None
     if done.returncode:
         said = (done.stderr.strip() or "it says no more").splitlines()[0]
-        raise _NoCommitError(f"git says: {said.removeprefix('fatal: ')}")
+        raise _NoCommitError(f"the answer of git: {said.removeprefix('fatal: ')}")
     return done.stdout.strip()
 
 

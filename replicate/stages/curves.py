@@ -1,7 +1,6 @@
 """Writes the learning and the bandwidth curves of all training jobs as tidy tables, the form that `dvc plots` reads.
 
-  python -m replicate curves --out results/curves \\
-      results/train/digits/vae/0-2.json results/bandwidth/digits/vae/0-2.json
+  python -m replicate curves --out curves training.json bandwidth.json
 
 `learning.csv` has one row for every seed and look at the validation images, `bandwidth.csv` one for every seed, draw,
 fold and sigma of the grid; log-likelihoods are validation means in nats. A failed seed has rows as far as it came.
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from replicate.files import read_json, replacing
+from replicate.runrecord import RunRecord
 
 Row = dict[str, str | int | float]
 
@@ -69,4 +69,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Reads the results and writes the tables."""
+    record = RunRecord("curves")
     print(f"curves: {write(arguments.out, [read_json(path) for path in arguments.results])}")
+    record.write(arguments.out / "curves.json")

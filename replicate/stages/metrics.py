@@ -10,6 +10,7 @@ from typing import Any
 
 from replicate.files import write_json
 from replicate.result import read_result
+from replicate.runrecord import RunRecord
 
 KEPT = {"mean": "log_likelihood", "sd_over_seeds": "sd_over_seeds", "standard_error_test": "standard_error_test"}
 
@@ -33,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Reads the table and writes its metrics."""
+    record = RunRecord("metrics")
     found = metrics(read_result(arguments.table, "table"))
     write_json(arguments.out, found)
+    record.write(arguments.out)
     print(f"metrics: {json.dumps(found)}")

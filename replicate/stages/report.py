@@ -28,6 +28,7 @@ from replicate.jobs.table import Jobs
 from replicate.params import load_params, read_document
 from replicate.plan import Plan
 from replicate.report import page
+from replicate.runrecord import RunRecord
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +63,7 @@ def _check_bytes(params: str, results: Path) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Writes the page, and beside it what was computed to compare another run with this one."""
+    record = RunRecord("report")
     params, out = load_params(arguments.params), arguments.out
     _check_bytes(arguments.params, arguments.results)
     files = f"a file below {arguments.results}"
@@ -77,4 +79,5 @@ def run(arguments: argparse.Namespace) -> None:
         with replacing(out, numbers) as (html, json):
             html.write_text(text, encoding="utf-8")
             json.write_text(canonical_json(beside.content), encoding="utf-8")
+    record.write(out)
     print(f"report: {arguments.out} ({len(text.encode()) / 1024:.0f} KiB)")

@@ -141,8 +141,16 @@ def test_the_figure_says_what_it_shows() -> None:
 
 def test_samples_are_read_by_model_and_seed(tmp_path: Path) -> None:
     def file(name: str, model: str, seeds: list[int], dataset: str = "digits") -> Path:
-        about = {"model": model, "dataset": dataset, "seeds": seeds, "failed": {}, "chains": None,
-                 "block": "0", "shape": [1, 2, 2], "parameters": {}}
+        about = {
+            "model": model,
+            "dataset": dataset,
+            "seeds": seeds,
+            "failed": {},
+            "chains": None,
+            "block": "0",
+            "shape": [1, 2, 2],
+            "parameters": {},
+        }
         images = np.full((len(seeds), 2, 3, 4), float(seeds[0]), dtype=np.float32)
         write_tensors(tmp_path / name, {"samples": images}, {"about": json.dumps(about), "code": "x"})
         return tmp_path / name

@@ -39,8 +39,16 @@ def test_experiments_without_what_they_need_are_refused(
 
 def test_what_cannot_be_measured_says_why_and_the_rest_goes_on(tmp_path: Path, data: Path) -> None:
     """A run whose only model is a VAE, and a data set without labels."""
-    about = {"model": "vae", "dataset": "digits", "seeds": [0, 1], "failed": {}, "chains": None, "block": "0-1", "shape": [1, 8, 8],
-             "parameters": {}}
+    about = {
+        "model": "vae",
+        "dataset": "digits",
+        "seeds": [0, 1],
+        "failed": {},
+        "chains": None,
+        "block": "0-1",
+        "shape": [1, 8, 8],
+        "parameters": {},
+    }
     images = np.random.default_rng(0).random((2, 1, 30, 64)).astype(np.float32)
     samples = tmp_path / "vae.safetensors"
     write_tensors(samples, {"samples": images}, {"about": json.dumps(about), "code": "x"})

@@ -8,7 +8,7 @@ from replicate.schema import build_schema, schema_path
 from replicate.stages.params import checked_file
 
 PRESETS = ("demo", "mnist", "paper", "smoke")
-STAMP = re.compile(r"^\[.*\]$|^Using workflow specific profile.*$", re.MULTILINE)
+STAMP = re.compile(r"^\[.*\]$|^(Using workflow specific profile|Migrati).*\n?", re.MULTILINE)
 
 
 def test_params_yaml_is_the_demo(fresh):
