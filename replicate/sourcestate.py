@@ -30,7 +30,7 @@ def _git(root: Path, *words: str) -> str:
     except subprocess.TimeoutExpired:
         raise _NoCommitError("git did not answer within 20 s") from None
     except OSError as error:
-        raise _NoCommitError(f"git did not start ({error.strerror})") from None
+        raise _NoCommitError(f"no git was started ({error.strerror})") from None
     if done.returncode:
         said = (done.stderr.strip() or "it says no more").splitlines()[0]
         raise _NoCommitError(f"the answer of git: {said.removeprefix('fatal: ')}")

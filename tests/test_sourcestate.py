@@ -92,5 +92,5 @@ def test_without_git_history_the_commit_is_the_one_that_the_environment_names(
 def test_without_git_the_reason_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert source_state(project_in(tmp_path / "gan")) == {
-        "commit": None, "dirty": None, "reason": "git did not start (No such file or directory)",
+        "commit": None, "dirty": None, "reason": "no git was started (No such file or directory)",
     }  # fmt: skip

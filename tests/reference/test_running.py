@@ -260,5 +260,5 @@ def test_a_bare_node_needs_neither_git_nor_the_engines(tmp_path: Path) -> None:
     assert "finished first k_means seeds 0" in out
     source = project.kept("k_means", "0", "train.run.json")["source"]
     assert (source["commit"], source["dirty"]) == (None, None)
-    assert source["reason"].startswith("git did not start")
+    assert source["reason"].startswith("no git was started")
     assert project.call("--status", **bare)[1].endswith("All blocks of the plan are done.\n")
