@@ -2,7 +2,8 @@
 
 python tools/same_results.py ONE OTHER
 
-Left out is what is measured anew at every run: the records (*.run.json) and the report's section on costs.
+Left out is what is measured anew at every run, the records (*.run.json) and the report's section on costs, and
+results/standing.txt, which DVC alone writes.
 """
 
 import argparse
@@ -10,6 +11,8 @@ import re
 import sys
 from pathlib import Path
 
+#: What DVC's first stage says of the files that are there; Snakemake has no such file.
+STANDING = "standing.txt"
 COSTS = re.compile(rb'<section id="costs".*?</section>', re.DOTALL)
 
 
@@ -18,7 +21,7 @@ def scientific(root: Path) -> dict[str, bytes]:
     found = {
         str(path.relative_to(root)): path.read_bytes()
         for path in sorted((root / "results").rglob("*"))
-        if path.is_file() and not path.name.endswith(".run.json")
+        if path.is_file() and path.name != STANDING and not path.name.endswith(".run.json")
     }
     page = root / "report" / "index.html"
     return found | {"report/index.html": COSTS.sub(b"", page.read_bytes())}

@@ -15,7 +15,7 @@ compute: {{}}
 likelihood: {{}}
 selection: {{}}
 datasets: {{images: {{folder: {folder}, size: 8}}, tfd: {{}}, digits: {{}}}}
-models: {{adversarial_nets: {{images: {{}}, tfd: {{}}, digits: {{}}}}}}
+models: {{adversarial_nets: {{images: {batch_size: 5}, tfd: {{}}, digits: {{}}}}}}
 """
 
 

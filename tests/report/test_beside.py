@@ -202,7 +202,8 @@ def test_the_stage_writes_page_and_numbers_and_twice_the_same(
     for folder in (tmp_path / "one", tmp_path / "two"):
         out = folder / "compared.html"
         assert main([*_words(params, results, out), "--compare", str(second_run)]) == 0
-        assert sorted(path.name for path in folder.iterdir()) == ["compared.comparison.json", "compared.html"]
+        names = sorted(path.name for path in folder.iterdir())
+        assert names == ["compared.comparison.json", "compared.html", "compared.run.json"]
         made.append((out.read_bytes(), (folder / "compared.comparison.json").read_bytes()))
     assert made[0] == made[1]
     content = read_json(tmp_path / "one/compared.comparison.json")
