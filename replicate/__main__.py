@@ -23,6 +23,7 @@ STAGES = {
     "sample": "draw images from a trained model",
     "bandwidth": "choose the Parzen bandwidth on validation images",
     "evaluate": "measure the test log-likelihood with its standard error",
+    "samplers": "compare samplers of Markov chains: what each measures of the same weights",
     "classifier": "train a classifier of the data set's labels",
     "recognise": "say what a model's samples show: classes, copies of training images, correlation",
     "panels": "draw the sample, interpolation, learning and bandwidth panels of a model",
@@ -55,6 +56,7 @@ LOWER = {
     "sample": "likelihood.samples, likelihood.draws, or the seeds of a block",
     "bandwidth": "likelihood.samples, likelihood.draws, or the seeds of a block",
     "evaluate": "likelihood.samples, likelihood.draws, or the seeds of a block; or measure parts with --shard",
+    "samplers": "likelihood.samples, or the seeds of a block",
     "recognise": "likelihood.samples, likelihood.draws, or the seeds of a block",
     "experiment": "the experiment's seeds, batch_size, hidden or samples",
 }

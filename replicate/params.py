@@ -179,6 +179,10 @@ class Params(Section):
         {}, "models of the run: model -> data set -> changes to that model's recipe for that data set", OURS
     )
 
+    samplers: dict[str, dict[str, Options]] = setting(
+        {}, "samplers of Markov chains that are compared: model -> data set -> which, from the same weights", OURS
+    )
+
     experiments: dict[str, Options] = setting(
         {}, "experiments of the run, each with changes to its settings: what the paper states beside Table 1", OURS
     )
@@ -210,6 +214,13 @@ class Params(Section):
                     raise ReplicateError(
                         f"{where}: models.{model}.{dataset}: the data set {dataset!r} is not among `datasets` of "
                         "this run; add it there or remove it here."
+                    )
+        for model, entries in params.samplers.items():
+            for dataset in entries:
+                if dataset not in params.models.get(model, {}):
+                    raise ReplicateError(
+                        f"{where}: samplers.{model}.{dataset}: the run trains no {model!r} on {dataset!r}; add it to "
+                        "`models` or remove it here."
                     )
         return params
 

@@ -13,6 +13,7 @@ from replicate.datasets.base import UserDataset
 from replicate.errors import ReplicateError
 from replicate.files import canonical_json, sha256_json
 from replicate.params import Params, checked
+from replicate.sampling.settings import Compared
 
 #: The parameter sections that each stage is given; `models` and `datasets` are cut down to the job's own entry.
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -22,6 +23,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "sample": ("compute", "likelihood"),
     "bandwidth": ("compute", "likelihood"),
     "evaluate": ("compute",),
+    "samplers": ("compute", "likelihood", "samplers"),
     "classifier": ("compute",),
     "recognise": ("compute",),
     "panels": (),
@@ -38,6 +40,7 @@ UNUSED: dict[str, frozenset[str]] = {
     "train": frozenset({"likelihood.samples", "likelihood.draws"}),
     "sample": frozenset({"likelihood.sigmas", "likelihood.validation_limit"}),
     "bandwidth": frozenset({"likelihood.samples", "likelihood.draws"}),
+    "samplers": frozenset({"likelihood.draws"}),
 }
 
 
@@ -49,7 +52,7 @@ def _narrowed(
     if section == "datasets" and dataset is not None:
         # A model only needs the name of its data set; how the set was cut reaches it as a file.
         return {dataset: {} if model else value.get(dataset) or {}}
-    if section == "models" and dataset is not None and model is not None:
+    if section in ("models", "samplers") and dataset is not None and model is not None:
         return {model: {dataset: value[model][dataset] or {}}}
     if isinstance(value, Mapping):
         return {key: entry for key, entry in value.items() if f"{section}.{key}" not in unused}
@@ -78,6 +81,18 @@ def _check_names(params: Params, where: str) -> None:
                 )
 
 
+def _check_samplers(params: Params, where: str) -> None:
+    """Refuses samplers that there are not, and models that no Markov chain samples."""
+    for model, entries in params.samplers.items():
+        if model not in models.CHAINS:
+            raise ReplicateError(
+                f"{where}: samplers.{model}: its images are drawn independently; only Markov chains are compared "
+                f"({', '.join(sorted(models.CHAINS))})."
+            )
+        for dataset, given in entries.items():
+            checked(Compared, given, where, f"samplers.{model}.{dataset}")
+
+
 def _check_images(params: Params, where: str) -> None:
     """Refuses an experiment on images whose data set is not part of the run."""
     for name, options in params.experiments.items():
@@ -97,6 +112,11 @@ def _without(raw: Mapping[str, Any], absent: Collection[str]) -> dict[str, Any]:
     }
     left = {model: entries for model, entries in recipes.items() if entries}
     found = {**raw, "datasets": kept, "models": left}
+    if "samplers" in raw:
+        found["samplers"] = {
+            model: {name: options for name, options in (entries or {}).items() if name in left.get(model, {})}
+            for model, entries in (raw["samplers"] or {}).items()
+        }
     if "experiments" in raw:
         found["experiments"] = {
             name: options for name, options in (raw["experiments"] or {}).items()
@@ -130,6 +150,7 @@ class Plan:
         self.given, self.raw, self.params = raw, raw, Params.parse(raw, where)
         _check_names(self.params, where)
         _check_images(self.params, where)
+        _check_samplers(self.params, where)
         if not self.params.runs:
             raise ReplicateError(f"{where}: no model is to be trained; name at least one under `models`.")
         self.absent: dict[str, str] = {}
@@ -188,7 +209,7 @@ class Plan:
         entries = [f"replicate.stages.{stage}"]
         if dataset is not None and stage in ("fetch", "prepare"):
             entries.append(datasets.REGISTRY[dataset][1])
-        if model is not None and stage in ("train", "sample", "panels"):
+        if model is not None and stage in ("train", "sample", "samplers", "panels"):
             entries.append(models.REGISTRY[model][1])
         if experiment is not None:
             drawn = stage == "draw"
@@ -224,6 +245,17 @@ class Plan:
             for of, model, block in self.params.runs
             if of == dataset
         ]
+
+    @property
+    def compared(self) -> list[tuple[str, str, str]]:
+        """(data set, model, block) of the training jobs whose samplers are compared."""
+        wanted = self.params.samplers
+        return [run for run in self.params.runs if run[0] in wanted.get(run[1], {})]
+
+    @property
+    def samplers_results(self) -> list[str]:
+        """The results of the stage `samplers`."""
+        return [f"results/samplers/{dataset}/{model}/{block}.json" for dataset, model, block in self.compared]
 
     def results(self, kind: str, suffix: str = ".json") -> list[str]:
         """The result files of one kind, one per training job, such as `results/evaluation/digits/vae/0-2.json`."""

@@ -14,6 +14,7 @@ from replicate.codedigest import package_root
 from replicate.document import dotted
 from replicate.files import canonical_json
 from replicate.params import Params
+from replicate.sampling.settings import Compared
 from replicate.wording import of_schema, unknown_key
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -44,7 +45,7 @@ def build_schema() -> str:
     sets = {name: datasets.load_dataset(name) for name in datasets.REGISTRY}
     measured = {name: experiments.load_experiment(name) for name in experiments.REGISTRY}
     kinds: list[type[BaseModel]] = [Params, *(m.Config for m in loaded.values()), *(d.Config for d in sets.values())]
-    kinds += [experiment.Config for experiment in measured.values()]
+    kinds += [Compared, *(experiment.Config for experiment in measured.values())]
     references, shared = models_json_schema([(kind, "validation") for kind in kinds])
     definitions = shared["$defs"]
 
@@ -69,6 +70,14 @@ def build_schema() -> str:
             entries[dataset] = _with_recipe(definition(model.Config), recipe, source, set(changes))
         recipes[name] = _closed(f"{models.REGISTRY[name][0]}: data set -> changes to its recipe", entries)
     properties["models"] = _closed(properties["models"]["description"], recipes)
+    options = {**definition(Compared), "type": ["object", "null"]}
+    properties["samplers"] = _closed(
+        properties["samplers"]["description"],
+        {
+            name: _closed(f"{models.REGISTRY[name][0]}: data set -> which samplers", dict.fromkeys(sets, options))
+            for name in sorted(models.CHAINS)
+        },
+    )
     properties["experiments"] = _closed(
         properties["experiments"]["description"],
         {name: {**definition(one.Config), "type": ["object", "null"]} for name, one in measured.items()},

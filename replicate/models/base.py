@@ -48,7 +48,7 @@ class GenerativeModel(ABC):
     has_latent: ClassVar[bool] = False
     #: Whether sampling reads training images (`train`), as the reference rows do.
     samples_from_train: ClassVar[bool] = False
-    #: (n, dimension) training images, where `samples_from_train`; set by whoever builds the model.
+    #: (n, dimension) training images, where sampling reads them; set by whoever builds the model.
     train: Tensor
 
     def __init__(self, config: Any, shape: tuple[int, int, int], streams: Streams) -> None:
