@@ -20,7 +20,7 @@ from replicate.files import (
     write_tensors,
     write_text,
 )
-from replicate.reference.blocks import RESULTS, Block
+from replicate.reference.blocks import Block
 from replicate.runrecord import record_path
 
 #: Names the weights of a block by digest: in its folder, and beside its results.
@@ -96,10 +96,10 @@ def publish(block: Block) -> None:
     if before := block.kept_epochs():
         tell_of_replacing(block, before, block.trained_epochs())
     origin = read_json(block.note)
-    sources = {name: block.measured / f"{name}.json" for name in RESULTS}
+    sources = {name: block.measured / f"{name}.json" for name in block.results}
     sources["train"] = block.weights.with_suffix(".json")
     (block.kept / "train.json").unlink(missing_ok=True)  # comes last, so that what a kill cuts off is done again
-    for name in reversed(RESULTS):
+    for name in reversed(block.results):
         record = with_commit(read_json(record_path(sources[name])), origin["commit"])
         write_json(block.kept / f"{name}.run.json", record)
         write_json(block.kept / f"{name}.json", read_json(sources[name]))

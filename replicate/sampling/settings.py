@@ -9,6 +9,16 @@ from replicate.params import OURS, Section, setting
 #: burn-in, to see whether they have. The others show how much depends on the choice.
 SamplerName = Literal["recipe", "published", "mixed", "longer", "ten_chains", "from_images", "bits"]
 SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
+#: In words, for tables and figures.
+TITLES: dict[str, str] = {
+    "recipe": "chains of the recipe",
+    "published": "one chain, every state",
+    "mixed": "many chains, burnt in",
+    "longer": "ten times that burn-in",
+    "ten_chains": "ten chains, every state",
+    "from_images": "from training images, no burn-in",
+    "bits": "burnt in, pixels as bits",
+}
 #: How much longer `longer` is burnt in than `mixed`.
 LONGER = 10
 
