@@ -108,7 +108,7 @@ def judged_statement(claim: str, protocol: Protocol, results: Results) -> dict[s
         "protocol_sha256": protocol.statement_sha256(claim),
     }  # fmt: skip
     if claim not in results:
-        return entry | {"state": "not attempted", "reason": "the preset does not run its experiment"}
+        return entry | {"state": "not attempted", "reason": rule.awaits or "the preset does not run its experiment"}
     file, content = results[claim]
     entry |= {"experiment": content["experiment"], "result": file, "changed": ", ".join(content["changed"]) or None}
     entry["dataset"] = content["parameters"]["config"].get("dataset")

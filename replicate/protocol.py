@@ -41,12 +41,16 @@ class Equivalence(Rule):
 
 
 class Directional(Rule):
-    """A published ordering (docs/protocol.md, section 4): `model` is ahead of some models and behind others."""
+    """A published ordering (docs/protocol.md, section 4): `model` is ahead of some models and behind others.
+
+    `awaits` says what the rule compares that does not exist yet; until then the verdict is withheld, in these words.
+    """
 
     kind: Literal["directional"]
     model: str
     ahead_of: tuple[str, ...]
     behind: tuple[str, ...]
+    awaits: str | None = None
 
     @property
     def rivals(self) -> tuple[str, ...]:
@@ -92,12 +96,14 @@ class Statement(Section):
         section: of the paper.
         says: the claim in our own words.
         seeds, minimum_seeds: of the checks that are not exact.
+        awaits: what no experiment of this version measures yet, so that the statement is not attempted.
     """
 
     section: str
     says: str
     seeds: PositiveInt = 10
     minimum_seeds: PositiveInt = 6
+    awaits: str | None = None
     checks: dict[str, Check] = Field(min_length=1)
 
 
@@ -111,9 +117,13 @@ Entry = Annotated[
 
 
 class Protocol(Section):
-    """The whole file."""
+    """The whole file.
 
-    version: Literal[3]
+    `earlier` has the SHA-256 of the file as it was in earlier versions.
+    """
+
+    version: Literal[4]
+    earlier: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(default_factory=dict)
     estimates: dict[str, Estimate]
     claims: dict[str, Entry]
     statements: dict[str, Statement]
@@ -146,8 +156,11 @@ class Protocol(Section):
         return sha256_json([self.claims[claim].model_dump(mode="json"), self.estimate(claim).model_dump(mode="json")])
 
     def statement_sha256(self, claim: str) -> str:
-        """The hash of a statement's own entry."""
-        return sha256_json(self.statements[claim].model_dump(mode="json"))
+        """The hash of a statement's own entry; one that awaits nothing keeps the hash of earlier versions."""
+        entry = self.statements[claim].model_dump(mode="json")
+        if entry["awaits"] is None:
+            del entry["awaits"]
+        return sha256_json(entry)
 
 
 def read_protocol(path: Path) -> Protocol:

@@ -175,6 +175,8 @@ def _ordering(
     models = (rule.model, *rule.rivals)
     if absent := [titles[name] for name in models if found.get(name) is None]:
         return decided("not attempted", f"not measured on this data set: {', '.join(absent)}")
+    if rule.awaits:
+        return decided("withheld", rule.awaits)
     for name in models:
         if obstacle := _obstacle(found[name] or {}, rule, protocol.estimate(claim)):
             return decided(obstacle[0], f"{titles[name]}: {obstacle[1]}")

@@ -19,7 +19,7 @@ TESTED = {"reads": "a difference", "above": 0.0}
 
 def protocol(**checks: dict[str, Any]) -> Protocol:
     statement = {"section": "6", "says": "it holds", "checks": checks}
-    return Protocol.model_validate({"version": 3, "estimates": {}, "claims": {}, "statements": {"X": statement}})
+    return Protocol.model_validate({"version": 4, "estimates": {}, "claims": {}, "statements": {"X": statement}})
 
 
 def found(**checks: Any) -> dict[str, Any]:

@@ -224,6 +224,8 @@ def ordering(
     states = {found.get("state") for found in comparisons}
     if any(model not in cells for model in values):
         state = "not attempted"
+    elif rule.get("awaits"):
+        state = "withheld"
     elif obstacle := next(filter(None, (cells[model].obstacle(rule, estimate) for model in values)), None):
         state = obstacle
     elif "not replicated" in states:

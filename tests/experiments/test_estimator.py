@@ -38,7 +38,7 @@ RULES = {
 
 def verdict(experiment: Estimator, seeds: range) -> str:
     statement = Statement(section="", says="", checks=RULES)
-    protocol = Protocol(version=3, estimates={}, claims={}, statements={"E1": statement})
+    protocol = Protocol(version=4, estimates={}, claims={}, statements={"E1": statement})
     checks = experiment.run(TINY, seeds, CPU, None).checks
     content = {
         "experiment": "estimator",

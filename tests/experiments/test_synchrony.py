@@ -50,7 +50,7 @@ RULES: dict[str, dict[str, Check]] = {
 
 def verdict(claim: str, checks: Checks) -> str:
     statement = Statement(section="", says="", checks=RULES[claim])
-    protocol = Protocol(version=3, estimates={}, claims={}, statements={claim: statement})
+    protocol = Protocol(version=4, estimates={}, claims={}, statements={claim: statement})
     content = {
         "experiment": "synchrony",
         "not_applicable": None,
