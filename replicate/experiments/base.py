@@ -64,10 +64,12 @@ class ModelSamples:
     Attributes:
         images: seed -> (n, dimension), its first draw; None where the seed failed.
         chains: Markov chains that the images come from, image i of chain i % chains; None where drawn independently.
+        steps: steps of a chain from one of its images to the next; 1 where drawn independently.
     """
 
     images: Mapping[int, Tensor | None]
     chains: int | None
+    steps: int = 1
 
 
 class Study:

@@ -64,10 +64,22 @@ def changed(study: Study, config: ExperimentConfig | SampleConfig) -> list[str]:
     return [name for name, value in ours.items() if name != "dataset" and value != full[name]]
 
 
+def _steps_between(path: Path, about: Mapping[str, Any]) -> int:
+    """The steps of a chain from one kept image to the next; 1 of images that come from no chain."""
+    if about["chains"] is None:
+        return 1
+    steps = (about.get("parameters") or {}).get("thinning")
+    if not isinstance(steps, int) or steps < 1:
+        raise ReplicateError(
+            f"{path} does not say how many steps of a chain lie between two of its images; run `sample` again."
+        )
+    return steps
+
+
 def read_samples(paths: Sequence[Path], dataset: str) -> dict[str, ModelSamples]:
     """Model -> the first draw of every seed, in the order of the seeds, from files of the stage `sample`."""
     images: dict[str, dict[int, Tensor | None]] = {}
-    chains: dict[str, int | None] = {}
+    chains: dict[str, tuple[int | None, int]] = {}
     for path in paths:
         samples = Samples.read(path)
         model = samples.about["model"]
@@ -78,8 +90,8 @@ def read_samples(paths: Sequence[Path], dataset: str) -> dict[str, ModelSamples]
             if seed in of_model:
                 raise ReplicateError(f"{path} has samples of {model}, seed {seed}, that another file has too.")
             of_model[seed] = None if draws is None else draws[0].clone()  # the other draws can go
-        chains[model] = samples.chains
-    return {model: ModelSamples(dict(sorted(found.items())), chains[model]) for model, found in images.items()}
+        chains[model] = samples.chains, _steps_between(path, samples.about)
+    return {model: ModelSamples(dict(sorted(found.items())), *chains[model]) for model, found in images.items()}
 
 
 def _measured(
