@@ -5,7 +5,7 @@ samples: `replicate.mixing`, and for models without a chain in the order in whic
 
 Models are compared by what an effective sample costs: passes of the generator, steps of a chain. A chain's recipe keeps
 only every so-manieth state, which makes its images worth more and each of them dearer; so the cost is bounded from both
-sides by what the kept images tell, whatever lies between them (`cost_of_a_chain`). Burn-in is not counted, in favour of
+sides by what the kept images tell, whatever lies between them (`cost`). Burn-in is not counted, in favour of
 the chains.
 """
 
@@ -75,15 +75,19 @@ def least_steps(correlation: float, steps: int) -> float:
     return (1 + root) / (1 - root)
 
 
-def cost_of_a_chain(correlation: float | None, share: float | None, steps: int) -> Cost | None:
-    """Steps per effective sample, at the least and at the most; None where the chains are too short to say.
+def cost(correlation: float | None, share: float | None, steps: int | None) -> Cost | None:
+    """Steps, or passes, per effective sample, at the least and at the most; None where chains are too short to say.
 
     Args:
         correlation: of consecutive images of a chain.
         share: effective samples per image.
-        steps: of a chain from one image to the next.
+        steps: of a chain from one image to the next; None of images that come from no chain, of a pass each.
     """
-    if correlation is None or share is None:
+    if share is None:
+        return None
+    if steps is None:
+        return 1 / share, 1 / share
+    if correlation is None:
         return None
     most = steps / share
     return min(least_steps(correlation if correlation > NO_CORRELATION else 0.0, steps), most), most
@@ -153,16 +157,22 @@ def _shares(
     return [max(value for value in row if value is not None) if None not in row else None for row in rows]
 
 
+def _costs(found: Mapping[str, list[float | None]], model: ModelSamples) -> list[Cost | None]:
+    steps = None if model.chains is None else model.steps
+    pairs = zip(found["correlation"], found["effective_share"], strict=True)
+    return [cost(correlation, share, steps) for correlation, share in pairs]
+
+
 def _cheapest(costs: Sequence[Cost | None]) -> Cost | None:
     """The bounds of the cheapest of some models; None where one of them has none."""
-    known = [cost for cost in costs if cost is not None]
+    known = [bounds for bounds in costs if bounds is not None]
     if len(known) < len(costs):
         return None
     return min(least for least, _ in known), min(most for _, most in known)
 
 
 def dearer(chain: Cost, passes: float) -> float:
-    """The doublings from so many passes to a chain's cost: of all that its bounds allow the number nearest to `OPEN`."""
+    """Doublings from so many passes to a chain's cost: of all that its bounds allow the number nearest to `OPEN`."""
     least, most = (math.log2(bound / passes) for bound in chain)
     return min(max(OPEN, least), most)
 
@@ -189,18 +199,15 @@ def _checks(
 
     def against(names: Sequence[str]) -> list[float | None]:
         """Per seed the doublings from our cost of an effective sample to that of the cheapest of these models."""
-        values: list[float | None] = []
-        for k in range(seeds):
-            costs = [
-                cost_of_a_chain(found[name]["correlation"][k], found[name]["effective_share"][k], models[name].steps)
-                for name in names
-            ]
-            chain, own = _cheapest(costs), share[k]
-            values.append(None if chain is None or own is None else dearer(chain, 1 / own))
-        return values
+        of_models = [_costs(found[name], models[name]) for name in names]
+        cheapest = [_cheapest([costs[k] for costs in of_models]) for k in range(seeds)]
+        return [
+            None if theirs is None or own is None else dearer(theirs, 1 / own)
+            for theirs, own in zip(cheapest, share, strict=True)
+        ]
 
     of_family = {
-        family: [name for name in FAMILIES[family] if name in chained]
+        family: [name for name in FAMILIES[family] if name in found]
         for family in ("undirected", "generative_autoencoders")
     }
     return {

@@ -17,7 +17,7 @@ from replicate.experiments.sampling import (
     OPEN,
     Sampling,
     SamplingConfig,
-    cost_of_a_chain,
+    cost,
     effective_share,
     least_steps,
 )
@@ -154,7 +154,7 @@ def test_the_least_cost_is_that_of_every_spectrum_with_the_correlation(correlati
 def test_the_bounds_hold_the_cost_of_a_known_chain() -> None:
     for rho, steps in ((0.8, 1), (0.8, 5), (0.95, 10), (0.5, 3)):
         images = thinned(0, rho, steps)
-        bounds = cost_of_a_chain(correlation(images, 10), effective_share(images, 10), steps)
+        bounds = cost(correlation(images, 10), effective_share(images, 10), steps)
         assert bounds is not None
         assert 0.8 * bounds[0] < (1 + rho) / (1 - rho) < 1.2 * bounds[1]
 
