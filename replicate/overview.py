@@ -51,7 +51,7 @@ class Mark:
         name: in a few words.
         anchor: id of the place that says more.
         state: the verdict of this run.
-        kept: (folder of a kept run, its verdict), for those that judged the claim in its full form and by the same rule.
+        kept: (folder of a kept run, its verdict), for those that judged the claim in its full form by the same rule.
         published, ours: numbers of a row of Table 1; `ours` as the table holds it.
         reference: what the kept run with the most seeds, and of these the longest, measured for that row.
         epochs: for how many epochs that run trained, where its training is kept.

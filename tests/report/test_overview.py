@@ -78,7 +78,7 @@ def test_a_statement_that_the_picture_does_not_know_comes_last(params: Params, r
 
 
 def test_reference_runs_stand_beside_each_claim(params: Params, results: Path) -> None:
-    """A mark for each kept run of the full form and the same rule; the row's number from the one with the most seeds, then epochs."""
+    """A mark for each kept run of the full form and the same rule; a row has the number of that with the most seeds."""
     training = read_json(results / "train/mnist/adversarial_nets/0-2.json")
     for name, seeds, epochs in (("few", [0], 1000), ("many", [0, 1, 2], 400), ("shorter", [3, 4, 5], 399)):
         kept = read_json(results / "table1.json")
