@@ -39,7 +39,13 @@ AFTER_TABLE_1: Mapping[str, Mapping[str, str]] = {
         "X4": "Features for few labels",
         "X5": "Quicker training",
     },
-    "A lecture on the limits": {"L1": "Vanishing gradient", "L2": "Need of large data"},
+    "A lecture on the limits": {
+        "L1": "Vanishing gradient",
+        "L2": "Need of large data",
+        "L3": "Hard to train",
+        "L4": "Hard on text",
+        "L5": "No measure",
+    },
 }
 
 

@@ -20,6 +20,7 @@ REGISTRY: dict[str, tuple[str, str]] = {
     "degenerate": ("Sharp and degenerate distributions", "replicate.experiments.degenerate"),
     "estimator": ("The Parzen estimate where the density is known", "replicate.experiments.estimator"),
     "noise_contrastive": ("Noise-contrastive estimation beside the game", "replicate.experiments.noise_contrastive"),
+    "symbols": ("Symbols in place of pixels", "replicate.experiments.symbols"),
     "sampling": ("Samples of the run: memory, correlation, chains", "replicate.experiments.sampling"),
     "conditional": ("Conditional adversarial nets", "replicate.experiments.conditional"),
     "interpolation": ("Figure 3: straight lines in z", "replicate.experiments.interpolation"),

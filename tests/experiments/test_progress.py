@@ -35,6 +35,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "degenerate": {"updates": 4, "hidden": [4], "binary_units": 2, "corruptions": [0.1, 0.2], "burn_in": 1, "kept": 1},
     "estimator": {"samples": 200, "validation": 5, "test": 5},
     "noise_contrastive": {"dimension": 2, "updates": 60, "batch_size": 4},
+    "symbols": {"updates": 20, "told_updates": 20, "batch_size": 4, "hidden": [4], "length": 2},
     "sampling": {},
     "interpolation": ON_DIGITS | {"lines": 2, "draws": 20},
     "collapse": ON_DIGITS | {"samples": 20},
