@@ -43,8 +43,9 @@ AFTER_TABLE_1: Mapping[str, Mapping[str, str]] = {
         "L1": "Vanishing gradient",
         "L2": "Need of large data",
         "L3": "Hard to train",
+        "L3-mnist": "Hard to train, MNIST",
         "L4": "Hard on text",
-        "L5": "No measure",
+        "L5": "No other measure",
     },
 }
 

@@ -97,6 +97,7 @@ class Statement(Section):
         says: the claim in our own words.
         seeds, minimum_seeds: of the checks that are not exact.
         awaits: what no experiment of this version measures yet, so that the statement is not attempted.
+        over: what a check that is not exact has one number of.
     """
 
     section: str
@@ -104,6 +105,7 @@ class Statement(Section):
     seeds: PositiveInt = 10
     minimum_seeds: PositiveInt = 6
     awaits: str | None = None
+    over: Literal["seeds", "trials"] = "seeds"
     checks: dict[str, Check] = Field(min_length=1)
 
 
@@ -156,10 +158,11 @@ class Protocol(Section):
         return sha256_json([self.claims[claim].model_dump(mode="json"), self.estimate(claim).model_dump(mode="json")])
 
     def statement_sha256(self, claim: str) -> str:
-        """The hash of a statement's own entry; one that awaits nothing keeps the hash of earlier versions."""
+        """The hash of a statement's own entry; what version 4 has added counts where it is used."""
         entry = self.statements[claim].model_dump(mode="json")
-        if entry["awaits"] is None:
-            del entry["awaits"]
+        for name, unused in (("awaits", None), ("over", "seeds")):
+            if entry[name] == unused:
+                del entry[name]
         return sha256_json(entry)
 
 
