@@ -25,8 +25,8 @@ def _trials(series: Mapping[str, Any], count: int) -> Drawing:
             axes.plot(k + in_steps(count, 0.06), gaps, MARKERS[look], color=SERIES[look], markersize=4)
         axes.axhline(series["distance"], color=INK, linestyle=":", linewidth=1)
         axes.set_yscale("symlog", linthresh=1)
-        axes.set_ylim(-0.2)
-        axes.invert_yaxis()
+        worst = max(gap for gaps in series["behind"].values() for gap in gaps if gap is not None)
+        axes.set_ylim(1.5 * worst + 1, -0.2)
         axes.set_ylabel("nats below the best trial")
         titles = [REGISTRY[name][0].replace(", ", ",\n") for name in names]
         axes.set_xticks(range(len(names)), titles, rotation=60, ha="right", fontsize="small")
