@@ -85,18 +85,20 @@ def _state(rule: Statement, checks: Sequence[Mapping[str, Any]]) -> tuple[State,
     seeds = len(tested[0]["per_seed"])
     failed = max(sum(value is None for value in check["per_seed"]) for check in tested)
     if failed:
-        return "inconclusive", f"{failed} of {seeds} seeds failed; the others' mean would be a choice among seeds", None
+        chosen = f"the others' mean would be a choice among {rule.over}"
+        return "inconclusive", f"{failed} of {seeds} {rule.over} failed; {chosen}", None
     if seeds < rule.minimum_seeds:
-        few = f"{seeds} seed{'s' if seeds != 1 else ''}; the protocol asks for {rule.seeds} and decides nothing with "
-        return "withheld", f"{few}fewer than {rule.minimum_seeds}", None
+        there = f"{seeds} {rule.over if seeds != 1 else rule.over[:-1]}"
+        asked = f"the protocol asks for {rule.seeds} and decides nothing with fewer than {rule.minimum_seeds}"
+        return "withheld", f"{there}; {asked}", None
     if wrong := [check for check in tested if check["state"] == "not replicated"]:
         return "not replicated", f"the other way round: {'; '.join(check['reads'] for check in wrong)}", None
     if unsure := [check for check in tested if check["state"] == "inconclusive"]:
         needs = [check["seeds_needed"] for check in unsure]
         needed = None if None in needs else max(needs)
-        advice = f"{needed} seeds would decide" if needed else "no number of seeds up to 1,000 would"
+        advice = f"{needed} {rule.over} would decide" if needed else f"no number of {rule.over} up to 1,000 would"
         return "inconclusive", f"undecided: {'; '.join(check['reads'] for check in unsure)}; {advice}", needed
-    return "replicated", f"one-sided tests over {seeds} seeds, {len(tested)} at 5 % each", None
+    return "replicated", f"one-sided tests over {seeds} {rule.over}, {len(tested)} at 5 % each", None
 
 
 def judged_statement(claim: str, protocol: Protocol, results: Results) -> dict[str, Any]:
@@ -104,11 +106,11 @@ def judged_statement(claim: str, protocol: Protocol, results: Results) -> dict[s
     rule = protocol.statements[claim]
     entry: dict[str, Any] = {
         "claim": claim, "section": rule.section, "says": rule.says, "kind": "statement", "experiment": None,
-        "dataset": None, "result": None, "changed": None, "seeds": rule.seeds, "seeds_needed": None, "checks": [],
-        "protocol_sha256": protocol.statement_sha256(claim),
+        "dataset": None, "result": None, "changed": None, "seeds": rule.seeds, "over": rule.over, "seeds_needed": None,
+        "checks": [], "protocol_sha256": protocol.statement_sha256(claim),
     }  # fmt: skip
     if claim not in results:
-        return entry | {"state": "not attempted", "reason": "the preset does not run its experiment"}
+        return entry | {"state": "not attempted", "reason": rule.awaits or "the preset does not run its experiment"}
     file, content = results[claim]
     entry |= {"experiment": content["experiment"], "result": file, "changed": ", ".join(content["changed"]) or None}
     entry["dataset"] = content["parameters"]["config"].get("dataset")

@@ -39,7 +39,14 @@ AFTER_TABLE_1: Mapping[str, Mapping[str, str]] = {
         "X4": "Features for few labels",
         "X5": "Quicker training",
     },
-    "A lecture on the limits": {"L1": "Vanishing gradient", "L2": "Need of large data"},
+    "A lecture on the limits": {
+        "L1": "Vanishing gradient",
+        "L2": "Need of large data",
+        "L3": "Hard to train",
+        "L3-mnist": "Hard to train, MNIST",
+        "L4": "Hard on text",
+        "L5": "No other measure",
+    },
 }
 
 
@@ -51,7 +58,7 @@ class Mark:
         name: in a few words.
         anchor: id of the place that says more.
         state: the verdict of this run.
-        kept: (folder of a kept run, its verdict), for those that judged the claim in its full form.
+        kept: (folder of a kept run, its verdict), for those that judged the claim in its full form by the same rule.
         published, ours: numbers of a row of Table 1; `ours` as the table holds it.
         reference: what the kept run with the most seeds, and of these the longest, measured for that row.
         epochs: for how many epochs that run trained, where its training is kept.
@@ -151,7 +158,7 @@ def _statement_mark(name: str, statement: Mapping[str, Any]) -> Mark:
     kept = [
         (_folder(f"statements/{reference['name']}"), reference["claim"]["state"])
         for reference in statement["references"]
-        if reference["claim"]["changed"] is None
+        if reference["claim"]["changed"] is None and reference["same_rule"]
     ]
     return Mark(name, f"statement-{claim['claim']}", claim["state"], kept)
 

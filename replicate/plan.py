@@ -257,6 +257,12 @@ class Plan:
         """The results of the stage `samplers`."""
         return [f"results/samplers/{dataset}/{model}/{block}.json" for dataset, model, block in self.compared]
 
+    def trials(self, experiment: str) -> list[str]:
+        """The trials of tuning that an experiment is given: those kept of its data set, or none."""
+        if experiment not in experiments.ON_TRIALS:
+            return []
+        return [f"results/tuning/{images_of(self.params.experiments[experiment])}.json"]
+
     def results(self, kind: str, suffix: str = ".json") -> list[str]:
         """The result files of one kind, one per training job, such as `results/evaluation/digits/vae/0-2.json`."""
         return [

@@ -93,12 +93,16 @@ class Equivalence(Rule):
 
 
 class Directional(Rule):
-    """A published ordering (docs/protocol.md, section 4): `model` is ahead of some models and behind others."""
+    """A published ordering (docs/protocol.md, section 4): `model` is ahead of some models and behind others.
+
+    `awaits` says what the rule compares that does not exist yet; until then the verdict is withheld, in these words.
+    """
 
     kind: Literal["directional"]
     model: str
     ahead_of: tuple[str, ...]
     behind: tuple[str, ...]
+    awaits: str | None = None
 
     @property
     def rivals(self) -> tuple[str, ...]:
@@ -144,12 +148,16 @@ class Statement(Section):
         section: of the paper.
         says: the claim in our own words.
         seeds, minimum_seeds: of the checks that are not exact.
+        awaits: what no experiment of this version measures yet, so that the statement is not attempted.
+        over: what a check that is not exact has one number of.
     """
 
     section: str
     says: str
     seeds: PositiveInt = 10
     minimum_seeds: PositiveInt = 6
+    awaits: str | None = None
+    over: Literal["seeds", "trials"] = "seeds"
     checks: dict[str, Check] = Field(min_length=1)
 
 
@@ -162,18 +170,14 @@ Entry = Annotated[
 ]
 
 
-class Earlier(Section):
-    """A version of the file that no longer holds: its hash, and what was changed after it."""
-
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    changed: str
-
-
 class Protocol(Section):
-    """The whole file."""
+    """The whole file.
+
+    `earlier` has the SHA-256 of the file as it was in earlier versions.
+    """
 
     version: Literal[4]
-    earlier: dict[str, Earlier]
+    earlier: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(default_factory=dict)
     estimates: dict[str, Estimate]
     samplers: SamplerRules
     rising: Rising
@@ -223,8 +227,12 @@ class Protocol(Section):
         )
 
     def statement_sha256(self, claim: str) -> str:
-        """The hash of a statement's own entry."""
-        return sha256_json(self.statements[claim].model_dump(mode="json"))
+        """The hash of a statement's own entry; what version 4 has added counts where it is used."""
+        entry = self.statements[claim].model_dump(mode="json")
+        for name, unused in (("awaits", None), ("over", "seeds")):
+            if entry[name] == unused:
+                del entry[name]
+        return sha256_json(entry)
 
 
 def read_protocol(path: Path) -> Protocol:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from replicate.experiments import ON_SAMPLES
+from replicate.experiments import ON_SAMPLES, ON_TRIALS
 from replicate.files import canonical_json, sha256_file
 from replicate.params import Params
 from replicate.runrecord import record_path
@@ -81,7 +81,8 @@ def _experiment_steps(params: Params, results: ResultFolder) -> Iterator[Step]:
     for name, file in zip(params.experiments, files, strict=True):
         content = results.read(f"experiments/{name}.json")
         dataset = plain(content)["parameters"]["config"].get("dataset")
-        data = f"--data results/data/{dataset}.safetensors " if dataset else ""
+        data = f"--data results/data/{dataset}.safetensors " if dataset and name not in ON_TRIALS else ""
+        data += f"--trials results/tuning/{dataset}.json " if name in ON_TRIALS else ""
         files_of = [f"results/samples/{'/'.join(run)}.safetensors" for run in params.runs if run[0] == dataset]
         drawn = f"--samples {' '.join(files_of)} " if name in ON_SAMPLES else ""
         words = f"--params params.yaml --name {name} {data}{drawn}--out {file}"

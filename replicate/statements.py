@@ -64,11 +64,14 @@ def statements_of(claims: Traced, results: ResultFolder, made: Iterable[Step]) -
             if figures:
                 data = results.read(f"experiments/{name}.json")
         references = [
-            {"name": run, "claim": other, "dataset": dataset_of(other, settings)}
+            {
+                "name": run, "claim": other, "dataset": dataset_of(other, settings),
+                "same_rule": other["protocol_sha256"] == claim["protocol_sha256"],
+            }
             for run, (of_run, settings) in kept.items()
             for other in of_run["claims"]
             if other["claim"] == claim["claim"] and other["state"] != "not attempted"
-        ]
+        ]  # fmt: skip
         step = steps_of.get(claim["result"]) if claim["result"] is not None else None
         found.append({"claim": claim, "figures": figures, "data": data, "step": step, "references": references})
     return found

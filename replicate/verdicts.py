@@ -225,13 +225,17 @@ def _ordering(
     models = (rule.model, *rule.rivals)
     if absent := [titles[name] for name in models if found.get(name) is None]:
         return decided("not attempted", f"not measured on this data set: {', '.join(absent)}")
+    turned = [titles[one["rival"]] for one in comparisons if one["published_sampler_agrees"] is False]
+    by_sampler = f"the sampler decides: the order differs between samplers for {', '.join(turned)}"
+    if rule.awaits:
+        return decided("withheld", f"{rule.awaits}; besides, {by_sampler}" if turned else rule.awaits)
     for name in models:
         measured = found[name] or {}
         obstacle = _obstacle(measured, name, rule, protocol) or _silent(measured, name, rule, errors[name], protocol)
         if obstacle:
             return decided(obstacle[0], f"{titles[name]}: {obstacle[1]}")
-    if turned := [titles[one["rival"]] for one in comparisons if one["published_sampler_agrees"] is False]:
-        return decided("withheld", f"the sampler decides: the order differs between samplers for {', '.join(turned)}")
+    if turned:
+        return decided("withheld", by_sampler)
     states = [one["state"] for one in comparisons]
     if "not replicated" in states:
         wrong = [titles[one["rival"]] for one in comparisons if one["state"] == "not replicated"]

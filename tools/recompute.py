@@ -297,6 +297,8 @@ def ordering(
     states = {found.get("state") for found in comparisons}
     if any(model not in cells for model in values):
         state = "not attempted"
+    elif rule.get("awaits"):
+        state = "withheld"
     elif found_state := _ordering_obstacle(cells, shown, published, rule, protocol):
         state = found_state
     elif any(found.get("published_sampler_agrees") is False for found in comparisons):

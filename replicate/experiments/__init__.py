@@ -20,6 +20,8 @@ REGISTRY: dict[str, tuple[str, str]] = {
     "degenerate": ("Sharp and degenerate distributions", "replicate.experiments.degenerate"),
     "estimator": ("The Parzen estimate where the density is known", "replicate.experiments.estimator"),
     "noise_contrastive": ("Noise-contrastive estimation beside the game", "replicate.experiments.noise_contrastive"),
+    "symbols": ("Symbols in place of pixels", "replicate.experiments.symbols"),
+    "tuning": ("How many trials come near the best", "replicate.experiments.tuning"),
     "sampling": ("Samples of the run: memory, correlation, chains", "replicate.experiments.sampling"),
     "conditional": ("Conditional adversarial nets", "replicate.experiments.conditional"),
     "interpolation": ("Figure 3: straight lines in z", "replicate.experiments.interpolation"),
@@ -46,6 +48,8 @@ ON_IMAGES: frozenset[str] = frozenset(
 )
 #: Those of them that look at the samples of the run's models on that data set.
 ON_SAMPLES: frozenset[str] = frozenset({"sampling"})
+#: Those that look at the trials by which the models were tuned on their data set (`results/tuning`).
+ON_TRIALS: frozenset[str] = frozenset({"tuning"})
 #: The data set of an experiment on images that names none.
 DEFAULT_DATASET = "digits"
 

@@ -3,13 +3,14 @@
 It decides claims that are not Table 1's. For every claim it measures the checks that the claim's entry in
 `protocol.yaml` names; the verdict is taken from them by `replicate.claims`, never here, and the figures are drawn from
 its result by the module of its name in `replicate.figures.experiments`. Most experiments train what they need
-(`Experiment`); those about the models of Table 1 look at the samples of the run (`SampleStudy`).
+(`Experiment`); those about the models of Table 1 look at the samples of the run (`SampleStudy`), or at the trials by
+which the models were tuned (`TrialStudy`).
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -40,6 +41,12 @@ class SampleConfig(Section):
     dataset: str = setting(DEFAULT_DATASET, "the data set, one of `datasets` of the run", OURS)
 
 
+class TrialConfig(Section):
+    """Of a study of the trials of a tuning budget."""
+
+    dataset: Literal["digits"] = setting("digits", "the data set; of no other one are trials kept yet", OURS)
+
+
 class NotApplicable(Exception):
     """The experiment says nothing about this data set; the message is the reason that the report shows."""
 
@@ -64,16 +71,18 @@ class ModelSamples:
     Attributes:
         images: seed -> (n, dimension), its first draw; None where the seed failed.
         chains: Markov chains that the images come from, image i of chain i % chains; None where drawn independently.
+        steps: steps of a chain from one of its images to the next; 1 where drawn independently.
     """
 
     images: Mapping[int, Tensor | None]
     chains: int | None
+    steps: int = 1
 
 
 class Study:
     """What decides one claim of the paper, or a close family of them."""
 
-    Config: ClassVar[type[ExperimentConfig] | type[SampleConfig]]
+    Config: ClassVar[type[ExperimentConfig] | type[SampleConfig] | type[TrialConfig]]
     #: Data set -> the settings of its full form that differ from the defaults, which are those of digits.
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     #: The claims that it decides, as in protocol.yaml.
@@ -118,4 +127,18 @@ class SampleStudy(Study, ABC):
 
         Raises:
             NotApplicable: the run has not the models that it takes.
+        """
+
+
+class TrialStudy(Study, ABC):
+    """A study of the trials that all models had when they were tuned on one data set (`replicate.stages.tune`)."""
+
+    Config: ClassVar[type[TrialConfig]] = TrialConfig
+
+    @abstractmethod
+    def judge(self, config: Any, trials: Mapping[str, Sequence[float | None]]) -> Found:
+        """Measures; a pure function of its arguments. In its checks a trial takes the place of a seed.
+
+        Args:
+            trials: model -> the validation log-likelihood of every trial, None where it failed; of all models as many.
         """

@@ -120,7 +120,7 @@ class Jobs:
             result = f"results/experiments/{name}.json"
             dataset = self.plan.images(name)
             images = (f"results/data/{dataset}.safetensors",) if dataset else ()
-            reads = (*images, *self.plan.samples(name))
+            reads = (*images, *self.plan.samples(name), *self.plan.trials(name))
             yield Job("experiment", name, ("experiment",), reads, (_record(result), result))
             folder = f"results/figures/{name}"
             made = (f"{folder}/figures.run.json", f"{folder}/figures.json")

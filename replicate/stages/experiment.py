@@ -13,7 +13,7 @@ from torch import Tensor
 
 from replicate.codedigest import code_digest
 from replicate.datasets.base import Splits
-from replicate.errors import ReplicateError
+from replicate.errors import ReplicateError, understanding
 from replicate.experiments import REGISTRY, load_experiment
 from replicate.experiments.base import (
     DataConfig,
@@ -25,10 +25,12 @@ from replicate.experiments.base import (
     SampleConfig,
     SampleStudy,
     Study,
+    TrialConfig,
+    TrialStudy,
 )
 from replicate.files import write_json
 from replicate.params import Params, checked, load_params, seeds_of
-from replicate.result import result
+from replicate.result import read_result, result
 from replicate.runrecord import RunRecord
 from replicate.samples import Samples
 from replicate.training.backend import configure
@@ -47,27 +49,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="samples of the run's models on it (safetensors), for a study of them",
     )
+    parser.add_argument("--trials", type=Path, help="result of `tune` on it (JSON), for a study of tuning")
     parser.add_argument("--out", type=Path, required=True, help="result (JSON)")
     add_state_argument(parser)
 
 
-def experiment_parameters(params: Params, name: str) -> ExperimentConfig | SampleConfig:
+Config = ExperimentConfig | SampleConfig | TrialConfig
+
+
+def experiment_parameters(params: Params, name: str) -> Config:
     """The experiment's whole config, faults named with their path in the parameters."""
     where, study, given = f"experiments.{name}", load_experiment(name), params.experiments.get(name, {})
     return checked(study.Config, {**study.recipe(given), **given}, params.where, where)
 
 
-def changed(study: Study, config: ExperimentConfig | SampleConfig) -> list[str]:
+def changed(study: Study, config: Config) -> list[str]:
     """The settings that are not those of the experiment's full form on its data set; the seeds aside."""
     ours = config.model_dump(mode="json", exclude={"seeds"})
     full = study.Config(**study.recipe(ours)).model_dump(mode="json")
     return [name for name, value in ours.items() if name != "dataset" and value != full[name]]
 
 
+def _steps_between(path: Path, about: Mapping[str, Any]) -> int:
+    """The steps of a chain from one kept image to the next; 1 of images that come from no chain."""
+    if about["chains"] is None:
+        return 1
+    steps = (about.get("parameters") or {}).get("thinning")
+    if not isinstance(steps, int) or steps < 1:
+        raise ReplicateError(
+            f"{path} does not say how many steps of a chain lie between two of its images; run `sample` again."
+        )
+    return steps
+
+
 def read_samples(paths: Sequence[Path], dataset: str) -> dict[str, ModelSamples]:
     """Model -> the first draw of every seed, in the order of the seeds, from files of the stage `sample`."""
     images: dict[str, dict[int, Tensor | None]] = {}
-    chains: dict[str, int | None] = {}
+    chains: dict[str, tuple[int | None, int]] = {}
     for path in paths:
         samples = Samples.read(path)
         model = samples.about["model"]
@@ -78,14 +96,35 @@ def read_samples(paths: Sequence[Path], dataset: str) -> dict[str, ModelSamples]
             if seed in of_model:
                 raise ReplicateError(f"{path} has samples of {model}, seed {seed}, that another file has too.")
             of_model[seed] = None if draws is None else draws[0].clone()  # the other draws can go
-        chains[model] = samples.chains
-    return {model: ModelSamples(dict(sorted(found.items())), chains[model]) for model, found in images.items()}
+        chains[model] = samples.chains, _steps_between(path, samples.about)
+    return {model: ModelSamples(dict(sorted(found.items())), *chains[model]) for model, found in images.items()}
+
+
+def read_trials(path: Path | None, dataset: str) -> dict[str, list[float | None]]:
+    """Model -> the validation log-likelihood of each of its trials, None where a seed failed, from a file of `tune`."""
+    if path is None:
+        raise ReplicateError("this experiment needs the trials of tuning; give them with --trials.")
+    content = read_result(path, "tune")
+    with understanding(path):
+        if content["dataset"] != dataset:
+            raise ReplicateError(f"{path} holds trials on {content['dataset']}, and not on {dataset}.")
+        return {model: [trial["log_likelihood"] for trial in trials] for model, trials in content["models"].items()}
+
+
+def _of_trials(study: TrialStudy, config: TrialConfig, path: Path | None) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """What the result says, and the numbers of the trials, which take the place of seeds."""
+    trials = read_trials(path, config.dataset)
+    found = study.judge(config, trials)
+    numbers = tuple(range(max(map(len, trials.values()), default=0)))
+    _complete(study, found, len(numbers))
+    return {"not_applicable": None, "checks": _finite(found.checks), "series": _finite(found.series)}, numbers
 
 
 def _measured(
-    study: Study, config: ExperimentConfig | SampleConfig, device: Any, data: Path | None, samples: Sequence[Path]
+    study: Study, config: Config, device: Any, data: Path | None, samples: Sequence[Path]
 ) -> tuple[dict[str, Any], tuple[int, ...]]:
     """What the result says, and its seeds."""
+    assert not isinstance(config, TrialConfig)
     if isinstance(config, DataConfig | SampleConfig) and data is None:
         raise ReplicateError("this experiment needs images; give the prepared data set with --data.")
     splits = Splits.read(data) if data is not None else None
@@ -137,11 +176,15 @@ def run(arguments: argparse.Namespace) -> None:
     config = experiment_parameters(params, arguments.name)
     backend = configure(params.compute)
     with reporting(arguments.state, f"experiment {arguments.name}"):
-        measured, seeds = _measured(experiment, config, backend.device, arguments.data, arguments.samples)
+        if isinstance(experiment, TrialStudy) and isinstance(config, TrialConfig):
+            measured, seeds = _of_trials(experiment, config, arguments.trials)
+        else:
+            measured, seeds = _measured(experiment, config, backend.device, arguments.data, arguments.samples)
     given = {"config": config.model_dump(mode="json"), "compute": params.compute.model_dump(mode="json")}
     code = code_digest(["replicate.stages.experiment", REGISTRY[arguments.name][1]])
     inputs = {"data": arguments.data} if arguments.data is not None else {}
     inputs |= {f"samples/{number}": path for number, path in enumerate(arguments.samples)}
+    inputs |= {"trials": arguments.trials} if arguments.trials is not None else {}
     measured |= {"seeds": list(seeds), "changed": changed(experiment, config)}
     content = result("experiment", code, given, inputs, experiment=arguments.name, **measured)
     write_json(arguments.out, content)

@@ -6,10 +6,8 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_digits
 
-from replicate.claims import judged_check
-from replicate.codedigest import package_root
 from replicate.datasets.base import Splits
-from replicate.protocol import read_protocol
+from tests.experiments.controls import judged, protocol, verdicts_of
 
 
 def small_digits(classes: int = 10, train: int = 400, held_out: int = 65) -> Splits:
@@ -23,6 +21,8 @@ def small_digits(classes: int = 10, train: int = 400, held_out: int = 65) -> Spl
 
 def states(claim: str, measured: Mapping[str, Any]) -> dict[str, str | None]:
     """What `protocol.yaml` says of each check of a claim, from one number a seed."""
-    checks = read_protocol(package_root() / "protocol.yaml").statements[claim].checks
+    checks = protocol().statements[claim].checks
     assert measured.keys() == checks.keys()
-    return {name: judged_check(check, measured[name], len(checks))["state"] for name, check in checks.items()}
+    verdicts_of({claim: measured})
+    entry = judged(protocol(), {claim: measured})[claim]
+    return {name: check["state"] for name, check in zip(checks, entry["checks"], strict=True)}

@@ -35,6 +35,7 @@ from replicate.figures.experiments.acceleration import draw
 from replicate.figures.theme import checked_svg
 from replicate.likelihood.parzen import log_density
 from replicate.training.streams import Streams
+from tests.experiments.controls import negative_control
 from tests.experiments.small_digits import small_digits, states
 
 CPU = torch.device("cpu")
@@ -59,6 +60,7 @@ def test_a_faster_d_takes_fewer_updates(found: Found) -> None:
     assert state["log_ratio_of_updates_by_noise"] != "replicated"  # the same dimension, the same covariance
 
 
+@negative_control("X5")
 def test_a_slower_d_and_a_z_of_one_number_are_not_replicated() -> None:
     worse = JUDGED_ALONE | {JUDGED["noise"]: Variant(dimension=1)}
     config = QUICK.model_copy(update={"discriminator_speed": 0.1})

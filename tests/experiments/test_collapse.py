@@ -11,6 +11,7 @@ from replicate.experiments.game import play as play_evenly
 from replicate.figures.experiments.collapse import draw
 from replicate.figures.theme import checked_svg
 from replicate.training.streams import Streams
+from tests.experiments.controls import negative_control
 from tests.experiments.small_digits import small_digits, states
 
 CPU = torch.device("cpu")
@@ -28,6 +29,7 @@ def test_too_much_g_loses_classes_and_spread(found: Found) -> None:
     assert set(states("H1-images", found.checks["H1-images"]).values()) == {"replicated"}
 
 
+@negative_control("H1-images")
 def test_equal_ratios_are_found_out() -> None:
     """Where every ratio plays 1:1, nothing is lost: 0 for each seed."""
     measured = Collapse(moves=lambda ratio: 1).run(TINY, SEEDS, CPU, small_digits(train=900)).checks["H1-images"]

@@ -17,6 +17,7 @@ from replicate.experiments.conditional import (
 from replicate.figures.experiments.conditional import draw
 from replicate.figures.kept import unpacked
 from replicate.figures.theme import checked_svg
+from tests.experiments.controls import negative_control
 from tests.experiments.small_digits import small_digits, states
 
 CPU = torch.device("cpu")
@@ -37,6 +38,7 @@ def test_samples_follow_the_class_and_differ(found: Found) -> None:
     assert set(states("X1", found.checks["X1"]).values()) == {"replicated"}
 
 
+@negative_control("X1")
 def test_where_g_is_told_another_class_than_d_it_is_not_replicated() -> None:
     def shuffled(told: Tensor) -> Tensor:
         return told.roll(1, dims=1)  # the class of another image: the rows of a minibatch are in random order

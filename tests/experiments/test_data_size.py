@@ -35,6 +35,7 @@ from replicate.models.base import GenerativeModel, ModelConfig
 from replicate.models.chains import ChainModel
 from replicate.params import checked
 from replicate.training.streams import Streams
+from tests.experiments.controls import negative_control
 from tests.experiments.small_digits import small_digits, states
 
 CPU = torch.device("cpu")
@@ -114,6 +115,7 @@ def test_a_model_that_needs_data_is_told_from_one_that_does_not() -> None:
 
 
 @pytest.mark.parametrize("cut", [first_half, some_half])
+@negative_control("L2")
 def test_where_all_sizes_have_as_many_images_it_is_not_replicated(cut: Cut) -> None:
     control = DataSize(cut, {"dbn": Blind, JUDGED: Memory})
     measured = control.run(STUBS, SEEDS, CPU, small_digits()).checks["L2"]

@@ -36,6 +36,7 @@ from replicate.figures.experiments.degenerate import draw, half_circles
 from replicate.figures.theme import checked_svg
 from replicate.models import perceptron
 from replicate.training.streams import Streams
+from tests.experiments.controls import negative_control
 from tests.experiments.small_digits import states
 
 CPU = torch.device("cpu")
@@ -219,6 +220,7 @@ def test_adversarial_nets_are_sharp_and_chains_that_mix_are_not(found: Found) ->
     assert set(states("S2", found.checks["S2"]).values()) == {"replicated"}
 
 
+@negative_control("S2")
 def test_blurred_or_collapsed_samples_are_found_out() -> None:
     config = QUICK.model_copy(update={"updates": 150, "burn_in": 5, "kept": 5})
 

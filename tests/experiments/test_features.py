@@ -21,6 +21,7 @@ from replicate.experiments.game import initial
 from replicate.figures.experiments.features import draw
 from replicate.figures.theme import checked_svg
 from replicate.training.streams import Streams
+from tests.experiments.controls import negative_control
 from tests.experiments.small_digits import small_digits, states
 
 CPU = torch.device("cpu")
@@ -47,6 +48,7 @@ def test_the_check_is_the_error_of_pixels_less_that_of_the_judged_features(found
     assert control.checks["X4"]["error_saved_by_features_of_d"] == pytest.approx(untrained)
 
 
+@negative_control("X4")
 def test_features_of_a_network_that_never_learnt_are_found_out() -> None:
     measured = Features("untrained").run(QUICK, tuple(range(6)), CPU, small_digits()).checks["X4"]
     assert states("X4", measured) == {"error_saved_by_features_of_d": "not replicated"}

@@ -12,6 +12,7 @@ from replicate.experiments.line_game import Game, new_game
 from replicate.figures.experiments.figure1 import draw
 from replicate.figures.theme import checked_svg
 from replicate.training.streams import Streams
+from tests.experiments.controls import negative_control
 from tests.experiments.helpers import verdict
 
 CPU = torch.device("cpu")
@@ -66,6 +67,7 @@ def test_it_is_a_function_of_its_seeds() -> None:
         np.testing.assert_allclose(values[1], alone[name][0], atol=1e-5)  # type: ignore[index]
 
 
+@negative_control("F1")
 def test_the_claim_holds_and_a_generator_that_never_learns_is_found_out() -> None:
     seeds = tuple(range(100, 106))
     assert verdict(EXPERIMENT, QUICK, seeds) == {"F1": "replicated"}

@@ -20,6 +20,7 @@ from replicate.experiments.line_game import Game, new_game
 from replicate.figures.experiments.gradients import draw
 from replicate.figures.theme import checked_svg
 from replicate.training.streams import Streams
+from tests.experiments.controls import negative_control
 from tests.experiments.helpers import verdict
 
 CPU = torch.device("cpu")
@@ -90,6 +91,7 @@ def test_the_claims_hold() -> None:
     assert verdict(EXPERIMENT, QUICK, SEEDS) == {"G1": "replicated", "L1": "replicated"}
 
 
+@negative_control("G1", "L1")
 def test_objectives_the_other_way_round_and_a_d_that_never_learns_are_found_out() -> None:
     short = QUICK.model_copy(update={"rounds": 60})
     assert verdict(Gradients(strong="saturating"), short, SEEDS)["G1"] == "not replicated"

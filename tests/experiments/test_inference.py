@@ -20,6 +20,7 @@ from replicate.experiments.inference import (
 from replicate.figures.experiments.inference import draw
 from replicate.figures.theme import checked_svg
 from replicate.training.streams import Streams
+from tests.experiments.controls import negative_control
 from tests.experiments.small_digits import small_digits, states
 
 CPU = torch.device("cpu")
@@ -39,6 +40,7 @@ def test_z_is_recovered_and_test_images_are_shown(found: Found) -> None:
     assert set(states("X2", found.checks["X2"]).values()) == {"replicated"}
 
 
+@negative_control("X2")
 def test_shuffled_pairs_teach_nothing_and_are_not_replicated() -> None:
     shuffled = Inference(lambda images: images.roll(1, dims=1))  # every code with the image of another one
     measured = shuffled.run(QUICK, SEEDS, CPU, small_digits()).checks["X2"]

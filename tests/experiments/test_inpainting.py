@@ -23,6 +23,7 @@ from replicate.figures.experiments.inpainting import draw
 from replicate.figures.kept import unpacked
 from replicate.figures.theme import checked_svg
 from replicate.training.streams import Streams
+from tests.experiments.controls import negative_control
 from tests.experiments.small_digits import small_digits, states
 
 CPU = torch.device("cpu")
@@ -39,6 +40,7 @@ def test_completions_belong_to_the_image_that_they_complete(found: Found) -> Non
     assert set(states("X3", found.checks["X3"]).values()) == {"replicated"}
 
 
+@negative_control("X3")
 def test_a_network_that_cannot_see_the_known_pixels_is_not_replicated() -> None:
     measured = Inpainting(torch.zeros_like).run(QUICK, SEEDS, CPU, small_digits()).checks["X3"]
     found = states("X3", measured)

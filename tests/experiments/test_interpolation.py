@@ -21,6 +21,7 @@ from replicate.experiments.interpolation import (
 from replicate.figures.experiments.interpolation import draw
 from replicate.figures.kept import unpacked
 from replicate.figures.theme import checked_svg
+from tests.experiments.controls import negative_control
 from tests.experiments.small_digits import small_digits, states
 
 CPU = torch.device("cpu")
@@ -40,6 +41,7 @@ def test_lines_in_z_lead_through_digits(found: Found) -> None:
     assert set(states("F3", found.checks["F3"]).values()) == {"replicated"}
 
 
+@negative_control("F3")
 def test_pixel_blends_in_place_of_g_are_not_replicated() -> None:
     measured = Interpolation(through_images).run(QUICK, SEEDS, CPU, small_digits(3)).checks["F3"]
     assert states("F3", measured)["sure_beyond_pixel_blends"] == "not replicated"

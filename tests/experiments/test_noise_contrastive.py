@@ -23,6 +23,7 @@ from replicate.experiments.noise_contrastive import (
 from replicate.figures.experiments.noise_contrastive import draw
 from replicate.figures.theme import checked_svg
 from replicate.training.streams import Streams
+from tests.experiments.controls import negative_control
 from tests.experiments.helpers import verdict
 
 CPU = torch.device("cpu")
@@ -118,6 +119,7 @@ def test_slowdown_of_known_falls() -> None:
     assert slowdown([1, 4, 8], [1.0, math.nan, 0.1]) is None
 
 
+@negative_control("M1")
 def test_the_claim_holds_and_renewed_noise_in_place_of_fixed_is_found_out() -> None:
     assert verdict(EXPERIMENT, QUICK, SEEDS) == {"M1": "replicated"}
     assert verdict(NoiseContrastive("renewed"), QUICK, SEEDS) == {"M1": "not replicated"}

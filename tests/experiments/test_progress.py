@@ -17,7 +17,7 @@ import pytest
 
 from replicate.__main__ import main
 from replicate.codedigest import package_root
-from replicate.experiments import REGISTRY
+from replicate.experiments import ON_TRIALS, REGISTRY
 from replicate.files import read_json, write_json, write_tensors
 from replicate.training import progress
 from tests.experiments.small_digits import small_digits
@@ -35,6 +35,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "degenerate": {"updates": 4, "hidden": [4], "binary_units": 2, "corruptions": [0.1, 0.2], "burn_in": 1, "kept": 1},
     "estimator": {"samples": 200, "validation": 5, "test": 5},
     "noise_contrastive": {"dimension": 2, "updates": 60, "batch_size": 4},
+    "symbols": {"updates": 20, "told_updates": 20, "batch_size": 4, "hidden": [4], "length": 2},
     "sampling": {},
     "interpolation": ON_DIGITS | {"lines": 2, "draws": 20},
     "collapse": ON_DIGITS | {"samples": 20},
@@ -59,7 +60,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small_digits(3).write(folder / "digits.safetensors")
     for model in MODELS:
         about = {"model": model, "dataset": "digits", "seeds": [0, 1], "failed": {}, "chains": CHAINS.get(model)}
-        about |= {"block": "0-1", "shape": [1, 8, 8], "parameters": {}}
+        about |= {"block": "0-1", "shape": [1, 8, 8], "parameters": {"thinning": 2}}
         images = np.random.default_rng(0).random((2, 1, 30, 64)).astype(np.float32)
         write_tensors(folder / f"{model}.safetensors", {"samples": images}, {"about": json.dumps(about), "code": "x"})
     return folder / "digits.safetensors"
@@ -84,7 +85,7 @@ def words(name: str, data: Path, folder: Path, **settings: object) -> list[str]:
     return [*found, "--out", str(folder / "out.json"), *(["--samples", *samples] if samples else [])]
 
 
-@pytest.mark.parametrize("name", REGISTRY)
+@pytest.mark.parametrize("name", [name for name in REGISTRY if name not in ON_TRIALS])
 def test_every_experiment_says_what_it_does_up_to_its_end(
     name: str, data: Path, tmp_path: Path, at_once: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,12 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from replicate.claims import judged_statement
-from replicate.experiments.base import Checks
 from replicate.experiments.synchrony import (
     EXPERIMENT,
-    MANY,
     Game,
     Modes,
     Synchrony,
@@ -21,44 +19,17 @@ from replicate.experiments.synchrony import (
     grid,
     judged,
     ring,
+    wide_ring,
 )  # fmt: skip
 from replicate.figures.experiments.synchrony import draw, means_of_the_modes
-from replicate.protocol import Check, Protocol, Statement
 from replicate.training.streams import Streams
+from tests.experiments.controls import earlier_verdict, negative_control, protocol, verdicts_of
+from tests.experiments.controls import judged as judged_by
 
 CPU = torch.device("cpu")
 TINY = SynchronyConfig(
     updates=100, further_updates=100, batch_size=8, noise_dimension=3, hidden=(6,), learning_rate=0.01
 )
-RULES: dict[str, dict[str, Check]] = {
-    "A1": {
-        "modes_with_one_step": Check(reads="", above=4),
-        "divergence_with_one_step": Check(reads="", below=math.log(2) / 2),
-        "divergence_beyond_that_of_five_steps": Check(reads="", below=0.05),
-    },
-    "H1": {
-        name: rule
-        for data in ("ring", "grid")
-        for ratio in MANY
-        for name, rule in (
-            (f"modes_lost_on_the_{data}_at_{ratio}", Check(reads="", above=1)),
-            (f"outputs_lost_on_the_{data}_at_{ratio}", Check(reads="", above=math.log(2))),
-        )
-    },
-}
-
-
-def verdict(claim: str, checks: Checks) -> str:
-    statement = Statement(section="", says="", checks=RULES[claim])
-    protocol = Protocol(version=3, estimates={}, claims={}, statements={claim: statement})
-    content = {
-        "experiment": "synchrony",
-        "not_applicable": None,
-        "changed": [],
-        "parameters": {"config": {}},
-        "checks": checks,
-    }
-    return str(judged_statement(claim, protocol, {claim: ("test.json", content)})["state"])
 
 
 def table(seeds: tuple[int, ...], modes: Modes | None = None) -> Table:
@@ -189,11 +160,89 @@ def test_a_seed_alone_is_that_in_company() -> None:
         torch.testing.assert_close(company.parameters[name][1:], tensor, rtol=0, atol=1e-10)
 
 
-def test_a_constant_generator_is_not_trained_and_equal_ratios_collapse_nothing() -> None:
-    constant = Synchrony(seen=lambda outputs: outputs[:, :1].expand_as(outputs)).run(TINY, range(6), CPU, None)
-    assert verdict("A1", {"A1": constant.checks["A1"]}) == "not replicated"
+@pytest.fixture
+def unplayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Games count their moves and make none: for controls that put other outputs in the place of G's."""
+
+    def counted(place: Table, game: Game, player: str, gradients: dict[str, Tensor]) -> None:
+        game.moves[player] += 1
+
+    monkeypatch.setattr(Table, "gradients", lambda place, game, player: {})
+    monkeypatch.setattr(Table, "_move", counted)
+
+
+def _data(modes: Modes, like: Tensor, served: int | None = None) -> Tensor:
+    """Samples of as many modes, in the shape of the outputs `like` of G."""
+    noise = Streams(range(len(like)), CPU).normal("evaluation", 0, like.shape[1], 2, part=77).to(like)
+    turns = torch.arange(like.shape[1]) % (served or len(modes.means))
+    return modes.means.to(like)[turns] + modes.spread * noise
+
+
+def test_games_that_work_at_every_k_are_what_a1_says(unplayed: None) -> None:
+    seen = Synchrony(seen=lambda outputs, game: _data(wide_ring(), outputs)).run(TINY, range(6), CPU, None)
+    assert verdicts_of({"A1": seen.checks["A1"]}) == {"A1": "replicated"}
+
+
+@negative_control("A1")
+def test_a_constant_generator_is_not_trained(unplayed: None) -> None:
+    constant = Synchrony(seen=lambda outputs, game: outputs[:, :1].expand_as(outputs)).run(TINY, range(6), CPU, None)
+    assert verdicts_of({"A1": constant.checks["A1"]}) == {"A1": "not replicated"}
+
+
+@negative_control("A1")
+def test_three_modes_and_two_stray_samples_are_no_trained_game(unplayed: None) -> None:
+    """By the rule of version 3 the strays captured two modes more, and half of log 2 was little enough."""
+
+    def strays(outputs: Tensor, game: Game) -> Tensor:
+        samples = _data(wide_ring(), outputs, served=3)
+        samples[:, :2] = wide_ring().means[5:7].to(samples)
+        return samples
+
+    checks = Synchrony(seen=strays).run(TINY, range(6), CPU, None).checks["A1"]
+    assert checks["modes_with_one_step"] == [3.0] * 6
+    counted_before = checks | {"modes_with_one_step": [5.0] * 6}
+    assert earlier_verdict("A1", counted_before) == "replicated"
+    assert verdicts_of({"A1": checks}) == {"A1": "not replicated"}
+
+
+@negative_control("A1")
+def test_a_game_beside_it_that_does_not_work_is_found_out(unplayed: None) -> None:
+    """At k = 5 all samples are on one mode: k = 1 is better, and that says nothing for it."""
+
+    def seen(outputs: Tensor, game: Game) -> Tensor:
+        return _data(wide_ring(), outputs, served=1 if game.moves["discriminator"] > game.moves["generator"] else None)
+
+    checks = Synchrony(seen=seen).run(TINY, range(6), CPU, None).checks["A1"]
+    assert earlier_verdict("A1", checks) == "replicated"
+    assert verdicts_of({"A1": checks}) == {"A1": "not replicated"}
+
+
+def _helvetica(outputs: Tensor, game: Game, longest: int) -> Tensor:
+    """All outputs are one where G moved more often than D, in games of at most so many updates of G; else data."""
+    if game.moves["discriminator"] < game.moves["generator"] <= longest:
+        return outputs[:, :1].expand_as(outputs)
+    return _data(Modes(torch.cat([ring().means, grid().means]), ring().spread), outputs)
+
+
+def test_games_that_collapse_wherever_g_moves_more_are_what_h1_says(unplayed: None) -> None:
+    seen = Synchrony(seen=lambda outputs, game: _helvetica(outputs, game, 10**6)).run(TINY, range(6), CPU, None)
+    assert verdicts_of({"H1": seen.checks["H1"]}) == {"H1": "replicated"}
+
+
+@negative_control("H1")
+def test_games_that_collapse_only_before_d_has_learnt_are_told_from_it_in_words(unplayed: None) -> None:
+    """The rule of version 3 did not look at those that go on from a trained game."""
+    fresh = Synchrony(seen=lambda outputs, game: _helvetica(outputs, game, TINY.updates)).run(TINY, range(6), CPU, None)
+    assert earlier_verdict("H1", fresh.checks["H1"]) == "replicated"
+    assert verdicts_of({"H1": fresh.checks["H1"]}) == {"H1": "not replicated"}
+    reason = judged_by(protocol(), {"H1": fresh.checks["H1"]})["H1"]["reason"]
+    assert reason.startswith("the other way round: modes captured at 1:1 less those at 20:1, in a game already trained")
+
+
+@negative_control("H1")
+def test_equal_ratios_collapse_nothing(unplayed: None) -> None:
     equal = Synchrony(moves=lambda ratio: 1).run(TINY, range(6), CPU, None)
-    assert verdict("H1", {"H1": equal.checks["H1"]}) == "not replicated"
+    assert verdicts_of({"H1": equal.checks["H1"]}) == {"H1": "not replicated"}
 
 
 def test_figures_say_what_they_show_and_the_result_is_a_function_of_its_seeds() -> None:

@@ -24,6 +24,7 @@ from replicate.experiments.theory import (
     train_discriminator,
 )  # fmt: skip
 from replicate.figures.experiments.theory import draw
+from tests.experiments.controls import negative_control
 from tests.experiments.helpers import verdict
 
 SMALL = TheoryConfig(updates=400, descent_steps=1500, batch_size=256)
@@ -99,6 +100,7 @@ def test_descent_ends_at_the_data() -> None:
     assert max(found["largest_excess"]) < 0
 
 
+@negative_control("P1", "TH1", "P2")
 def test_the_claims_hold_and_a_wrong_optimum_is_found_out() -> None:
     seeds = tuple(range(6))
     config = TheoryConfig(updates=800, descent_steps=1500)

@@ -473,6 +473,13 @@ def test_a_statement_tells_its_data_how_it_was_made_and_what_reference_runs_foun
     assert "on Digits" in words(card.xpath("./p")[0])
     [row] = card.xpath(".//details[@class='kept']//tbody/tr")
     assert [words(cell) for cell in row] == ["ten-seeds", "Digits", "inconclusive", "undecided by 7 seeds"]
+    edit(kept, lambda content: content["claims"][0].update(protocol_sha256="a" * 64))
+    [row] = (
+        parsed(page(params, results / "table1.json", results))
+        .get_element_by_id("statement-P1")
+        .xpath(".//details[@class='kept']//tbody/tr")
+    )
+    assert words(row[-1]) == "by an earlier rule: undecided by 7 seeds"
     how = words(card.xpath(".//details[@class='how']")[0])
     assert "python -m replicate experiment --params params.yaml --name theory" in how
     assert sha256_file(results / "experiments/theory.json") in how

@@ -23,7 +23,7 @@ def test_a_second_run_does_nothing_and_is_quick(finished):
         ("params.yaml", "draws: .*", "draws: 2", (*EVALUATION, *PAGES)),
         ("params.yaml", "preset: smoke", "preset: other", ("claims", *PAGES)),
         ("params.yaml", "every: .*", "every: 1", TRAINED),
-        ("protocol.yaml", "version: 3", "version: 4", ("claims", *PAGES)),
+        ("protocol.yaml", "version 3: 5", "version 3: 6", ("claims", *PAGES)),
         ("params.yaml", "updates: .*, d", "updates: 60, d", ("experiment", "draw", "claims", "report")),
         ("report/templates/page.html.j2", "</html>", "<!-- changed --></html>", ("report",)),
     ],

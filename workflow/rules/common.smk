@@ -84,6 +84,11 @@ def samples_for(wildcards):
     return PLAN.samples(wildcards.experiment)
 
 
+def trials_for(wildcards):
+    """The kept trials of tuning, for an experiment that looks at them."""
+    return PLAN.trials(wildcards.experiment)
+
+
 def uses_gpu():
     """1 if the jobs of this run compute on a GPU, so that the `gpu` resource limits them; else 0."""
     device = PLAN.params.compute.device

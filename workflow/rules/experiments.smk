@@ -5,6 +5,7 @@ rule experiment:
     input:
         data=judged(images_for),
         samples=samples_for,
+        trials=trials_for,
     output:
         result="results/experiments/{experiment}.json",
         record="results/experiments/{experiment}.run.json",
@@ -22,10 +23,13 @@ rule experiment:
         samples=lambda wildcards, input: (
             f"--samples {input.samples}" if input.samples else ""
         ),
+        trials=lambda wildcards, input: (
+            f"--trials {input.trials}" if input.trials else ""
+        ),
     shell:
         """
         python -m replicate {params.job} then experiment --params {params.config:q} --name {wildcards.experiment} {params.data} \
-            {params.samples} --out {output.result:q} 2>&1 | tee -i {log:q}
+            {params.samples} {params.trials} --out {output.result:q} 2>&1 | tee -i {log:q}
         """
 
 

@@ -40,7 +40,7 @@ def _figure_of_steps(steps: Mapping[str, Mapping[str, list[Any]]], count: int) -
         legend(axes[0], len(steps))
         axes[1].set_xlabel(f"updates: of D above, of G below (n = {count} seeds)")
         text = (
-            f"A ring of 8 Gaussians, {count} seeds (marks) and their means (lines): divergence of samples from data "
+            f"A ring of 8 wide Gaussians, {count} seeds (marks), their means (lines): divergence of samples from data "
             "by nearest mode, for k updates of D per update of G, at equal updates of D (above) and of G (below)."
         )
         return Drawing(svg(figure, "synchrony/steps", "Updates of D per update of G", text), text)
