@@ -158,20 +158,16 @@ def environment(folder: Path, styles: Sequence[str]) -> Environment:
 def page(
     params: Params, table_path: Path, results_folder: Path, folder: Path | None = None, beside: Beside | None = None
 ) -> str:
-    """The whole page as HTML: `gather`, then `render`."""
-    return render(gather(params, table_path, results_folder, beside), folder)
-
-
-def gather(params: Params, table_path: Path, results_folder: Path, beside: Beside | None = None) -> dict[str, Any]:
-    """What the templates show, by the names that they know it by.
+    """The whole page as HTML.
 
     Args:
         params: of the run: which data sets, models and blocks of seeds it has.
         table_path: `table1.json`.
         results_folder: the folder that holds all other results.
+        folder: templates and assets; by default the project's `report/`.
         beside: another run beside this one, which has a section of its own; by default there is none.
     """
-    results = ResultFolder(results_folder)
+    results, folder = ResultFolder(results_folder), folder or package_root() / "report"
     table = traced(results.shown("table1.json"), table_path)
     made = list(steps(params, results, table_path))
     kept = records(made, results)
@@ -182,7 +178,7 @@ def gather(params: Params, table_path: Path, results_folder: Path, beside: Besid
     }
     found = results.read("claims.json")
     statements = statements_of(found, results, made)
-    return {
+    context = {
         "table": table,
         "outcome": outcome(table),
         "picture": picture(table, statements, references, results),
@@ -207,20 +203,7 @@ def gather(params: Params, table_path: Path, results_folder: Path, beside: Besid
         "backends": backends(kept),
         "totals": totals(kept),
     }
-
-
-def render(context: Mapping[str, Any], folder: Path | None = None) -> str:
-    """The page as HTML.
-
-    Args:
-        context: of `gather`.
-        folder: templates and assets; by default the project's `report/`.
-
-    Raises:
-        ReplicateError: a result has no such place as a template asks for, or something else stands there.
-    """
-    folder = folder or package_root() / "report"
-    styles = ["style.css", *(["beside.css"] if context["beside"] else [])]  # without the section it keeps its bytes
+    styles = ("style.css", "beside.css") if beside else ("style.css",)  # the page without the section keeps its bytes
     try:
         return environment(folder, styles).get_template("page.html.j2").render(context)
     except UndefinedError as error:

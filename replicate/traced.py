@@ -177,11 +177,14 @@ def number(place: Any, decimals: int | None = None, digits: int | None = None) -
         digits: instead, significant digits, for numbers of any size.
 
     Raises:
-        ReplicateError: the value is not a finite number.
+        ReplicateError: the value is not a finite number, or comes from no result file.
     """
     if not isinstance(place, Traced):
         # Turning what a template leaves undefined into text raises Jinja's own error, which names the place.
-        raise TypeError(f"{place} does not come from a result file")
+        shown = f"{place}"
+        raise ReplicateError(
+            f"{shown!r} would be shown as a number, and no result file has it as one; run the stages again."
+        )
     value = plain(place)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise unexpected(place, "a finite number")
@@ -201,6 +204,8 @@ def named_once(content: str, place: Traced) -> Markup:
 
 def text(place: Traced, key: str) -> Markup:
     """Words of a result file, which may hold numbers: escaped, and kept from turning the text around them."""
+    if key not in place:
+        raise ReplicateError(f"{where(place)} has no {key!r}; run the stage that makes that file again.")
     words = part(place, key)
     if not isinstance(plain(words), str):
         raise unexpected(words, "text")

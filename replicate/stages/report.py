@@ -29,7 +29,7 @@ from replicate.jobs.standing import DIGESTS, Standing
 from replicate.jobs.table import Jobs
 from replicate.params import load_params, read_document
 from replicate.plan import Plan
-from replicate.report import gather, render
+from replicate.report import page
 from replicate.runrecord import RunRecord
 
 
@@ -76,15 +76,13 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.compare is None:
         # Files with the bytes that their stages wrote are no reason to fail: that would be a defect of this project.
         with nullcontext() if whole else understanding(files):
-            context = gather(params, arguments.table, arguments.results)
-        text = render(context)
+            text = page(params, arguments.table, arguments.results)
         write_text(out, text)
     else:
         numbers = out.with_name(f"{out.stem}.comparison.json")
         with understanding(f"{files} or {arguments.compare}"):
             beside = read_beside(arguments.table, arguments.results, arguments.compare, numbers.name)
-            context = gather(params, arguments.table, arguments.results, beside)
-        text = render(context)
+            text = page(params, arguments.table, arguments.results, beside=beside)
         with replacing(out, numbers) as (html, json):
             html.write_text(text, encoding="utf-8")
             json.write_text(canonical_json(beside.content), encoding="utf-8")
