@@ -27,6 +27,7 @@ from replicate.jobs.digests import Digests
 from replicate.jobs.seal import was_sealed
 from replicate.jobs.standing import DIGESTS, Standing
 from replicate.jobs.table import Jobs
+from replicate.kept import check_kept
 from replicate.params import load_params, read_document
 from replicate.plan import Plan
 from replicate.report import page
@@ -45,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="OTHER",
         help="project folder or results folder of another run, to be shown beside this one (never written to)",
     )
+
+
+def _check_kept(results: Path) -> None:
+    """Refuses to show kept runs that are not what their lists say."""
+    for document in sorted((results / "reference").rglob("params.yaml")):
+        check_kept(document.parent)
 
 
 def _check_bytes(params: str, results: Path) -> bool:
@@ -71,6 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Writes the page, and beside it what was computed to compare another run with this one."""
     record = RunRecord("report")
     params, out = load_params(arguments.params), arguments.out
+    _check_kept(arguments.results)
     whole = _check_bytes(arguments.params, arguments.results)
     files = f"a file below {arguments.results}"
     if arguments.compare is None:
