@@ -102,8 +102,8 @@ def differences(folder: Path) -> list[str]:
 
 def _remedy(folder: Path) -> str:
     return (
-        f"`git checkout {folder}` brings the run back; if it was meant to change, "
-        "`python -m replicate reference --sums` writes the list anew"
+        f"bring {folder} back from git; if it was meant to change, `python -m replicate reference --sums` writes the "
+        "list anew"
     )
 
 

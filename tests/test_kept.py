@@ -74,7 +74,7 @@ def test_a_run_that_is_not_what_its_list_says_is_refused(
     renew(run)
     check_kept(run)
     damage(run)
-    with pytest.raises(ReplicateError, match=f"{sentence}.*git checkout .*--sums"):
+    with pytest.raises(ReplicateError, match=f"{sentence}.*bring .* back from git; .*--sums"):
         check_kept(run)
     renew(run)
     check_kept(run)
