@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,31 @@ def model_defaults(model: str, dataset: str) -> dict[str, Any]:
     """The settings of a model on a data set before any change, from the committed schema."""
     recipe = _committed()["properties"]["models"]["properties"][model]["properties"][dataset]
     return {name: entry.get("default") for name, entry in recipe["properties"].items()}
+
+
+def filled(where: Sequence[str], given: Any) -> Any:
+    """What is given of a section, with the defaults where nothing is, and 1.0 as 1: equal settings are equal values.
+
+    Args:
+        where: names that lead to the section, such as `("models", "vae", "mnist")`.
+        given: its values, valid; None as for an empty section.
+    """
+    node = _committed()
+    for name in where:
+        node = node["properties"][name]
+    return _filled(node, {} if given is None else given)
+
+
+def _filled(node: Mapping[str, Any], given: Any) -> Any:
+    if "$ref" in node:
+        node = _committed()["$defs"][node["$ref"].removeprefix("#/$defs/")]
+    if isinstance(given, Mapping):
+        entries = node.get("properties", {})
+        names = {**{name: entry["default"] for name, entry in entries.items() if "default" in entry}, **given}
+        return {name: _filled(entries.get(name, {}), value) for name, value in names.items()}
+    if isinstance(given, list | tuple):
+        return [_filled(node.get("items", {}), value) for value in given]
+    return int(given) if isinstance(given, float) and given.is_integer() else given
 
 
 @functools.cache
