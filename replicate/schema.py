@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from replicate import datasets, experiments, models
 from replicate.codedigest import package_root
 from replicate.document import dotted
 from replicate.files import canonical_json
-from replicate.params import Params
+from replicate.params import LARGEST, SMALLEST, Params
 from replicate.wording import of_schema, unknown_key
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -32,6 +33,25 @@ def _with_recipe(definition: Mapping[str, Any], recipe: BaseModel, source: str, 
         for name, entry in definition["properties"].items()
     }
     return {**definition, "type": ["object", "null"], "properties": properties}
+
+
+def _bound(node: Any) -> None:
+    """Gives every number below a part of the schema the bounds that `Settings` holds it to."""
+    if isinstance(node, list):
+        for entry in node:
+            _bound(entry)
+    if not isinstance(node, dict):
+        return
+    if node.get("type") in ("integer", "number"):
+        if not {"maximum", "exclusiveMaximum"} & node.keys():
+            node["maximum"] = LARGEST
+        if not {"minimum", "exclusiveMinimum"} & node.keys():
+            node["minimum"] = -LARGEST
+        if node["type"] == "number" and node.get("exclusiveMinimum") == 0:
+            node["minimum"] = SMALLEST
+    for name, entry in node.items():
+        if name not in ("default", "enum", "const"):
+            _bound(entry)
 
 
 def _closed(description: str, entries: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,6 +94,7 @@ def build_schema() -> str:
         {name: {**definition(one.Config), "type": ["object", "null"]} for name, one in measured.items()},
     )
     top = _closed(str(definition(Params)["description"]), properties)
+    _bound({"properties": properties, "$defs": definitions})
     used = {name: entry for name, entry in definitions.items() if f'"#/$defs/{name}"' in json.dumps(properties)}
     return canonical_json({"$schema": DIALECT, "title": "params.yaml", **top, "$defs": used})
 
@@ -145,4 +166,9 @@ def _validator() -> Any:
 def schema_faults(raw: Mapping[str, Any]) -> list[str]:
     """What is wrong with a parsed parameter file, one clause per fault, each with its path; empty if nothing is."""
     plain = json.loads(json.dumps(raw))
-    return [_fault(error) for error in _validator().iter_errors(plain)]
+    return [_fault(error) for error in _validator().iter_errors(plain) if not _follows(error)]
+
+
+def _follows(error: Any) -> bool:
+    """Whether a number is also below a nearer bound, above 0, of which its own fault tells."""
+    return bool(error.validator == "minimum" and error.instance <= error.schema.get("exclusiveMinimum", -math.inf))
