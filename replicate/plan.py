@@ -4,6 +4,7 @@ Snakemake's rules, `replicate status` and the tests all read the same plan.
 """
 
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from replicate.errors import ReplicateError
 from replicate.files import canonical_json, sha256_json
 from replicate.params import Params, checked
 from replicate.sampling.settings import Compared
+from replicate.schema import filled
 
 #: The parameter sections that each stage is given; `models` and `datasets` are cut down to the job's own entry.
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -125,6 +127,21 @@ def _without(raw: Mapping[str, Any], absent: Collection[str]) -> dict[str, Any]:
     return found
 
 
+def _location(dataset: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a data set that say where it lies: all that `fetch` depends on."""
+    found = datasets.load_dataset(dataset)
+    named = found.location if isinstance(found, UserDataset) else frozenset()
+    return {name: value for name, value in options.items() if name in named}
+
+
+def _with_defaults(experiment: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an experiment with their defaults; on another data set than digits, where its module may have
+    others that only it knows, as they are given."""
+    named = experiment in experiments.ON_IMAGES and images_of(options) != experiments.DEFAULT_DATASET
+    settings: dict[str, Any] = dict(options) if named else filled(["experiments", experiment], options)
+    return settings
+
+
 def images_of(options: Mapping[str, Any]) -> str:
     """The data set of an experiment on images, from its settings."""
     return str(options.get("dataset", experiments.DEFAULT_DATASET))
@@ -186,21 +203,46 @@ class Plan:
     def config(
         self, stage: str, dataset: str | None = None, model: str | None = None, experiment: str | None = None
     ) -> str:
-        """The parameters that a job is given, as one line of JSON; a change of them re-runs the job."""
-        given = {
-            section: _narrowed(section, self.raw[section], dataset, model, experiment, UNUSED.get(stage, frozenset()))
-            for section in SECTIONS[stage]
-            if section in self.raw
-        }
-        if stage == "fetch" and dataset is not None:
-            given["datasets"] = {dataset: self._location(dataset)}
+        """The parameters that a job is given, as they were written, as one line of JSON."""
+        given = self._of_job(self.raw, stage, dataset, model, experiment)
         return " ".join(canonical_json(given).split("\n")).strip()
 
-    def _location(self, dataset: str) -> dict[str, Any]:
-        """The options of a data set that say where it lies: all that `fetch` depends on."""
-        found = datasets.load_dataset(dataset)
-        named = found.location if isinstance(found, UserDataset) else frozenset()
-        return {name: value for name, value in self.params.datasets.get(dataset, {}).items() if name in named}
+    def settings(
+        self, stage: str, dataset: str | None = None, model: str | None = None, experiment: str | None = None
+    ) -> dict[str, Any]:
+        """The same with all defaults, by section: a change of them re-runs the job, however they are written."""
+        return self._of_job(self.filled, stage, dataset, model, experiment)
+
+    @cached_property
+    def filled(self) -> dict[str, Any]:
+        """The parameters with all defaults: of sections, data sets, recipes and experiments."""
+        params = self.params
+        whole = {name: getattr(params, name).model_dump(mode="json") for name in ("compute", "likelihood", "selection")}
+        return {
+            "preset": params.preset,
+            "seeds": list(params.seeds),
+            **{name: filled([name], section) for name, section in whole.items()},
+            "datasets": {name: filled(["datasets", name], options) for name, options in params.datasets.items()},
+            "models": {
+                model: {dataset: filled(["models", model, dataset], changes) for dataset, changes in recipes.items()}
+                for model, recipes in params.models.items()
+            },
+            "experiments": {name: _with_defaults(name, options) for name, options in params.experiments.items()},
+        }
+
+    @staticmethod
+    def _of_job(
+        sections: Mapping[str, Any], stage: str, dataset: str | None, model: str | None, experiment: str | None
+    ) -> dict[str, Any]:
+        """What of all sections a job depends on."""
+        given = {
+            section: _narrowed(section, sections[section], dataset, model, experiment, UNUSED.get(stage, frozenset()))
+            for section in SECTIONS[stage]
+            if section in sections
+        }
+        if stage == "fetch" and dataset is not None:
+            given["datasets"] = {dataset: _location(dataset, (sections.get("datasets") or {}).get(dataset) or {})}
+        return given
 
     def logic(
         self, stage: str, dataset: str | None = None, model: str | None = None, experiment: str | None = None

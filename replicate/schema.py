@@ -2,7 +2,8 @@
 
 import functools
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from replicate import datasets, experiments, models
 from replicate.codedigest import package_root
 from replicate.document import dotted
 from replicate.files import canonical_json
-from replicate.params import Params
+from replicate.params import LARGEST, SMALLEST, Params
 from replicate.sampling.settings import Compared
 from replicate.wording import of_schema, unknown_key
 
@@ -33,6 +34,25 @@ def _with_recipe(definition: Mapping[str, Any], recipe: BaseModel, source: str, 
         for name, entry in definition["properties"].items()
     }
     return {**definition, "type": ["object", "null"], "properties": properties}
+
+
+def _bound(node: Any) -> None:
+    """Gives every number below a part of the schema the bounds that `Settings` holds it to."""
+    if isinstance(node, list):
+        for entry in node:
+            _bound(entry)
+    if not isinstance(node, dict):
+        return
+    if node.get("type") in ("integer", "number"):
+        if not {"maximum", "exclusiveMaximum"} & node.keys():
+            node["maximum"] = LARGEST
+        if not {"minimum", "exclusiveMinimum"} & node.keys():
+            node["minimum"] = -LARGEST
+        if node["type"] == "number" and node.get("exclusiveMinimum") == 0:
+            node["minimum"] = SMALLEST
+    for name, entry in node.items():
+        if name not in ("default", "enum", "const"):
+            _bound(entry)
 
 
 def _closed(description: str, entries: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,6 +103,7 @@ def build_schema() -> str:
         {name: {**definition(one.Config), "type": ["object", "null"]} for name, one in measured.items()},
     )
     top = _closed(str(definition(Params)["description"]), properties)
+    _bound({"properties": properties, "$defs": definitions})
     used = {name: entry for name, entry in definitions.items() if f'"#/$defs/{name}"' in json.dumps(properties)}
     return canonical_json({"$schema": DIALECT, "title": "params.yaml", **top, "$defs": used})
 
@@ -113,6 +134,31 @@ def model_defaults(model: str, dataset: str) -> dict[str, Any]:
     return {name: entry.get("default") for name, entry in recipe["properties"].items()}
 
 
+def filled(where: Sequence[str], given: Any) -> Any:
+    """What is given of a section, with the defaults where nothing is, and 1.0 as 1: equal settings are equal values.
+
+    Args:
+        where: names that lead to the section, such as `("models", "vae", "mnist")`.
+        given: its values, valid; None as for an empty section.
+    """
+    node = _committed()
+    for name in where:
+        node = node["properties"][name]
+    return _filled(node, {} if given is None else given)
+
+
+def _filled(node: Mapping[str, Any], given: Any) -> Any:
+    if "$ref" in node:
+        node = _committed()["$defs"][node["$ref"].removeprefix("#/$defs/")]
+    if isinstance(given, Mapping):
+        entries = node.get("properties", {})
+        names = {**{name: entry["default"] for name, entry in entries.items() if "default" in entry}, **given}
+        return {name: _filled(entries.get(name, {}), value) for name, value in names.items()}
+    if isinstance(given, list | tuple):
+        return [_filled(node.get("items", {}), value) for value in given]
+    return int(given) if isinstance(given, float) and given.is_integer() else given
+
+
 @functools.cache
 def _validator() -> Any:
     """Of the committed schema; `4.0` is no whole number, as for the types."""
@@ -129,4 +175,9 @@ def _validator() -> Any:
 def schema_faults(raw: Mapping[str, Any]) -> list[str]:
     """What is wrong with a parsed parameter file, one clause per fault, each with its path; empty if nothing is."""
     plain = json.loads(json.dumps(raw))
-    return [_fault(error) for error in _validator().iter_errors(plain)]
+    return [_fault(error) for error in _validator().iter_errors(plain) if not _follows(error)]
+
+
+def _follows(error: Any) -> bool:
+    """Whether a number is also below a nearer bound, above 0, of which its own fault tells."""
+    return bool(error.validator == "minimum" and error.instance <= error.schema.get("exclusiveMinimum", -math.inf))

@@ -3,7 +3,6 @@
 The rules below workflow/ declare the same files to Snakemake (a test compares both).
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -155,9 +154,9 @@ class Jobs:
         )  # fmt: skip
 
     def given(self, job: Job) -> str:
-        """A digest of the parameters that the job is given, blind to what it does not read."""
+        """A digest of the parameters of the job with their defaults, blind to what it does not read."""
         about = self._about(job)
-        return sha256_json([json.loads(self.plan.config(stage, *about)) for stage in job.stages] + self._more(job))
+        return sha256_json([self.plan.settings(stage, *about) for stage in job.stages] + self._more(job))
 
     def _more(self, job: Job) -> list[object]:
         return [self.plan.absent] if job.rule == "table" else []

@@ -11,14 +11,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from replicate.params import OURS, Section, checked, setting
+from replicate.params import OURS, Settings, checked, setting
 from replicate.training.streams import Streams
 
 #: Images generated at a time: bounds memory whatever the number of samples.
 SAMPLE_CHUNK = 1000
 
 
-class ModelConfig(Section):
+class ModelConfig(Settings):
     """The parameters every model has; a model's own config extends it."""
 
     epochs: int = setting(100, "passes over the training images", OURS, ge=1)

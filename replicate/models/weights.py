@@ -29,7 +29,7 @@ def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     Raises:
         ReplicateError: the file is missing, damaged or not a weights file.
     """
-    tensors, metadata = read_tensors(path)
+    tensors, metadata = read_tensors(path, "train")
     about = read_about(AboutWeights, path, metadata, "train")
     for name, tensor in tensors.items():
         if tensor.shape[:1] != (len(about["seeds"]),):

@@ -2,7 +2,7 @@
 
 from typing import Literal, get_args
 
-from replicate.params import OURS, Section, setting
+from replicate.params import OURS, Section, Settings, setting
 
 #: `recipe`: the chains of the model's own config. `published`: one chain, every state kept, as in yaoli/GSN model.py
 #: `sample_some_numbers`. `mixed`: chains that should have forgotten their start. `longer`: the same with ten times the
@@ -41,7 +41,7 @@ class Sampler(Section):
     pixels: Literal["means", "bits"]
 
 
-class Compared(Section):
+class Compared(Settings):
     """Which samplers are compared for a model on a data set."""
 
     names: tuple[SamplerName, ...] = setting(
