@@ -46,7 +46,7 @@ def numbers(node: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[Settin
 
 def of_digits(setting: Setting) -> bool:
     """Recipes differ in their defaults alone: those for digits stand for all."""
-    return setting.path[0] != "models" or setting.path[2] == "digits"
+    return setting.path[0] not in ("models", "samplers") or setting.path[2] == "digits"
 
 
 SETTINGS = [setting for setting in numbers(SCHEMA) if of_digits(setting)]
@@ -68,6 +68,8 @@ def sentence(setting: Setting, number: str) -> str:
         value = [value] if name == "[]" else {name: value}
     raw = {"datasets": {"digits": {}}, "models": {"vae": {"digits": {}}}} | value
     raw["datasets"] = {"digits": {}} | raw["datasets"]
+    if setting.path[0] == "samplers":
+        raw["models"] = {setting.path[1]: {"digits": {}}}
     with pytest.raises(ReplicateError) as caught:
         checked_plan(*read_document(json.dumps(raw).replace('"@"', number)))
     return str(caught.value)
