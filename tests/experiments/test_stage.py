@@ -83,7 +83,8 @@ def test_the_steps_between_images_are_those_of_the_sampler_that_drew_them(tmp_pa
     recipe = {"epochs": 1, "hidden": 4, "chains": 5, "burn_in": 2, "thinning": 3}
     params = json.dumps(
         {
-            "seeds": ["0"], "compute": {"device": "cpu"}, "datasets": {"digits": {}}, "models": {"rbm": {"digits": recipe}},
+            "seeds": ["0"], "compute": {"device": "cpu"},
+            "datasets": {"digits": {}}, "models": {"rbm": {"digits": recipe}},
             "likelihood": {"samples": 20, "draws": 1}, "selection": {"every": 1, "samples": 20},
         }
     )  # fmt: skip
