@@ -60,7 +60,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small_digits(3).write(folder / "digits.safetensors")
     for model in MODELS:
         about = {"model": model, "dataset": "digits", "seeds": [0, 1], "failed": {}, "chains": CHAINS.get(model)}
-        about |= {"block": "0-1", "shape": [1, 8, 8], "parameters": {"thinning": 2}}
+        about |= {"block": "0-1", "shape": [1, 8, 8], "parameters": {"config": {"thinning": 2}}}
         images = np.random.default_rng(0).random((2, 1, 30, 64)).astype(np.float32)
         write_tensors(folder / f"{model}.safetensors", {"samples": images}, {"about": json.dumps(about), "code": "x"})
     return folder / "digits.safetensors"

@@ -10,6 +10,7 @@ from replicate.__main__ import main
 from replicate.datasets.base import Splits
 from replicate.experiments.figure1 import Figure1Config
 from replicate.files import read_json, write_tensors
+from replicate.stages.experiment import read_samples
 from tests.experiments.small_digits import small_digits
 
 
@@ -78,3 +79,22 @@ def test_the_result_names_settings_that_are_not_the_defaults_and_failed_seeds_ar
     assert found["changed"] == sorted([*settings, "discriminator_rate"], key=list(Figure1Config.model_fields).index)
     assert None in found["checks"]["F1"]["distance_of_the_discriminator_from_one_half"]
     assert main(["draw", "--result", str(out), "--out", str(tmp_path / "figures")]) == 0
+
+
+def test_the_steps_between_images_are_those_of_the_sampler_that_drew_them(tmp_path: Path, data: Path) -> None:
+    """By the stages themselves: samples of an RBM say how far its kept states are apart."""
+    recipe = {"epochs": 1, "hidden": 4, "chains": 5, "burn_in": 2, "thinning": 3}
+    params = json.dumps(
+        {
+            "seeds": ["0"], "compute": {"device": "cpu"},
+            "datasets": {"digits": {}}, "models": {"rbm": {"digits": recipe}},
+            "likelihood": {"samples": 20, "draws": 1}, "selection": {"every": 1, "samples": 20},
+        }
+    )  # fmt: skip
+    weights, samples = tmp_path / "weights.safetensors", tmp_path / "samples.safetensors"
+    given = ["--params", params, "--data", str(data)]
+    train = ["train", *given, "--dataset", "digits", "--model", "rbm", "--block", "0", "--out", str(weights)]
+    assert main([*train, "--state", str(tmp_path / "state")]) == 0
+    assert main(["sample", *given, "--weights", str(weights), "--out", str(samples)]) == 0
+    found = read_samples([samples], "digits")["rbm"]
+    assert (found.chains, found.steps) == (5, 3)
