@@ -25,6 +25,8 @@ from replicate.verdicts import equivalence_verdict, no_verdict, ordering_verdict
 
 #: What a data set that no run names would need.
 NEEDS = {"tfd": "needs TFD_48x48.mat, which its owners give on request"}
+#: Data set -> the only rows that a source gives a recipe for.
+RECIPES = {"tfd": frozenset({"adversarial_nets", "true_distribution", "k_means", "k_means_weighted"})}
 #: Rows without training, which say what the measure is worth (Theis et al. 2016).
 REFERENCES = ("true_distribution", "k_means", "k_means_weighted")
 MEASURED = (
@@ -46,6 +48,8 @@ def _kind(model: str) -> str:
 def _not_measured(model: str, dataset: str, preset: str, absent: Mapping[str, str]) -> dict[str, Any]:
     if dataset in datasets.UNBOUNDED and model in models.REGISTRY and model not in models.UNBOUNDED:
         return no_verdict("not applicable", "its pixels cannot leave [0, 1], and this data set's do")
+    if dataset in RECIPES and model not in RECIPES[dataset]:
+        return no_verdict("not attempted", "no recipe for it on this data set is known")
     if dataset in absent:
         return no_verdict("not attempted", absent[dataset])
     if model not in models.REGISTRY:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from replicate.errors import ReplicateError
 from replicate.files import (
     canonical_json,
     read_json,
@@ -25,7 +26,8 @@ from replicate.files import (
 )
 from replicate.filesystem import lock
 from replicate.kept import add_to_sums
-from replicate.reference.blocks import Block
+from replicate.reference.blocks import Block, Folders
+from replicate.reference.tables import write_entry_table
 from replicate.runrecord import record_path
 
 #: Names the weights of a block by digest: in its folder, and beside its results.
@@ -110,6 +112,11 @@ def publish(block: Block) -> None:
         contents[f"{name}.run.json"] = with_commit(read_json(record_path(source)), origin["commit"])
         contents[f"{name}.json"] = read_json(source)
     put(block, contents)
+    try:
+        with sole_writer(block.folders):
+            write_entry_table(block.folders, block.entry.name)
+    except ReplicateError as error:  # the block is whole without it
+        print(f"the table of {block.entry.name} is not written: {error}", file=sys.stderr)
     (block.measured / "samples.safetensors").unlink(missing_ok=True)
 
 
@@ -125,7 +132,7 @@ def put(block: Block, contents: Mapping[str, Any]) -> None:
     write_params(block)
     texts = {name: canonical_json(content) for name, content in contents.items()}
     (block.kept / LAST).unlink(missing_ok=True)
-    with _sole_writer(block):
+    with sole_writer(block.folders):
         run = block.folders.results / block.entry.name
         below = block.kept.relative_to(run)
         add_to_sums(run, {(below / name).as_posix(): text for name, text in texts.items()}, [PARAMETERS])
@@ -134,11 +141,11 @@ def put(block: Block, contents: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _sole_writer(block: Block) -> Iterator[None]:
+def sole_writer(folders: Folders) -> Iterator[None]:
     """While one process changes the list of a run, others wait; where there are no locks, they do not."""
-    block.folders.work.mkdir(parents=True, exist_ok=True)
-    with (block.folders.work / "sums.lock").open("w") as stream:
-        lock(stream.fileno(), fcntl.LOCK_EX, block.folders.work)
+    folders.work.mkdir(parents=True, exist_ok=True)
+    with (folders.work / "sums.lock").open("w") as stream:
+        lock(stream.fileno(), fcntl.LOCK_EX, folders.work)
         yield
 
 

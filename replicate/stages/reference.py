@@ -64,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sums", type=Path, nargs="*", metavar="RUN",
         help="write the lists of files of these kept runs anew (default: of all where they differ)",
     )  # fmt: skip
+    does.add_argument("--tables", action="store_true", help="write the tables of all entries anew, by today's rules")
     parser.add_argument("--largest", default="16M", metavar="SIZE", help="of a file of a pack (default: %(default)s)")
     parser.add_argument(
         "--states", action="store_true", help="pack states too: half-finished blocks, and what more epochs go on from"
@@ -95,6 +96,8 @@ def _run(arguments: argparse.Namespace) -> int:
         return _pack(arguments, plan, folders)
     if arguments.unpack is not None:
         return _unpack(arguments, plan, folders)
+    if arguments.tables:
+        return _tables(plan, folders)
     if arguments.status:
         return _status(arguments, plan, folders)
     return _continue(arguments, plan, folders, started)
@@ -122,6 +125,17 @@ def _sums(named: Sequence[Path], results: Path) -> int:
             raise ReplicateError(f"--sums {run}: there is no such folder; name the folder of a kept run.")
         if changed := renew(run):
             print(f"reference: {run / LIST}: {len(changed)} files are new, changed or gone, first {changed[0]}")
+    return 0
+
+
+def _tables(plan: ReferencePlan, folders: Folders) -> int:
+    from replicate.reference.keeping import sole_writer
+    from replicate.reference.tables import write_entry_table
+
+    for entry in plan.entries:
+        if any((folders.results / entry.name).glob("*/*/train.json")):
+            with sole_writer(folders):
+                write_entry_table(folders, entry.name)
     return 0
 
 

@@ -7,14 +7,14 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from replicate.codedigest import code_digest
 from replicate.errors import ReplicateError, understanding
 from replicate.files import canonical_json, read_json, replacing
-from replicate.params import load_params
+from replicate.params import Params, load_params
 from replicate.protocol import read_protocol
 from replicate.published import read_context, read_published
 from replicate.result import read_result, result
@@ -43,45 +43,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _by_row(paths: Sequence[Path]) -> dict[str, dict[tuple[str, str], list[tuple[str, dict[str, Any]]]]]:
-    """Stage -> (model, data set) -> (file, content) of every block, in the order given."""
+def _by_row(paths: Mapping[str, Path]) -> dict[str, dict[tuple[str, str], list[tuple[str, dict[str, Any]]]]]:
+    """Stage -> (model, data set) -> (name, content) of every block, in the order given."""
     found: dict[str, dict[tuple[str, str], list[tuple[str, dict[str, Any]]]]] = {stage: {} for stage in STAGES}
-    for path in paths:
+    for name, path in paths.items():
         content = read_json(path)
         stage = content.get("stage") if isinstance(content, dict) else None
         if stage not in STAGES:
             raise ReplicateError(f"{path} is not a result of one of the stages {', '.join(STAGES)}.")
         read_result(path, stage)
         with understanding(path):
-            found[stage].setdefault((content["model"], content["dataset"]), []).append((str(path), content))
+            found[stage].setdefault((content["model"], content["dataset"]), []).append((name, content))
     return found
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Writes the table as JSON and CSV, and the run record."""
+    files = {"protocol": arguments.protocol, "published": arguments.published, "context": arguments.context}
+    results = {str(path): path for path in arguments.results}
+    write_table(load_params(arguments.params), results, files, arguments.absent, arguments.out)
+
+
+def write_table(
+    params: Params, results: Mapping[str, Path], files: Mapping[str, Path], absent: Mapping[str, str], out: Path
+) -> None:
+    """Writes the table of a run as JSON and CSV, and the run record.
+
+    Args:
+        params: of the run.
+        results: name that the table gives to a result -> where it lies.
+        files: `protocol`, `published` and `context`.
+        absent: data set that was left out of the run -> the reason.
+        out: of the JSON; the CSV and the record lie beside it.
+    """
     record = RunRecord("table")
-    params = load_params(arguments.params)
-    found = _by_row(arguments.results)
+    found = _by_row(results)
     runs = list(dict.fromkeys((model, dataset) for dataset, model, _ in params.runs))
-    published, context = read_published(arguments.published), read_context(arguments.context)
-    protocol = read_protocol(arguments.protocol)
-    with understanding(" or ".join(map(str, arguments.results))):
+    published, context = read_published(files["published"]), read_context(files["context"])
+    protocol = read_protocol(files["protocol"])
+    with understanding(" or ".join(results)):
         table = build_table(
-            params.preset, runs, found["evaluate"], published, context, protocol, arguments.absent,
-            found["train"], found["samplers"],
+            params.preset, runs, found["evaluate"], published, context, protocol, absent, found["train"],
+            found["samplers"],
         )  # fmt: skip
-    inputs = {"protocol": arguments.protocol, "published": arguments.published, "context": arguments.context}
-    inputs |= {str(path): path for path in arguments.results}
     content = result(
         "table",
         code_digest(["replicate.stages.table"]),
-        {"preset": params.preset, "seeds": list(params.seeds), "absent": arguments.absent},
-        inputs,
+        {"preset": params.preset, "seeds": list(params.seeds), "absent": dict(absent)},
+        {**files, **results},
         **table,
     )
-    with replacing(arguments.out, arguments.out.with_suffix(".csv")) as (values, rows):
+    with replacing(out, out.with_suffix(".csv")) as (values, rows):
         values.write_text(canonical_json(content), encoding="utf-8")
         rows.write_text(table_csv(table), encoding="utf-8")
-    record.write(arguments.out)
+    record.write(out)
     cells = [cell for row in table["rows"] for cell in row["cells"].values() if cell["measured"]]
-    print(f"table: {len(cells)} measured cell(s) -> {arguments.out}")
+    print(f"table: {len(cells)} measured cell(s) -> {out}")

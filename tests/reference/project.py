@@ -49,6 +49,8 @@ class Project:
         classifier = folder / "replicate" / "classifier.py"  # its own 2,000 updates would be most of a test's time
         classifier.write_text(classifier.read_text().replace("KEEP = 2000,", "KEEP = 20,"))
         (folder / ".gitignore").write_text("__pycache__/\n/.replicate/\n/data/\n")
+        shutil.copytree(package_root() / "results/published", folder / "results/published")
+        shutil.copy(package_root() / "protocol.yaml", folder)
         self.results.mkdir(parents=True)
         self.plan(plan)
         if git:

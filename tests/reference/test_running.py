@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from replicate.files import read_json
 from tests.reference.project import PLAN, Project, bits, plan_of
 
 #: Seconds of training enough to be stopped in the middle.
@@ -168,6 +170,14 @@ def test_a_block_that_was_started_by_hand_goes_on(tmp_path: Path, uninterrupted:
     assert bits(project, "vae", "0") == bits(uninterrupted, "vae", "0")
 
 
+def row_of(project: Project, model: str) -> dict[str, Any]:
+    """What the table of the entry says of a model."""
+    table = read_json(project.results / "first/table1.json")
+    (row,) = (row for row in table["rows"] if row["model"] == model)
+    found: dict[str, Any] = row["cells"]["digits"]["measured"]
+    return found
+
+
 @pytest.mark.slow
 def test_more_epochs_go_on_from_the_last_state(tmp_path: Path) -> None:
     whole = Project(tmp_path / "whole", plan_of("vae", 30, "0"))
@@ -175,12 +185,19 @@ def test_more_epochs_go_on_from_the_last_state(tmp_path: Path) -> None:
     project = Project(tmp_path / "longer", plan_of("vae", 20, "0"))
     assert project.call()[0] == 0
     before = project.kept("vae", "0", "weights.json")
+    assert row_of(project, "vae")["ending"]["epochs"] == 20
     project.plan(plan_of("vae", 30, "0"))
     assert "pending  first vae seeds 0: epoch 20/30" in project.call("--status")[1]
     status, _, err = project.call()
     assert status == 0
     assert "the results of 20 epochs are replaced by those of 30" in err
     assert bits(project, "vae", "0") == bits(whole, "vae", "0")
+    row = row_of(project, "vae")
+    assert row["ending"]["epochs"] == 30
+    evaluated = project.kept("vae", "0", "evaluation.json")
+    assert row["per_seed"][0]["log_likelihood"] == evaluated["per_seed"][0]["log_likelihood"]
+    assert project.call("--tables")[0] == 0
+    assert row_of(project, "vae") == row
     assert "goes on from epoch 20" in (project.folder_of("vae", "0") / "log").read_text()
     for weights in (before, project.kept("vae", "0", "weights.json")):
         assert (project.work / "weights" / f"{weights['chosen']['sha256']}.safetensors").is_file()
