@@ -3,16 +3,14 @@
 import argparse
 import gc
 import importlib
-import io
-import os
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
 
+from replicate.console import run
 from replicate.errors import ReplicateError
 from replicate.paths import check_output, home_path
 
@@ -23,6 +21,7 @@ STAGES = {
     "sample": "draw images from a trained model",
     "bandwidth": "choose the Parzen bandwidth on validation images",
     "evaluate": "measure the test log-likelihood with its standard error",
+    "samplers": "compare samplers of Markov chains: what each measures of the same weights",
     "classifier": "train a classifier of the data set's labels",
     "recognise": "say what a model's samples show: classes, copies of training images, correlation",
     "panels": "draw the sample, interpolation, learning and bandwidth panels of a model",
@@ -55,6 +54,7 @@ LOWER = {
     "sample": "likelihood.samples, likelihood.draws, or the seeds of a block",
     "bandwidth": "likelihood.samples, likelihood.draws, or the seeds of a block",
     "evaluate": "likelihood.samples, likelihood.draws, or the seeds of a block; or measure parts with --shard",
+    "samplers": "likelihood.samples, or the seeds of a block",
     "recognise": "likelihood.samples, likelihood.draws, or the seeds of a block",
     "experiment": "the experiment's seeds, batch_size, hidden or samples",
 }
@@ -195,27 +195,5 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _leave(status: int) -> NoReturn:
-    """Ends the process without taking torch apart object by object, which is a tenth of a second for nothing.
-
-    What waits for the end of the process is not called; a profiler or debugger that traces it has it end as usual.
-    """
-    if sys.getprofile() is None and sys.gettrace() is None:
-        with suppress(OSError):
-            for stream in (sys.stdout, sys.stderr):
-                if stream is not None:  # closed by who called
-                    stream.flush()
-            os._exit(status)
-    sys.exit(status)  # what could not be written is complained of there
-
-
-def _speak_plainly() -> None:
-    """Lets the standard streams print any name of a file: what they cannot encode becomes an escape."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # not closed by who called
-            stream.reconfigure(errors="backslashreplace")
-
-
 if __name__ == "__main__":
-    _speak_plainly()
-    _leave(main())
+    run(main)

@@ -39,6 +39,8 @@ _TYPES = {
 }  # fmt: skip
 
 
+#: In the metadata of a tensor file: the digest of all else in it.
+CONTENT = "content_sha256"
 #: Levels of lists and objects in each other that a result may have; the deepest has about ten.
 DEEPEST = 50
 
@@ -187,10 +189,26 @@ def read_json(path: Path) -> Any:
         ) from None
 
 
-def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
+def _bytes(array: np.ndarray) -> memoryview:
+    """The bytes of an array without gaps, in place."""
+    return array.reshape(-1).view(np.uint8).data
+
+
+def content_digest(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
+    """SHA-256 of what a tensor file holds: names, types, shapes and bytes of its tensors, and its metadata."""
+    of_tensors = {
+        name: [array.dtype.name, list(array.shape), hashlib.sha256(_bytes(np.ascontiguousarray(array))).hexdigest()]
+        for name, array in tensors.items()
+    }
+    return sha256_json({"tensors": of_tensors, "metadata": {**metadata}})
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None, digest: bool = True
+) -> None:
     """Writes named arrays as safetensors, atomically; equal arrays give equal bytes."""
     with replacing(path) as (part,):
-        dump_tensors(part, tensors, metadata)
+        dump_tensors(part, tensors, metadata, digest)
 
 
 def _header(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None) -> bytes:
@@ -206,35 +224,58 @@ def _header(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None
     return len(text).to_bytes(8, "little") + text
 
 
-def dump_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
+def dump_tensors(
+    path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None, digest: bool = True
+) -> None:
     """Writes named arrays as safetensors to a temporary path that `replacing` gave.
 
     The bytes are those of the safetensors library, with sorted metadata. The library itself writes to a file of its
     own naming and renames it, so that a kill leaves a file that nobody may remove.
+
+    Args:
+        path: to write to.
+        tensors: name -> values.
+        metadata: name -> text.
+        digest: whether the metadata also get the digest of the content, which every reader checks (`read_tensors`).
     """
     order = list(_TYPES)
     names = sorted(tensors, key=lambda name: (order.index(tensors[name].dtype.name), name))
     arrays = {name: np.ascontiguousarray(tensors[name]) for name in names}
+    about = dict(metadata or {})
+    if digest:
+        about[CONTENT] = content_digest(arrays, about)
     with path.open("wb") as stream:
-        stream.write(_header(arrays, metadata))
+        stream.write(_header(arrays, about))
         for array in arrays.values():
-            stream.write(array.reshape(-1).view(np.uint8).data)
+            stream.write(_bytes(array))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Reads a safetensors file: its arrays by name, and its metadata.
+def read_tensors(path: Path, stage: str | None = None) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Reads a safetensors file: its arrays by name, and its metadata without the digest of the content.
 
-    Raises `ReplicateError` if the file is missing, truncated or not safetensors.
+    Args:
+        path: of the file.
+        stage: the one that makes it, for messages.
+
+    Raises:
+        ReplicateError: the file is missing, truncated or not safetensors, or its content is not what its digest says;
+            files of earlier versions have none.
     """
+    again = f"run `{stage}` again" if stage else "run the stage that makes it again"
     try:
         with safe_open(path, framework="np") as stream:
-            return {name: stream.get_tensor(name) for name in stream.keys()}, stream.metadata() or {}  # noqa: SIM118
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+            metadata = dict(stream.metadata() or {})
     except FileNotFoundError:
-        raise ReplicateError(f"{path} does not exist; run the stage that makes it first.") from None
+        raise ReplicateError(f"{path} does not exist; {again.removesuffix(' again')} first.") from None
     except (SafetensorError, OSError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ReplicateError(f"{path} is not a whole safetensors file ({error}); delete it and {again}.") from None
+    digest = metadata.pop(CONTENT, None)
+    if digest is not None and digest != content_digest(tensors, metadata):
         raise ReplicateError(
-            f"{path} is not a whole safetensors file ({error}); delete it and run the stage that makes it again."
-        ) from None
+            f"{path} is not what it was written as: its content differs from its own SHA-256; delete it and {again}."
+        )
+    return tensors, metadata
 
 
 def sha256_file(path: Path) -> str:

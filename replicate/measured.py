@@ -64,9 +64,9 @@ def _shared(evaluations: Sequence[tuple[str, Mapping[str, Any]]], seeds: Sequenc
             "once: leave out the results of blocks that are no longer in the parameters."
         )
     first, content = evaluations[0]
-    shared = {name: content[name] for name in SHARED}
+    shared = {name: content[name] for name in SHARED} | {"sampler": content.get("sampler")}
     for file, content in evaluations:
-        if other := next((name for name in SHARED if content[name] != shared[name]), None):
+        if other := next((name for name, value in shared.items() if content.get(name) != value), None):
             raise ReplicateError(f"{file} has another {other} than {first}; evaluate both alike.")
     return shared
 

@@ -19,6 +19,8 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
+    ValidationInfo,
+    field_validator,
 )
 
 from replicate.document import dotted, read_json_text, read_yaml
@@ -33,6 +35,12 @@ TUNED = "ours: the best of eight trials (tuning/digits.yaml)"
 #: any number of blocks.
 MAX_BLOCK = 1000
 
+#: No number of a run lies beyond it. As a count (epochs, updates, images, units) it would take years or terabytes; as a
+#: rate, a width or a factor its square already uses up half of float32's exponents.
+LARGEST = 10**9
+#: A rate, a width or a factor that must be above 0 and is below this changes no float32 number of the size of 1e-5.
+SMALLEST = 1e-12
+
 T = TypeVar("T", bound=BaseModel)
 
 
@@ -45,6 +53,31 @@ class Section(BaseModel):
     """A group of parameters: unknown keys, wrong types, NaN and infinities are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Settings(Section):
+    """Settings of a run: numbers stay in reach, also where they have no bounds of their own."""
+
+    @field_validator("*")
+    @classmethod
+    def _in_reach(cls, value: Any, info: ValidationInfo) -> Any:
+        bounds = cls.model_fields[str(info.field_name)].metadata
+        above_zero = any(getattr(bound, "gt", None) == 0 for bound in bounds)
+        for number in _numbers(value):
+            if isinstance(number, float) and above_zero and number < SMALLEST:
+                raise ValueError(f"input should be greater than or equal to {SMALLEST}")
+            if not any(hasattr(bound, "le") or hasattr(bound, "lt") for bound in bounds) and number > LARGEST:
+                raise ValueError(f"input should be less than or equal to {LARGEST}")
+            if number < -LARGEST:
+                raise ValueError(f"input should be greater than or equal to {-LARGEST}")
+        return value
+
+
+def _numbers(value: Any) -> list[int | float]:
+    """The numbers in a value: itself, or those of a list."""
+    if isinstance(value, tuple | list):
+        return [number for entry in value for number in _numbers(entry)]
+    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else []
 
 
 def _ends_of(block: str) -> tuple[int, int]:
@@ -107,7 +140,7 @@ Sigma = Annotated[float, Field(ge=1e-4, le=1e4)]
 Precision = Literal["float32", "bfloat16"]
 
 
-class Compute(Section):
+class Compute(Settings):
     """Where the numbers are computed. Recorded in every result; bits are the same only for the same choice."""
 
     device: Literal["auto", "cpu", "cuda"] = setting(
@@ -127,7 +160,7 @@ class Compute(Section):
     )
 
 
-class Likelihood(Section):
+class Likelihood(Settings):
     """The Parzen-window protocol (paper section 5; released `parzen_ll.py`)."""
 
     samples: int = setting(
@@ -148,7 +181,7 @@ class Likelihood(Section):
     )
 
 
-class Selection(Section):
+class Selection(Settings):
     """How the epoch is chosen (docs/protocol.md): highest validation log-likelihood, ties to the earliest.
 
     The released recipe names no stopping epoch, so this rule is ours, fixed before the runs.
@@ -177,6 +210,10 @@ class Params(Section):
     datasets: dict[str, Options] = setting({}, "data sets of the run, each with its own options", OURS)
     models: dict[str, dict[str, Options]] = setting(
         {}, "models of the run: model -> data set -> changes to that model's recipe for that data set", OURS
+    )
+
+    samplers: dict[str, dict[str, Options]] = setting(
+        {}, "samplers of Markov chains that are compared: model -> data set -> which, from the same weights", OURS
     )
 
     experiments: dict[str, Options] = setting(
@@ -210,6 +247,13 @@ class Params(Section):
                     raise ReplicateError(
                         f"{where}: models.{model}.{dataset}: the data set {dataset!r} is not among `datasets` of "
                         "this run; add it there or remove it here."
+                    )
+        for model, entries in params.samplers.items():
+            for dataset in entries:
+                if dataset not in params.models.get(model, {}):
+                    raise ReplicateError(
+                        f"{where}: samplers.{model}.{dataset}: the run trains no {model!r} on {dataset!r}; add it to "
+                        "`models` or remove it here."
                     )
         return params
 
@@ -267,8 +311,20 @@ def checked(kind: type[T], raw: Mapping[str, Any], where: str, prefix: str = "")
     try:
         return kind.model_validate_json(text, strict=True)
     except ValidationError as error:
-        faults = "; ".join(_sentence(fault, kind, prefix) for fault in error.errors())
+        faults = "; ".join(_sentence(fault, kind, prefix) for fault in _own_faults(error))
         raise ReplicateError(f"{where}: {faults}.") from None
+
+
+def _own_faults(error: ValidationError) -> list[Any]:
+    """The faults without those that only follow: a list is not too short because an entry of it is wrong."""
+    faults = error.errors()
+
+    def follows(fault: Any) -> bool:
+        place = fault["loc"]
+        below = any(len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in faults)
+        return fault["type"] in ("too_short", "too_long") and below
+
+    return [fault for fault in faults if not follows(fault)]
 
 
 def read_document(text_or_path: str) -> tuple[Any, str]:

@@ -4,6 +4,7 @@ Snakemake's rules, `replicate status` and the tests all read the same plan.
 """
 
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from replicate.datasets.base import UserDataset
 from replicate.errors import ReplicateError
 from replicate.files import canonical_json, sha256_json
 from replicate.params import Params, checked
+from replicate.sampling.settings import Compared
+from replicate.schema import filled
 
 #: The parameter sections that each stage is given; `models` and `datasets` are cut down to the job's own entry.
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -22,6 +25,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "sample": ("compute", "likelihood"),
     "bandwidth": ("compute", "likelihood"),
     "evaluate": ("compute",),
+    "samplers": ("compute", "likelihood", "samplers"),
     "classifier": ("compute",),
     "recognise": ("compute",),
     "panels": (),
@@ -38,6 +42,7 @@ UNUSED: dict[str, frozenset[str]] = {
     "train": frozenset({"likelihood.samples", "likelihood.draws"}),
     "sample": frozenset({"likelihood.sigmas", "likelihood.validation_limit"}),
     "bandwidth": frozenset({"likelihood.samples", "likelihood.draws"}),
+    "samplers": frozenset({"likelihood.draws"}),
 }
 
 
@@ -49,7 +54,7 @@ def _narrowed(
     if section == "datasets" and dataset is not None:
         # A model only needs the name of its data set; how the set was cut reaches it as a file.
         return {dataset: {} if model else value.get(dataset) or {}}
-    if section == "models" and dataset is not None and model is not None:
+    if section in ("models", "samplers") and dataset is not None and model is not None:
         return {model: {dataset: value[model][dataset] or {}}}
     if isinstance(value, Mapping):
         return {key: entry for key, entry in value.items() if f"{section}.{key}" not in unused}
@@ -78,6 +83,18 @@ def _check_names(params: Params, where: str) -> None:
                 )
 
 
+def _check_samplers(params: Params, where: str) -> None:
+    """Refuses samplers that there are not, and models that no Markov chain samples."""
+    for model, entries in params.samplers.items():
+        if model not in models.CHAINS:
+            raise ReplicateError(
+                f"{where}: samplers.{model}: its images are drawn independently; only Markov chains are compared "
+                f"({', '.join(sorted(models.CHAINS))})."
+            )
+        for dataset, given in entries.items():
+            checked(Compared, given, where, f"samplers.{model}.{dataset}")
+
+
 def _check_images(params: Params, where: str) -> None:
     """Refuses an experiment on images whose data set is not part of the run."""
     for name, options in params.experiments.items():
@@ -97,12 +114,32 @@ def _without(raw: Mapping[str, Any], absent: Collection[str]) -> dict[str, Any]:
     }
     left = {model: entries for model, entries in recipes.items() if entries}
     found = {**raw, "datasets": kept, "models": left}
+    if "samplers" in raw:
+        found["samplers"] = {
+            model: {name: options for name, options in (entries or {}).items() if name in left.get(model, {})}
+            for model, entries in (raw["samplers"] or {}).items()
+        }
     if "experiments" in raw:
         found["experiments"] = {
             name: options for name, options in (raw["experiments"] or {}).items()
             if name not in experiments.ON_IMAGES or images_of(options or {}) not in absent
         }  # fmt: skip
     return found
+
+
+def _location(dataset: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a data set that say where it lies: all that `fetch` depends on."""
+    found = datasets.load_dataset(dataset)
+    named = found.location if isinstance(found, UserDataset) else frozenset()
+    return {name: value for name, value in options.items() if name in named}
+
+
+def _with_defaults(experiment: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an experiment with their defaults; on another data set than digits, where its module may have
+    others that only it knows, as they are given."""
+    named = experiment in experiments.ON_IMAGES and images_of(options) != experiments.DEFAULT_DATASET
+    settings: dict[str, Any] = dict(options) if named else filled(["experiments", experiment], options)
+    return settings
 
 
 def images_of(options: Mapping[str, Any]) -> str:
@@ -130,6 +167,7 @@ class Plan:
         self.given, self.raw, self.params = raw, raw, Params.parse(raw, where)
         _check_names(self.params, where)
         _check_images(self.params, where)
+        _check_samplers(self.params, where)
         if not self.params.runs:
             raise ReplicateError(f"{where}: no model is to be trained; name at least one under `models`.")
         self.absent: dict[str, str] = {}
@@ -165,21 +203,46 @@ class Plan:
     def config(
         self, stage: str, dataset: str | None = None, model: str | None = None, experiment: str | None = None
     ) -> str:
-        """The parameters that a job is given, as one line of JSON; a change of them re-runs the job."""
-        given = {
-            section: _narrowed(section, self.raw[section], dataset, model, experiment, UNUSED.get(stage, frozenset()))
-            for section in SECTIONS[stage]
-            if section in self.raw
-        }
-        if stage == "fetch" and dataset is not None:
-            given["datasets"] = {dataset: self._location(dataset)}
+        """The parameters that a job is given, as they were written, as one line of JSON."""
+        given = self._of_job(self.raw, stage, dataset, model, experiment)
         return " ".join(canonical_json(given).split("\n")).strip()
 
-    def _location(self, dataset: str) -> dict[str, Any]:
-        """The options of a data set that say where it lies: all that `fetch` depends on."""
-        found = datasets.load_dataset(dataset)
-        named = found.location if isinstance(found, UserDataset) else frozenset()
-        return {name: value for name, value in self.params.datasets.get(dataset, {}).items() if name in named}
+    def settings(
+        self, stage: str, dataset: str | None = None, model: str | None = None, experiment: str | None = None
+    ) -> dict[str, Any]:
+        """The same with all defaults, by section: a change of them re-runs the job, however they are written."""
+        return self._of_job(self.filled, stage, dataset, model, experiment)
+
+    @cached_property
+    def filled(self) -> dict[str, Any]:
+        """The parameters with all defaults: of sections, data sets, recipes and experiments."""
+        params = self.params
+        whole = {name: getattr(params, name).model_dump(mode="json") for name in ("compute", "likelihood", "selection")}
+        return {
+            "preset": params.preset,
+            "seeds": list(params.seeds),
+            **{name: filled([name], section) for name, section in whole.items()},
+            "datasets": {name: filled(["datasets", name], options) for name, options in params.datasets.items()},
+            "models": {
+                model: {dataset: filled(["models", model, dataset], changes) for dataset, changes in recipes.items()}
+                for model, recipes in params.models.items()
+            },
+            "experiments": {name: _with_defaults(name, options) for name, options in params.experiments.items()},
+        }
+
+    @staticmethod
+    def _of_job(
+        sections: Mapping[str, Any], stage: str, dataset: str | None, model: str | None, experiment: str | None
+    ) -> dict[str, Any]:
+        """What of all sections a job depends on."""
+        given = {
+            section: _narrowed(section, sections[section], dataset, model, experiment, UNUSED.get(stage, frozenset()))
+            for section in SECTIONS[stage]
+            if section in sections
+        }
+        if stage == "fetch" and dataset is not None:
+            given["datasets"] = {dataset: _location(dataset, (sections.get("datasets") or {}).get(dataset) or {})}
+        return given
 
     def logic(
         self, stage: str, dataset: str | None = None, model: str | None = None, experiment: str | None = None
@@ -188,7 +251,7 @@ class Plan:
         entries = [f"replicate.stages.{stage}"]
         if dataset is not None and stage in ("fetch", "prepare"):
             entries.append(datasets.REGISTRY[dataset][1])
-        if model is not None and stage in ("train", "sample", "panels"):
+        if model is not None and stage in ("train", "sample", "samplers", "panels"):
             entries.append(models.REGISTRY[model][1])
         if experiment is not None:
             drawn = stage == "draw"
@@ -224,6 +287,17 @@ class Plan:
             for of, model, block in self.params.runs
             if of == dataset
         ]
+
+    @property
+    def compared(self) -> list[tuple[str, str, str]]:
+        """(data set, model, block) of the training jobs whose samplers are compared."""
+        wanted = self.params.samplers
+        return [run for run in self.params.runs if run[0] in wanted.get(run[1], {})]
+
+    @property
+    def samplers_results(self) -> list[str]:
+        """The results of the stage `samplers`."""
+        return [f"results/samplers/{dataset}/{model}/{block}.json" for dataset, model, block in self.compared]
 
     def trials(self, experiment: str) -> list[str]:
         """The trials of tuning that an experiment is given: those kept of its data set, or none."""

@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, mode
 from replicate.errors import ReplicateError
 from replicate.files import sha256_json
 from replicate.params import Section, checked, read_document
+from replicate.sampling.settings import Sampler, SamplerName
 
 
 class Estimate(Section):
@@ -21,6 +22,57 @@ class Estimate(Section):
     validation: PositiveInt | None
     folds: PositiveInt
     sigmas: tuple[PositiveFloat, ...]
+
+
+class End(Section):
+    """Where a recipe ends, by a source that is not the result."""
+
+    epochs: PositiveInt
+    source: str
+
+
+class Rising(Section):
+    """When a training had not ended (docs/protocol.md, section 8); shares of the run, and nats.
+
+    Attributes:
+        smoothed_over: looks are smoothed over this share of the run.
+        over: the share at the end over which the curve may not rise,
+        otherwise: by more than the published standard error, or by this much where there is none.
+        ends: data set -> model -> an end that was fixed beforehand, for which nothing is asked.
+    """
+
+    smoothed_over: PositiveFloat
+    over: PositiveFloat
+    otherwise: PositiveFloat
+    ends: dict[str, dict[str, End]]
+
+    def end(self, dataset: str, model: str) -> End | None:
+        """The end that was fixed for a row, if one was."""
+        return self.ends.get(dataset, {}).get(model)
+
+
+class SamplerRules(Section):
+    """Which samplers of Markov chains are looked at, and what they must show (docs/protocol.md, section 7).
+
+    Attributes:
+        decides: measures the published number, and chooses the epoch.
+        beside: speaks of the model, if its chains have forgotten their start.
+        longer: the same with ten times the burn-in.
+        draws: of each, over all seeds, that the rules ask for.
+        remembered_start: the correlation with the starting image that the last image may still have.
+        rows: model -> name -> the sampler.
+    """
+
+    decides: SamplerName
+    beside: SamplerName
+    longer: SamplerName
+    draws: PositiveInt
+    remembered_start: PositiveFloat
+    rows: dict[str, dict[SamplerName, Sampler]]
+
+    def deciding(self, model: str) -> Sampler | None:
+        """The sampler that measures a row's published number; None for rows that no chain samples."""
+        return self.rows[model][self.decides] if model in self.rows else None
 
 
 class Rule(Section):
@@ -127,6 +179,8 @@ class Protocol(Section):
     version: Literal[4]
     earlier: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(default_factory=dict)
     estimates: dict[str, Estimate]
+    samplers: SamplerRules
+    rising: Rising
     claims: dict[str, Entry]
     statements: dict[str, Statement]
 
@@ -153,9 +207,24 @@ class Protocol(Section):
         """The rules of published orderings."""
         return {claim: entry for claim, entry in self.claims.items() if isinstance(entry, Directional)}
 
+    def _models(self, claim: str) -> tuple[str, ...]:
+        """The rows that a claim is about."""
+        entry = self.claims[claim]
+        return (entry.model, *entry.rivals) if isinstance(entry, Directional) else (claim.rsplit("/", 1)[-1],)
+
     def sha256(self, claim: str) -> str:
-        """The hash of a claim's own entry and estimate: a change of another entry leaves it as it is."""
-        return sha256_json([self.claims[claim].model_dump(mode="json"), self.estimate(claim).model_dump(mode="json")])
+        """The hash of all that decides a claim: its entry and estimate, the samplers and ends of its rows.
+
+        A change of another entry leaves it as it is.
+        """
+        entry, names = self.claims[claim], self._models(claim)
+        samplers = self.samplers.model_dump(mode="json")
+        samplers["rows"] = {model: rules for model, rules in samplers["rows"].items() if model in names}
+        rising = self.rising.model_dump(mode="json")
+        rising["ends"] = {model: end for model, end in rising["ends"].get(entry.dataset, {}).items() if model in names}
+        return sha256_json(
+            [entry.model_dump(mode="json"), self.estimate(claim).model_dump(mode="json"), samplers, rising]
+        )
 
     def statement_sha256(self, claim: str) -> str:
         """The hash of a statement's own entry; what version 4 has added counts where it is used."""

@@ -19,6 +19,7 @@ from replicate.outcome import outcome, rank
 from replicate.overview import picture, row_anchor
 from replicate.params import Params
 from replicate.provenance import backends, environments, records, steps, totals
+from replicate.sampling.settings import TITLES
 from replicate.statements import counted, statements_of
 from replicate.traced import (
     ResultFolder,
@@ -105,6 +106,45 @@ def dot_plot(table: Traced, dataset: Traced, run: str = "") -> Markup | None:
         return None
     title = f"Test log-likelihood of every seed on {dataset['title']}" + (f", reference run {run}" if run else "")
     return Markup(slim(theme.checked_svg(curves.dots(rows, title, f"dots/{run}/{dataset['name']}"))))
+
+
+def samplers_plot(table: Traced, dataset: Traced, run: str = "") -> Markup | None:
+    """Every seed of every row that several samplers drew from, one row a sampler; None where there is none.
+
+    Args:
+        table, dataset, run: as those of `dot_plot`.
+    """
+    rows = []
+    for row in plain(table["rows"]):
+        cell = row["cells"].get(dataset["name"]) or {"measured": None}
+        compared = (cell["measured"] or {}).get("samplers") or {"samplers": {}}
+        for name, of_sampler in compared["samplers"].items():
+            rows.append(
+                {
+                    "title": f"{row['title']}: {TITLES[name]}",
+                    "published": cell["published"],
+                    "failed": len(cell["measured"]["failed"]),
+                    "seeds": [(entry["seed"], entry["log_likelihood"]) for entry in of_sampler["per_seed"]],
+                }
+            )
+    if not rows:
+        return None
+    title = f"One training, several samplers, on {dataset['title']}" + (f", reference run {run}" if run else "")
+    return Markup(slim(theme.checked_svg(curves.dots(rows, title, f"samplers/{run}/{dataset['name']}"))))
+
+
+def samplers_of(table: Traced, run: str = "") -> list[dict[str, Any]]:
+    """Per data set of a table: the rows whose samplers were compared, and their plot."""
+    found = []
+    for dataset in table["datasets"]:
+        cells = [(row["title"], row["cells"][dataset["name"]]) for row in measured_on(table["rows"], dataset["name"])]
+        rows = [
+            (title, cell) for title, cell in cells if "samplers" in cell["measured"] and cell["measured"]["samplers"]
+        ]
+        if rows:
+            plot = samplers_plot(table, dataset, run)
+            found.append({"run": run, "title": dataset["title"], "rows": rows, "plot": plot})
+    return found
 
 
 def kept_table(name: str, table: Traced) -> dict[str, Any]:
@@ -194,6 +234,11 @@ def page(
             for path in sorted(results_folder.glob("tuning/*.json"))
             if not path.name.endswith(".run.json")
         ],
+        "samplers": [
+            *samplers_of(table),
+            *(one for name, kept in references.items() for one in samplers_of(kept, name)),
+        ],
+        "sampler_titles": TITLES,
         "references": [kept_table(name, kept) for name, kept in references.items()],
         "protocols": protocols(table, found),
         "steps": made,

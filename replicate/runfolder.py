@@ -10,6 +10,7 @@ from typing import Any
 
 from replicate.errors import ReplicateError
 from replicate.files import read_json
+from replicate.kept import check_kept
 from replicate.params import mapping_of, read_document
 from replicate.result import SCHEMA
 from replicate.runrecord import record_path
@@ -121,8 +122,9 @@ def results_below(folder: Path) -> RunFolder:
     """The same, also where there is nothing.
 
     Raises:
-        ReplicateError: a file is broken, or two are of the same job.
+        ReplicateError: a file is broken, or two are of the same job; or a kept run is not what its list of files says.
     """
+    check_kept(folder)
     document = folder / "params.yaml"
     settings = (mapping_of(*read_document(str(document))).get("experiments") or {}) if document.is_file() else None
     run, claims = RunFolder(folder), None

@@ -42,7 +42,7 @@ class Samples:
     @classmethod
     def read(cls, path: Path) -> "Samples":
         """Reads what `sample` wrote."""
-        tensors, metadata = read_tensors(path)
+        tensors, metadata = read_tensors(path, "sample")
         about = read_about(AboutSamples, path, metadata, "sample")
         images = tensors.get("samples", np.empty(0))
         fits = images.ndim == 4 and images.dtype == np.float32 and images.size > 0

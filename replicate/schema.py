@@ -2,7 +2,8 @@
 
 import functools
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from replicate import datasets, experiments, models
 from replicate.codedigest import package_root
 from replicate.document import dotted
 from replicate.files import canonical_json
-from replicate.params import Params
+from replicate.params import LARGEST, SMALLEST, Params
+from replicate.sampling.settings import Compared
 from replicate.wording import of_schema, unknown_key
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -34,6 +36,25 @@ def _with_recipe(definition: Mapping[str, Any], recipe: BaseModel, source: str, 
     return {**definition, "type": ["object", "null"], "properties": properties}
 
 
+def _bound(node: Any) -> None:
+    """Gives every number below a part of the schema the bounds that `Settings` holds it to."""
+    if isinstance(node, list):
+        for entry in node:
+            _bound(entry)
+    if not isinstance(node, dict):
+        return
+    if node.get("type") in ("integer", "number"):
+        if not {"maximum", "exclusiveMaximum"} & node.keys():
+            node["maximum"] = LARGEST
+        if not {"minimum", "exclusiveMinimum"} & node.keys():
+            node["minimum"] = -LARGEST
+        if node["type"] == "number" and node.get("exclusiveMinimum") == 0:
+            node["minimum"] = SMALLEST
+    for name, entry in node.items():
+        if name not in ("default", "enum", "const"):
+            _bound(entry)
+
+
 def _closed(description: str, entries: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "object", "description": description, "additionalProperties": False, "properties": dict(entries)}
 
@@ -44,7 +65,7 @@ def build_schema() -> str:
     sets = {name: datasets.load_dataset(name) for name in datasets.REGISTRY}
     measured = {name: experiments.load_experiment(name) for name in experiments.REGISTRY}
     kinds: list[type[BaseModel]] = [Params, *(m.Config for m in loaded.values()), *(d.Config for d in sets.values())]
-    kinds += [experiment.Config for experiment in measured.values()]
+    kinds += [Compared, *(experiment.Config for experiment in measured.values())]
     references, shared = models_json_schema([(kind, "validation") for kind in kinds])
     definitions = shared["$defs"]
 
@@ -69,11 +90,20 @@ def build_schema() -> str:
             entries[dataset] = _with_recipe(definition(model.Config), recipe, source, set(changes))
         recipes[name] = _closed(f"{models.REGISTRY[name][0]}: data set -> changes to its recipe", entries)
     properties["models"] = _closed(properties["models"]["description"], recipes)
+    options = {**definition(Compared), "type": ["object", "null"]}
+    properties["samplers"] = _closed(
+        properties["samplers"]["description"],
+        {
+            name: _closed(f"{models.REGISTRY[name][0]}: data set -> which samplers", dict.fromkeys(sets, options))
+            for name in sorted(models.CHAINS)
+        },
+    )
     properties["experiments"] = _closed(
         properties["experiments"]["description"],
         {name: {**definition(one.Config), "type": ["object", "null"]} for name, one in measured.items()},
     )
     top = _closed(str(definition(Params)["description"]), properties)
+    _bound({"properties": properties, "$defs": definitions})
     used = {name: entry for name, entry in definitions.items() if f'"#/$defs/{name}"' in json.dumps(properties)}
     return canonical_json({"$schema": DIALECT, "title": "params.yaml", **top, "$defs": used})
 
@@ -104,6 +134,31 @@ def model_defaults(model: str, dataset: str) -> dict[str, Any]:
     return {name: entry.get("default") for name, entry in recipe["properties"].items()}
 
 
+def filled(where: Sequence[str], given: Any) -> Any:
+    """What is given of a section, with the defaults where nothing is, and 1.0 as 1: equal settings are equal values.
+
+    Args:
+        where: names that lead to the section, such as `("models", "vae", "mnist")`.
+        given: its values, valid; None as for an empty section.
+    """
+    node = _committed()
+    for name in where:
+        node = node["properties"][name]
+    return _filled(node, {} if given is None else given)
+
+
+def _filled(node: Mapping[str, Any], given: Any) -> Any:
+    if "$ref" in node:
+        node = _committed()["$defs"][node["$ref"].removeprefix("#/$defs/")]
+    if isinstance(given, Mapping):
+        entries = node.get("properties", {})
+        names = {**{name: entry["default"] for name, entry in entries.items() if "default" in entry}, **given}
+        return {name: _filled(entries.get(name, {}), value) for name, value in names.items()}
+    if isinstance(given, list | tuple):
+        return [_filled(node.get("items", {}), value) for value in given]
+    return int(given) if isinstance(given, float) and given.is_integer() else given
+
+
 @functools.cache
 def _validator() -> Any:
     """Of the committed schema; `4.0` is no whole number, as for the types."""
@@ -120,4 +175,9 @@ def _validator() -> Any:
 def schema_faults(raw: Mapping[str, Any]) -> list[str]:
     """What is wrong with a parsed parameter file, one clause per fault, each with its path; empty if nothing is."""
     plain = json.loads(json.dumps(raw))
-    return [_fault(error) for error in _validator().iter_errors(plain)]
+    return [_fault(error) for error in _validator().iter_errors(plain) if not _follows(error)]
+
+
+def _follows(error: Any) -> bool:
+    """Whether a number is also below a nearer bound, above 0, of which its own fault tells."""
+    return bool(error.validator == "minimum" and error.instance <= error.schema.get("exclusiveMinimum", -math.inf))

@@ -37,6 +37,14 @@ def _git(root: Path, *words: str) -> str:
     return done.stdout.strip()
 
 
+def in_git(root: Path) -> bool:
+    """Whether a folder lies in a git checkout: its own, a worktree, or part of a larger one."""
+    try:
+        return _git(root, "rev-parse", "--is-inside-work-tree") == "true"
+    except _NoCommitError:
+        return False
+
+
 def source_state(root: Path | None = None) -> dict[str, Any]:
     """`commit` of the project, and `dirty`: whether its tracked files differ from it.
 

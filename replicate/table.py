@@ -15,9 +15,11 @@ from types import MappingProxyType
 from typing import Any
 
 from replicate import datasets, models
+from replicate.ending import rise_of
 from replicate.measured import measured
-from replicate.protocol import Protocol
+from replicate.protocol import Protocol, Rising
 from replicate.published import PublishedRows
+from replicate.sampling.comparison import comparison
 from replicate.statistics import mean_interval, simultaneous
 from replicate.verdicts import equivalence_verdict, no_verdict, ordering_verdict, values_of
 
@@ -33,7 +35,8 @@ COLUMNS = (
     "seeds", "failed", "state", "reason",
 )  # fmt: skip
 
-Evaluations = Mapping[tuple[str, str], Sequence[tuple[str, Mapping[str, Any]]]]
+#: (model, data set) -> (file, content) of every block of seeds.
+Results = Mapping[tuple[str, str], Sequence[tuple[str, Mapping[str, Any]]]]
 
 
 def _kind(model: str) -> str:
@@ -53,8 +56,16 @@ def _not_measured(model: str, dataset: str, preset: str, absent: Mapping[str, st
 class _Columns:
     """The measured cells of every data set, and how many of them an interval must hold for together."""
 
-    def __init__(self, evaluations: Evaluations, published: PublishedRows) -> None:
-        self.found = {key: measured(blocks) for key, blocks in evaluations.items()}
+    def __init__(
+        self, evaluations: Results, training: Results, samplers: Results, published: PublishedRows, rules: Rising
+    ) -> None:
+        self.found = {}
+        for key, blocks in evaluations.items():
+            cell = measured(blocks)
+            if cell is not None:
+                cell["ending"] = rise_of(training.get(key, []), rules)
+                cell["samplers"] = comparison(samplers.get(key, []))
+            self.found[key] = cell
         known = [key for key, cell in self.found.items() if cell is not None and cell["mean"] is not None]
         self._models = [dataset for model, dataset in known if _kind(model) == "model"]
         self._claims = [dataset for model, dataset in known if (model, dataset) in published]
@@ -112,8 +123,9 @@ def _wanted(runs: Sequence[tuple[str, str]], published: PublishedRows) -> set[tu
 
 
 def build_table(
-    preset: str, runs: Sequence[tuple[str, str]], evaluations: Evaluations, published: PublishedRows,
+    preset: str, runs: Sequence[tuple[str, str]], evaluations: Results, published: PublishedRows,
     context: Sequence[Mapping[str, Any]], protocol: Protocol, absent: Mapping[str, str] = MappingProxyType({}),
+    training: Results = MappingProxyType({}), samplers: Results = MappingProxyType({}),
 ) -> dict[str, Any]:  # fmt: skip
     """The rows and columns of Table 1, without the frame of a result file.
 
@@ -125,10 +137,13 @@ def build_table(
         context: other published numbers, passed on.
         protocol: the rules of the verdicts.
         absent: data set that was left out of the run -> the reason.
+        training: (model, data set) -> (file, content) of every block, whose curves say whether training had ended.
+        samplers: the same of the stage `samplers`.
     """
     named = {dataset for _, dataset in runs}
     absent = {name: reason for name, reason in NEEDS.items() if name not in named} | dict(absent)
-    columns, wanted = _Columns(evaluations, published), _wanted(runs, published)
+    columns = _Columns(evaluations, training, samplers, published, protocol.rising)
+    wanted = _wanted(runs, published)
     names = dict.fromkeys([dataset for _, dataset in published] + [dataset for _, dataset in runs])
     with_numbers = {dataset for _, dataset in published}
     rows = [

@@ -17,6 +17,8 @@ from replicate.files import canonical_json, read_json
 
 THIN_SPACE = "\N{NARROW NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
+#: Characters of a wrong value that a message shows.
+SHOWN = 60
 
 
 class Traced:
@@ -42,12 +44,14 @@ class Traced:
         """The entries of a list; the keys of an object, sorted."""
         if isinstance(self._value, dict):
             return iter(sorted(self._value))
-        return (self[k] for k in range(len(self._value)))
+        return (self[k] for k in range(len(self)))
 
     def __contains__(self, key: object) -> bool:
         return key in (self._value if isinstance(self._value, dict) else ())
 
     def __len__(self) -> int:
+        if not isinstance(self._value, dict | list):
+            raise unexpected(self, "a list")
         return len(self._value)
 
     def __bool__(self) -> bool:
@@ -55,9 +59,16 @@ class Traced:
         return not isinstance(self._value, dict | list) or bool(self._value)
 
     def __html__(self) -> NoReturn:
-        raise TypeError(f"{where(self)} would be printed without its source; use the filter `number` or `json`")
+        raise unexpected(self, "text (which a template prints as it is, a number by the filter `number` or `json`)")
 
     __str__ = __html__
+
+
+def unexpected(place: Traced, wanted: str) -> ReplicateError:
+    """A place that holds something else than its stage writes there."""
+    found = repr(plain(place))
+    shown = found if len(found) <= SHOWN else f"{found[:SHOWN]}..."
+    return ReplicateError(f"{where(place)} is {shown}, not {wanted}; run the stage that makes that file again.")
 
 
 def part(place: Traced, key: str | int) -> Traced:
@@ -166,16 +177,17 @@ def number(place: Any, decimals: int | None = None, digits: int | None = None) -
         digits: instead, significant digits, for numbers of any size.
 
     Raises:
-        ReplicateError: the value is not a finite number.
+        ReplicateError: the value is not a finite number, or comes from no result file.
     """
     if not isinstance(place, Traced):
         # Turning what a template leaves undefined into text raises Jinja's own error, which names the place.
-        raise TypeError(f"{place} does not come from a result file")
+        shown = f"{place}"
+        raise ReplicateError(
+            f"{shown!r} would be shown as a number, and no result file has it as one; run the stages again."
+        )
     value = plain(place)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ReplicateError(
-            f"{where(place)} is {value!r}, not a finite number; run the stage that makes that file again."
-        )
+        raise unexpected(place, "a finite number")
     return Markup('<data value="{}" title="{}">{}</data>').format(
         repr(value), where(place), _formatted(value, decimals, digits)
     )
@@ -192,10 +204,12 @@ def named_once(content: str, place: Traced) -> Markup:
 
 def text(place: Traced, key: str) -> Markup:
     """Words of a result file, which may hold numbers: escaped, and kept from turning the text around them."""
-    value = place[key]
-    if not isinstance(value, str):
-        raise TypeError(f"{where(place)}/{key} is not text")
-    return _words(part(place, key))
+    if key not in place:
+        raise ReplicateError(f"{where(place)} has no {key!r}; run the stage that makes that file again.")
+    words = part(place, key)
+    if not isinstance(plain(words), str):
+        raise unexpected(words, "text")
+    return _words(words)
 
 
 def _words(place: Traced) -> Markup:

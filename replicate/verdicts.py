@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from replicate.errors import ReplicateError
-from replicate.protocol import Estimate, Protocol, Rule
+from replicate.protocol import Directional, Estimate, Protocol, Rising, Rule, SamplerRules
 from replicate.published import PublishedRows
+from replicate.sampling.comparison import silence, values_by
 from replicate.statistics import (
     Published,
     State,
@@ -54,9 +55,22 @@ def _other_estimate(found: Measured, estimate: Estimate) -> str | None:
     return None
 
 
-def _obstacle(found: Measured, rule: Rule, estimate: Estimate) -> tuple[State, str] | None:
+def _other_sampler(found: Measured, model: str, rules: SamplerRules) -> str | None:
+    """How the chains that drew a row's samples differ from the protocol's, in words; None where they do not."""
+    wanted = rules.deciding(model)
+    if wanted is None:
+        return None
+    used = found["sampler"] or {"chains": found["chains"]}
+    for name, value in wanted.model_dump().items():
+        if name in used and used[name] != value:
+            return f"{name.replace('_', ' ')} {used[name]} instead of {value} (the sampler `{rules.decides}`)"
+    return None if found["sampler"] else "its sampler is not known"
+
+
+def _obstacle(found: Measured, model: str, rule: Rule, protocol: Protocol) -> tuple[State, str] | None:
     """Why no test decides: the state and the reason; None where one does."""
-    if other := _other_estimate(found, estimate):
+    other = _other_estimate(found, protocol.estimates[rule.dataset])
+    if other := other or _other_sampler(found, model, protocol.samplers):
         return "withheld", f"not the protocol's estimate: {other}"
     failed, count = len(found["failed"]), len(found["per_seed"])
     if failed:
@@ -68,6 +82,25 @@ def _obstacle(found: Measured, rule: Rule, estimate: Estimate) -> tuple[State, s
             f"with fewer than {rule.minimum_seeds}"
         )
     return None
+
+
+def unfinished(found: Measured, model: str, dataset: str, published_error: float | None, rules: Rising) -> str | None:
+    """Why a training had not ended, in words; None where it had (docs/protocol.md, section 8)."""
+    ending, end = found["ending"], rules.end(dataset, model)
+    if ending is None:
+        return "the training that it is of is not known, and so not whether that had ended"
+    if end is not None:
+        short = ending["epochs"] is not None and ending["epochs"] < end.epochs
+        return f"{ending['epochs']} epochs of the recipe's {end.epochs} ({end.source})" if short else None
+    limit = rules.otherwise if published_error is None else published_error
+    if ending["rise"] is None:
+        return f"{ending['looks']} looks do not show whether training had ended"
+    if ending["rise"] <= limit:
+        return None
+    return (
+        f"still rising: {ending['rise']:+.1f} nats over the last {rules.over:.0%} of {ending['epochs']} epochs, more "
+        f"than {limit:g}; the value depends on where the run was cut"
+    )
 
 
 def values_of(found: Measured) -> list[float]:
@@ -95,7 +128,8 @@ def equivalence_verdict(found: Measured, row: Mapping[str, Any], protocol: Proto
     }
     values = values_of(found)
     spread, count = standard_deviation(values), len(values)
-    obstacle = _obstacle(found, entry, protocol.estimate(row["claim"]))
+    model, published_error = row["claim"].rsplit("/", 1)[-1], row["standard_error"]
+    obstacle = _obstacle(found, model, entry, protocol)
     if spread is None:
         state, reason = obstacle or ("withheld", "one seed has no spread")
         return verdict | {"state": state, "reason": reason}
@@ -118,6 +152,9 @@ def equivalence_verdict(found: Measured, row: Mapping[str, Any], protocol: Proto
     claim, number = (state_of(between.ci90, between.ci95, m) for m in (entry.claim_margin, entry.number_margin))
     verdict |= {"state": claim, "claim_state": claim, "number_state": number}
     verdict["reason"] = f"two one-sided tests over {count} seeds, margin {entry.claim_margin:g} nats"
+    rising = unfinished(found, model, entry.dataset, published_error, protocol.rising)
+    if rising and claim != "exceeds":
+        return verdict | {"state": "withheld", "reason": rising}
     if claim == "inconclusive":
         verdict["seeds_needed"] = seeds_needed(mean, spread, count, published, entry.claim_margin)
         verdict["reason"] += _would_decide(verdict["seeds_needed"])
@@ -160,9 +197,22 @@ def _comparison(ours: list[float], theirs: list[float], ahead: bool, comparisons
     }
 
 
+def _silent(
+    found: Measured, model: str, rule: Directional, published_error: float, protocol: Protocol
+) -> tuple[State, str] | None:
+    """Why a row says nothing of its model: the state and the reason; None where it does."""
+    if rising := unfinished(found, model, rule.dataset, published_error, protocol.rising):
+        return "withheld", rising
+    if model not in protocol.samplers.rows:
+        return None
+    margin = protocol.equivalence(f"T1/{rule.dataset}/{model}").claim_margin
+    reason = silence(found["samplers"], protocol.samplers, margin)
+    return ("withheld", reason) if reason else None
+
+
 def _ordering(
     claim: str, found: Mapping[str, Measured | None], comparisons: Sequence[Mapping[str, Any]],
-    titles: Mapping[str, str], protocol: Protocol,
+    titles: Mapping[str, str], errors: Mapping[str, float], protocol: Protocol,
 ) -> dict[str, Any]:  # fmt: skip
     """The verdict on all comparisons together: state, reason, the seeds needed where it is inconclusive."""
 
@@ -175,11 +225,17 @@ def _ordering(
     models = (rule.model, *rule.rivals)
     if absent := [titles[name] for name in models if found.get(name) is None]:
         return decided("not attempted", f"not measured on this data set: {', '.join(absent)}")
+    turned = [titles[one["rival"]] for one in comparisons if one["published_sampler_agrees"] is False]
+    by_sampler = f"the sampler decides: the order differs between samplers for {', '.join(turned)}"
     if rule.awaits:
-        return decided("withheld", rule.awaits)
+        return decided("withheld", f"{rule.awaits}; besides, {by_sampler}" if turned else rule.awaits)
     for name in models:
-        if obstacle := _obstacle(found[name] or {}, rule, protocol.estimate(claim)):
+        measured = found[name] or {}
+        obstacle = _obstacle(measured, name, rule, protocol) or _silent(measured, name, rule, errors[name], protocol)
+        if obstacle:
             return decided(obstacle[0], f"{titles[name]}: {obstacle[1]}")
+    if turned:
+        return decided("withheld", by_sampler)
     states = [one["state"] for one in comparisons]
     if "not replicated" in states:
         wrong = [titles[one["rival"]] for one in comparisons if one["state"] == "not replicated"]
@@ -191,6 +247,22 @@ def _ordering(
     needed = None if None in needs else max(needs)
     reason = f"undecided for {', '.join(titles[one['rival']] for one in open_ones)}{_would_decide(needed)}"
     return decided("inconclusive", reason, needed)
+
+
+def _model_values(found: Measured | None, published: list[float], rules: SamplerRules) -> list[float]:
+    """The values of a row's seeds that speak of its model: by the sampler `beside` where chains sample it."""
+    compared = found["samplers"] if found else None
+    if compared is None or rules.beside not in compared["samplers"]:
+        return published
+    return values_by(compared, rules.beside)
+
+
+def _same_order(ours: list[float], theirs: list[float], *published: list[float]) -> bool | None:
+    """Whether two means are in the same order by both samplers; None where a side has no value."""
+    if not all((ours, theirs, *published)):
+        return None
+    by_model, as_published = (float(np.mean(one) - np.mean(other)) for one, other in ((ours, theirs), published))
+    return by_model * as_published > 0
 
 
 def ordering_verdict(
@@ -211,18 +283,23 @@ def ordering_verdict(
     if unknown := {rule.model, *rule.rivals} - rows.keys():
         raise ReplicateError(f"{claim}: no published value of {min(unknown)} on {rule.dataset}; correct protocol.yaml.")
     titles = {model: row["title"] for model, row in rows.items()}
-    values = {model: values_of(one) if (one := found.get(model)) else [] for model in rows}
+    errors = {model: row["standard_error"] for model, row in rows.items()}
+    published_values = {model: values_of(one) if (one := found.get(model)) else [] for model in rows}
+    values = {model: _model_values(found.get(model), published_values[model], protocol.samplers) for model in rows}
     comparisons = [
         {
             "rival": rival,
             "title": titles[rival],
             "expected": "ahead" if rival in rule.ahead_of else "behind",
             **_comparison(values[rule.model], values[rival], rival in rule.ahead_of, len(rule.rivals)),
+            "published_sampler_agrees": _same_order(
+                values[rule.model], values[rival], published_values[rule.model], published_values[rival]
+            ),
             **_share_ahead(values[rule.model], rows[rival]["log_likelihood"]),
         }
         for rival in rule.rivals
     ]
     return {
         "claim": claim, "dataset": rule.dataset, "model": rule.model, "title": titles[rule.model],
-        "comparisons": comparisons, "verdict": _ordering(claim, found, comparisons, titles, protocol),
+        "comparisons": comparisons, "verdict": _ordering(claim, found, comparisons, titles, errors, protocol),
     }  # fmt: skip

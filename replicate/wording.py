@@ -76,6 +76,8 @@ def of_types(fault: Mapping[str, Any]) -> str:
     kind, value, context = fault["type"], fault.get("input"), fault.get("ctx", {})
     if kind in ("too_short", "too_long") and isinstance(value, list | tuple):
         return _length(context.get("min_length"), context.get("max_length"), value)
+    if kind == "json_invalid":  # the values were valid JSON but for halves of characters
+        return "a text among the values is not UTF-8; write it as UTF-8"
     if kind in _BY_FAULT:
         return _refused(_BY_FAULT[kind], value)
     text = fault["msg"].removeprefix("Value error, ")

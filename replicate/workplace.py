@@ -1,15 +1,20 @@
 """Where a run takes place: its folder and its user, made fit for Snakemake and its jobs or refused with a sentence."""
 
+import argparse
+import contextlib
 import os
 import pwd
 import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from replicate.errors import ReplicateError
+from replicate.params import mapping_of, read_document
 from replicate.paths import dangling_link, unmounted
 
 #: What a run writes, and its raw data, below the project's folder; each may be a link to another disk.
-FOLDERS = ("results", "report", "logs", "data", ".replicate")
+FOLDERS = ("results", "report", "logs", "data", ".replicate", ".snakemake")
 #: Where libraries keep what they may make again, as XDG has it: matplotlib its list of fonts, for one.
 CACHES = Path(".snakemake", "caches")
 
@@ -35,6 +40,29 @@ def check_folder(project: Path) -> None:
         link = dangling_link(here / name)
         if link is not None:
             raise ReplicateError(f"{unmounted(link)}.")
+        if (here / name).exists() and not (here / name).is_dir():
+            raise ReplicateError(f"{here / name} is no folder, and a run keeps files there; move it away.")
+
+
+def check_config_files(words: Sequence[str]) -> None:
+    """Reads the files that a command of Snakemake names with --configfile, which Snakemake would read first.
+
+    Its own reader ends in a traceback for a file that is no text or has no end, and has other words for other faults.
+
+    Args:
+        words: the command line after the program's name.
+
+    Raises:
+        SystemExit: one of them cannot be read, is no YAML, or is no mapping; with the sentence.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--configfile", "--configfiles", nargs="+", action="extend", default=[])
+    with contextlib.suppress(argparse.ArgumentError):  # Snakemake says it better
+        for file in parser.parse_known_args(list(words))[0].configfile:
+            try:
+                mapping_of(*read_document(file))
+            except ReplicateError as error:
+                sys.exit(str(error))
 
 
 def _may_be_written(folder: Path) -> bool:

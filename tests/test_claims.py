@@ -1,5 +1,6 @@
 """Verdicts on what the paper states beside Table 1: exact numbers, tests over seeds, and every way not to decide."""
 
+import json
 import math
 from typing import Any
 
@@ -13,13 +14,17 @@ from replicate.errors import ReplicateError
 from replicate.experiments import REGISTRY, load_experiment
 from replicate.protocol import Check, Protocol, Statement, read_protocol
 
+PROTOCOL = read_protocol(package_root() / "protocol.yaml")
 EXACT = {"reads": "an error", "below": 1e-9, "exact": True}
 TESTED = {"reads": "a difference", "above": 0.0}
 
 
 def protocol(**checks: dict[str, Any]) -> Protocol:
     statement = {"section": "6", "says": "it holds", "checks": checks}
-    return Protocol.model_validate({"version": 4, "estimates": {}, "claims": {}, "statements": {"X": statement}})
+    rules = PROTOCOL.model_dump(mode="json", include={"version", "samplers", "rising"})
+    return Protocol.model_validate_json(
+        json.dumps({**rules, "estimates": {}, "claims": {}, "statements": {"X": statement}})
+    )
 
 
 def found(**checks: Any) -> dict[str, Any]:

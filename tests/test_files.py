@@ -1,9 +1,12 @@
 """Files that appear whole or not at all; faults are real: a full file system, a kill, a folder in the way."""
 
+import hashlib
+import json
 import math
 import os
 import resource
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +18,16 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from replicate.errors import ReplicateError
-from replicate.files import canonical_json, read_json, read_tensors, replacing, write_json, write_tensors
+from replicate.files import (
+    CONTENT,
+    canonical_json,
+    content_digest,
+    read_json,
+    read_tensors,
+    replacing,
+    write_json,
+    write_tensors,
+)
 
 
 def test_all_outputs_appear_together_or_none(tmp_path: Path) -> None:
@@ -162,10 +174,55 @@ def test_tensor_files_are_those_of_the_safetensors_library(tmp_path: Path) -> No
         for name, shape in (("b", (3, 2)), ("a", (2, 0)), ("c", (1,)))
     }
     for metadata in (None, {"about": 'ü"\n\x7f'}):
-        write_tensors(tmp_path / "x", arrays, metadata)
+        write_tensors(tmp_path / "x", arrays, metadata, digest=False)
         assert (tmp_path / "x").read_bytes() == save(arrays, metadata)
+    write_tensors(tmp_path / "x", arrays)
+    assert (tmp_path / "x").read_bytes() == save(arrays, {CONTENT: content_digest(arrays, {})})
     with pytest.raises(ValueError, match="complex128"):
         write_tensors(tmp_path / "x", {"c": np.zeros(1, complex)})
+
+
+#: What changes the content of a tensor file that stays whole: a bit of a tensor, its name, type or shape, a word.
+EDITS = {
+    "bit": lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+    "name": lambda content: content.replace(b'"w"', b'"v"'),
+    "type": lambda content: content.replace(b"F64", b"I64"),
+    "shape": lambda content: content.replace(b"[3,4]", b"[4,3]"),
+    "metadata": lambda content: content.replace(b"of digits", b"of dagits"),
+    "digest": lambda content: content.replace(b'"content_sha256":"', b'"content_sha256":"0', 1).replace(
+        b'"},"w', b'},"w'
+    ),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_tensor_file_whose_content_was_changed_is_refused(tmp_path: Path, edit: str) -> None:
+    path = tmp_path / "x.safetensors"
+    write_tensors(path, {"w": np.arange(12.0).reshape(3, 4)}, {"about": "of digits"})
+    whole = path.read_bytes()
+    path.write_bytes(EDITS[edit](whole))
+    assert path.read_bytes() != whole
+    with pytest.raises(ReplicateError, match="x.safetensors is not .*; delete it and run `sample` again"):
+        read_tensors(path, "sample")
+
+
+def test_a_tensor_file_of_an_earlier_version_has_no_digest_and_is_read(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "x", {"w": np.arange(3)}, {"about": "of digits"}, digest=False)
+    tensors, metadata = read_tensors(tmp_path / "x")
+    assert (tensors["w"].tolist(), metadata) == ([0, 1, 2], {"about": "of digits"})
+
+
+def test_the_digest_is_of_names_types_shapes_bytes_and_words() -> None:
+    """Against its definition, written out; equal in any order, of any memory layout."""
+    arrays = {"b": np.arange(6, dtype=np.float32).reshape(2, 3), "a": np.array(True)}
+    of_bytes = {
+        "a": ["bool", [], hashlib.sha256(b"\1").hexdigest()],
+        "b": ["float32", [2, 3], hashlib.sha256(struct.pack("<6f", *range(6))).hexdigest()],
+    }
+    text = json.dumps({"metadata": {"x": "y"}, "tensors": of_bytes}, sort_keys=True, indent=1) + "\n"
+    assert content_digest(arrays, {"x": "y"}) == hashlib.sha256(text.encode()).hexdigest()
+    turned = {"a": arrays["a"], "b": np.asfortranarray(arrays["b"])}
+    assert content_digest(turned, {"x": "y"}) == content_digest(arrays, {"x": "y"})
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "noise"])

@@ -13,6 +13,7 @@ from replicate.__main__ import main
 from replicate.codedigest import package_root
 from replicate.comparison.beside import read_beside, section
 from replicate.files import read_json, read_tensors, write_json
+from replicate.kept import LIST, differences
 from replicate.params import Params, load_params, training_parameters
 from replicate.runfolder import RunFolder, kept_runs, read_run
 from replicate.stages.train import model_parameters
@@ -68,6 +69,13 @@ def test_it_can_be_set_beside_another_run(folder: Path) -> None:
         assert beside.theirs.run.models, "the results behind its table are found"
 
 
+@pytest.mark.parametrize("folder", FOLDERS, ids=named)
+def test_its_files_are_those_of_its_list(folder: Path) -> None:
+    """After a change that was meant: `python -m replicate reference --sums`."""
+    assert (folder / LIST).is_file()
+    assert differences(folder) == []
+
+
 def files() -> list[Path]:
     return sorted(path for path in KEPT.rglob("*") if path.is_file())
 
@@ -75,7 +83,7 @@ def files() -> list[Path]:
 def test_every_file_belongs_to_one_run_and_is_of_a_kind_that_something_reads() -> None:
     """What no reader knows is either read as something else or kept for nothing."""
     for path in files():
-        if path in (KEPT / "README.md", KEPT / "plan.yaml"):
+        if path in (KEPT / "README.md", KEPT / "plan.yaml") or path.name == LIST:
             continue
         assert len([folder for folder in FOLDERS if folder in path.parents]) == 1, path
         kind(path)

@@ -27,6 +27,33 @@ PUBLISHED, PROTOCOL = read_published(ROOT / "results/published/table1.csv"), rea
 LEVELS = {"dbn": 139.0, "stacked_cae": 175.0, "deep_gsn": 219.0, "adversarial_nets": 236.0, "vae": 280.0}
 
 
+def _training(path: Path, seeds: int, failed: int | None) -> dict[str, Any]:
+    """A training that had ended: its curve falls a little."""
+    values = [[100.0 - epoch / 1000] * seeds for epoch in range(100, 1100, 100)]
+    content = {
+        "curve": {"epoch": list(range(100, 1100, 100)), "log_likelihood": values}, "seeds": list(range(seeds)),
+        "failed": {} if failed is None else {str(failed): {"epoch": 2, "reason": "x"}},
+    }  # fmt: skip
+    write_json(path, content)
+    return content
+
+
+def _samplers(path: Path, level: float, seeds: int) -> dict[str, Any]:
+    """Samplers that agree: two draws of every seed."""
+    noise = np.random.default_rng(1 + int(level))
+    found = {}
+    for name in ("published", "mixed", "longer"):
+        per_seed = [
+            [{"log_likelihood": float(level + noise.normal(0, 5)), "effective_samples": 90.0, "memorisation": 0.0,
+              "remembered_start": float(noise.normal(0, 0.01))} for _ in range(2)]
+            for _ in range(seeds)
+        ]  # fmt: skip
+        found[name] = {"settings": {}, "per_seed": per_seed}
+    content = {"seeds": list(range(seeds)), "samplers": found, "independent_pixels": -500.0}
+    write_json(path, content)
+    return content
+
+
 def _evaluation(path: Path, level: float, seeds: int, folds: int, failed: int | None = None) -> dict[str, Any]:
     """An evaluation whose images, means and errors agree, as the stage `evaluate` writes it."""
     noise = np.random.default_rng(int(level))
@@ -62,6 +89,8 @@ def _evaluation(path: Path, level: float, seeds: int, folds: int, failed: int | 
         "n_validation": [1000] if folds == 1 else [800] * 5, "sigmas": list(PROTOCOL.estimates["mnist"].sigmas),
         "validation_available": [10000] if folds == 1 else [800] * 5,
     }  # fmt: skip
+    if sampler := PROTOCOL.samplers.deciding(path.parent.name):
+        content |= {"chains": sampler.chains, "sampler": sampler.model_dump()}
     write_json(path, content)
     write_tensors(path.with_suffix(".safetensors"), {f"fold{k}": fold for k, fold in enumerate(images)})
     return content
@@ -71,6 +100,7 @@ def _evaluation(path: Path, level: float, seeds: int, folds: int, failed: int | 
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A table of five models on MNIST and four on five folds, with the files that it was made from."""
     tmp_path, found = tmp_path_factory.mktemp("run"), {}
+    trainings, samplers = {}, {}
     for dataset, factor, folds in (("mnist", 1.0, 1), ("tfd", 9.2, 5)):
         for model, level in LEVELS.items():
             if (dataset, model) != ("tfd", "vae"):
@@ -78,9 +108,17 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 failed = 3 if (dataset, model) == ("mnist", "stacked_cae") else None
                 content = _evaluation(path, level * factor, 7, folds, failed)
                 found[model, dataset] = [(str(path.relative_to(tmp_path)), content)]
+                stem = f"{dataset}/{model}/0-6.json"
+                training = _training(tmp_path / f"results/train/{stem}", 7, failed)
+                trainings[model, dataset] = [(f"results/train/{stem}", training)]
+                if model in PROTOCOL.samplers.rows:
+                    compared = _samplers(tmp_path / f"results/samplers/{stem}", level * factor, 7)
+                    samplers[model, dataset] = [(f"results/samplers/{stem}", compared)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(models.REGISTRY, "vae", ("VAE", "none"))
-        content = build_table("test", list(found), found, PUBLISHED, [], PROTOCOL)
+        content = build_table(
+            "test", list(found), found, PUBLISHED, [], PROTOCOL, training=trainings, samplers=samplers
+        )
     write_json(tmp_path / "results/table1.json", result("table", "", {}, {}, **content))
     return tmp_path
 

@@ -15,6 +15,7 @@ from replicate.experiments import REGISTRY
 #: experiments or models, which are torch's.
 WITH_TORCH = {
     "train", "sample", "bandwidth", "evaluate", "classifier", "recognise", "panels", "experiment", "tune", "export",
+    "samplers",
 }  # fmt: skip
 REFERENCE = package_root() / "results" / "reference"
 

@@ -58,13 +58,65 @@ def evaluation(
         "n_validation": [836] * 5 if folds > 1 else [1000], "validation_available": [836] * 5 if folds > 1 else [10000],
         "sigmas": list(PROTOCOL.estimates["mnist"].sigmas),
     }  # fmt: skip
+    if sampler := PROTOCOL.samplers.deciding(model):
+        content |= {"chains": sampler.chains, "sampler": sampler.model_dump()}
     return f"results/evaluation/{dataset}/{model}/{first_seed}.json", content
 
 
+Blocks = dict[tuple[str, str], list[tuple[str, dict[str, Any]]]]
+
+
+def training(
+    seeds: list[int], rise: float = 0.0, epochs: int = 1000, failed: dict[str, Any] | None = None
+) -> tuple[str, dict[str, Any]]:
+    """A training whose curve rises evenly, by `rise` nats over its last fifth."""
+    looks = list(range(10, epochs + 1, 10))
+    values = [[rise * epoch / (0.2 * epochs)] * len(seeds) for epoch in looks]
+    return "train.json", {
+        "curve": {"epoch": looks, "log_likelihood": values}, "seeds": seeds, "failed": failed or {},
+    }  # fmt: skip
+
+
+def compared(
+    levels: dict[str, float], seeds: int = 6, draws: int = 2, start: float = 0.0, floor: float = -1e4
+) -> tuple[str, Any]:
+    """Samplers of a block: seeds two nats apart around their levels, and what is left of the start."""
+
+    def draw(level: float, seed: int) -> dict[str, Any]:
+        value = level + 2.0 * (seed - (seeds - 1) / 2)
+        start_left = start + 0.001 * seed
+        return {
+            "log_likelihood": value, "effective_samples": 100.0, "memorisation": 0.0, "remembered_start": start_left
+        }  # fmt: skip
+
+    samplers = {
+        name: {"settings": {}, "per_seed": [[draw(level, seed)] * draws for seed in range(seeds)]}
+        for name, level in levels.items()
+    }
+    return "samplers.json", {"seeds": list(range(seeds)), "samplers": samplers, "independent_pixels": floor}
+
+
+def steady(level: float) -> tuple[str, Any]:
+    """Samplers that agree."""
+    return compared({"published": level, "mixed": level, "longer": level})
+
+
 def build(
-    evaluations: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]], protocol: Protocol = TUNED_ALIKE
+    evaluations: Blocks,
+    trainings: Blocks | None = None,
+    samplers: Blocks | None = None,
+    protocol: Protocol = TUNED_ALIKE,
 ) -> dict[str, Any]:
-    table = build_table("test", list(evaluations), evaluations, PUBLISHED, CONTEXT, protocol)
+    """The table; where nothing else is given, every training had ended."""
+    if trainings is None:
+        trainings = {
+            key: [training([seed["seed"] for _, content in blocks for seed in content["per_seed"]])]
+            for key, blocks in evaluations.items()
+        }
+    runs = list(evaluations)
+    table = build_table(
+        "test", runs, evaluations, PUBLISHED, CONTEXT, protocol, training=trainings, samplers=samplers or {}
+    )
     json.dumps(table, allow_nan=False)
     return table
 
@@ -77,10 +129,12 @@ def cell(*evaluations: tuple[str, dict[str, Any]]) -> dict[str, Any]:
 def column(levels: dict[str, float], dataset: str = "mnist", seeds: int = 6) -> dict[str, Any]:
     """The table where every model has `seeds` seeds around its level, two nats apart."""
     spread = [2.0 * (k - (seeds - 1) / 2) for k in range(seeds)]
-    return build({
+    evaluations = {
         (model, dataset): [evaluation([level + s for s in spread], dataset=dataset, model=model)]
         for model, level in levels.items()
-    })  # fmt: skip
+    }
+    samplers = {(model, dataset): [steady(level)] for model, level in levels.items() if model in PROTOCOL.samplers.rows}
+    return build(evaluations, samplers=samplers)
 
 
 def test_rows_and_columns_are_the_papers() -> None:
@@ -319,7 +373,7 @@ def test_the_order_is_withheld_until_the_rows_were_tuned_alike() -> None:
                 ("adversarial_nets", level),
             )
         }
-        mnist = build(blocks, PROTOCOL)["orderings"][0]
+        mnist = build(blocks, protocol=PROTOCOL)["orderings"][0]
         assert mnist["verdict"]["state"] == "withheld"
         assert "no equal tuning budget" in mnist["verdict"]["reason"]
         assert mnist["comparisons"][2]["difference"] == pytest.approx(level - 214)
@@ -358,8 +412,10 @@ def test_an_order_needs_the_protocols_seeds_of_every_model() -> None:
     mnist = column(papers, seeds=5)["orderings"][0]
     assert mnist["verdict"]["state"] == "withheld"
     assert mnist["comparisons"][0]["difference"] is not None
-    blocks = {(model, "mnist"): [evaluation([level + k for k in range(6)])] for model, level in papers.items()}
-    blocks["dbn", "mnist"] = [evaluation([138.0, 139, None, 140, 141, 142, 143])]
+    blocks = {
+        (model, "mnist"): [evaluation([level + k for k in range(6)], model=model)] for model, level in papers.items()
+    }
+    blocks["dbn", "mnist"] = [evaluation([138.0, 139, None, 140, 141, 142, 143], model="dbn")]
     verdict = build(blocks)["orderings"][0]["verdict"]
     assert verdict["state"] == "inconclusive"
     assert verdict["reason"].startswith("DBN: 1 of 7 seeds failed")
@@ -424,3 +480,103 @@ def test_every_number_of_table_1_has_a_rule() -> None:
     assert {row["claim"] for row in PUBLISHED.values()} == {
         claim for claim, entry in PROTOCOL.claims.items() if isinstance(entry, Equivalence)
     }
+
+
+def test_a_row_sampled_otherwise_than_the_protocol_says_is_shown_and_decides_nothing() -> None:
+    key, block = ("dbn", "mnist"), evaluation([138.0, 139, 137, 138, 140, 136], model="dbn")
+
+    def verdict() -> dict[str, Any]:
+        found: dict[str, Any] = build({key: [block]})["rows"][0]["cells"]["mnist"]["verdict"]
+        return found
+
+    assert verdict()["state"] == "replicated"
+    block[1]["sampler"] = block[1]["sampler"] | {"chains": 1000}
+    assert verdict()["state"] == "withheld"
+    assert "chains 1000 instead of 1 (the sampler `published`)" in verdict()["reason"]
+    del block[1]["sampler"]
+    assert "its sampler is not known" in verdict()["reason"]
+
+
+RISES = {0.0: "replicated", 1.9: "replicated", 2.1: "withheld", 30.0: "withheld", -30.0: "replicated"}
+
+
+@pytest.mark.parametrize(("rise", "state"), RISES.items())
+def test_a_training_that_still_rose_decides_nothing(rise: float, state: str) -> None:
+    """By more than the published standard error of 2 nats."""
+    key, block = ("adversarial_nets", "mnist"), evaluation([225.0, 226, 224, 225, 225, 223])
+    table = build({key: [block]}, {key: [training([0, 1, 2, 3, 4, 5], rise)]})
+    verdict = table["rows"][3]["cells"]["mnist"]["verdict"]
+    assert verdict["state"] == state
+    if state == "withheld":
+        assert f"still rising: {rise:+.1f} nats over the last 20% of 1000 epochs" in verdict["reason"]
+
+
+@pytest.mark.parametrize(("level", "state"), [(150.0, "withheld"), (220.0, "withheld"), (260.0, "exceeds")])
+def test_of_a_training_that_still_rose_only_exceeds_may_stand(level: float, state: str) -> None:
+    key, block = ("adversarial_nets", "mnist"), evaluation([level + k for k in range(6)])
+    table = build({key: [block]}, {key: [training([0, 1, 2, 3, 4, 5], rise=10.0)]})
+    assert table["rows"][3]["cells"]["mnist"]["verdict"]["state"] == state
+
+
+def test_an_end_that_a_source_fixed_is_the_end_and_a_shorter_run_is_not_that_recipe() -> None:
+    key, block = ("deep_gsn", "mnist"), evaluation([214.0, 215, 213, 214, 214, 213], model="deep_gsn")
+
+    def verdict(epochs: int) -> dict[str, Any]:
+        table = build({key: [block]}, {key: [training([0, 1, 2, 3, 4, 5], 10.0, epochs)]})
+        found: dict[str, Any] = table["rows"][2]["cells"]["mnist"]["verdict"]
+        return found
+
+    assert verdict(1000)["state"] == "replicated"
+    assert verdict(150)["state"] == "withheld"
+    assert "150 epochs of the recipe's 1000" in verdict(150)["reason"]
+
+
+def test_without_its_training_a_row_decides_nothing() -> None:
+    key, block = ("adversarial_nets", "mnist"), evaluation([225.0, 226, 224, 225, 225, 223])
+    verdict = build({key: [block]}, {})["rows"][3]["cells"]["mnist"]["verdict"]
+    assert verdict["state"] == "withheld"
+    assert "the training that it is of is not known" in verdict["reason"]
+
+
+PAPERS = {"dbn": 138.0, "stacked_cae": 121.0, "deep_gsn": 214.0, "adversarial_nets": 225.0}
+
+
+def order_of(dbn: tuple[str, Any] | None) -> dict[str, Any]:
+    """The verdict on the order of MNIST's rows, by the paper's numbers, with these samplers of the DBN."""
+    evaluations, samplers = {}, {}
+    for model, level in PAPERS.items():
+        evaluations[model, "mnist"] = [evaluation([level + k for k in range(6)], model=model)]
+        if model in PROTOCOL.samplers.rows:
+            samplers[model, "mnist"] = [steady(level)]
+    if dbn is None:
+        del samplers["dbn", "mnist"]
+    else:
+        samplers["dbn", "mnist"] = [dbn]
+    found: dict[str, Any] = build(evaluations, samplers=samplers)["orderings"][0]["verdict"]
+    return found
+
+
+#: A sampler that stands still remembers its start; white noise is no better than independent pixels. `None`: unknown.
+SILENT = {
+    "its samplers were not compared": None,
+    "the sampler published has 6 draws": compared(dict.fromkeys(("published", "mixed", "longer"), 138.0), draws=1),
+    "have not forgotten where they started (correlation up to 0.94": compared(
+        dict.fromkeys(("published", "mixed", "longer"), 138.0), start=0.94
+    ),
+    "ten times the burn-in moves its value by -18.0 nats": compared(
+        {"published": 138.0, "mixed": 138.0, "longer": 120.0}
+    ),
+    "no better than pixels drawn independently": compared(
+        dict.fromkeys(("published", "mixed", "longer"), 138.0), floor=139.0
+    ),
+    "the order differs between samplers for DBN": compared({"published": 138.0, "mixed": 240.0, "longer": 240.0}),
+}
+
+
+@pytest.mark.parametrize(("reason", "samplers"), SILENT.items())
+def test_no_sentence_ranks_a_row_whose_sampler_decides(reason: str, samplers: tuple[str, Any] | None) -> None:
+    assert order_of(steady(138.0))["state"] == "replicated"
+    verdict = order_of(samplers)
+    assert verdict["state"] == "withheld"
+    assert reason in verdict["reason"]
+    assert verdict["reason"].startswith(("DBN: ", "the sampler decides: "))

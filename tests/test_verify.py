@@ -16,7 +16,7 @@ from scipy import stats
 
 from replicate.__main__ import main
 from replicate.codedigest import package_root
-from replicate.files import read_json, write_json
+from replicate.files import read_json, read_tensors, write_json, write_tensors
 from replicate.runfolder import read_run
 from replicate.verify import Comparison, Numbers, Pair, compare_models, first_difference, judged
 from replicate.verify_claims import compare_claims
@@ -118,6 +118,11 @@ def test_a_real_run_is_the_same_bits_as_itself_and_a_changed_image_is_found(
     assert said[-1] == "verify: 1 compared with 1 reference run(s): 1 same bits"
     path = done.evaluation.with_suffix(".safetensors")
     path.write_bytes(path.read_bytes()[:-1] + b"\x41")
+    assert main(words) == 2
+    assert f"{path} is not what it was written as" in capsys.readouterr().err
+    images, _ = read_tensors(kept / path.relative_to(done.folder))
+    images["fold0"][0, 0, 0] += 1e-9
+    write_tensors(path, images)
     assert main(words) == 1
     assert f"{path} differs" in capsys.readouterr().out
 

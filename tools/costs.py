@@ -5,6 +5,7 @@ python tools/costs.py --since SECONDS   (since the epoch; 0 counts every record)
 
 import argparse
 import json
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -43,4 +44,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `... | head -1` ends it quietly
     main()

@@ -6,6 +6,7 @@ another index than PyPI). torch and torchvision go into requirements-torch.lock,
 version, change its pin in pyproject.toml and workflow/envs/replicate.yaml first.
 """
 
+import signal
 import subprocess
 import sys
 import tempfile
@@ -81,4 +82,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `... | head -1` ends it quietly
     main()

@@ -10,6 +10,7 @@ that all of them pass is less likely. No seed may stand in two of the files.
 import argparse
 import json
 import math
+import signal
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,4 +63,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `... | head -1` ends it quietly
     main()

@@ -13,6 +13,7 @@ import argparse
 import csv
 import json
 import math
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,9 +103,13 @@ class Cell:
             }
         return found
 
-    def obstacle(self, rule: dict[str, Any], estimate: dict[str, Any]) -> str | None:
-        """The state that no test may change, or None."""
+    def obstacle(
+        self, rule: dict[str, Any], estimate: dict[str, Any], sampler: dict[str, Any] | None = None
+    ) -> str | None:
+        """The state that no test may change, or None; `sampler` is the protocol's for a row of Markov chains."""
         for one in self.evaluations:
+            if sampler is not None and one.get("sampler") != sampler:
+                return "withheld"
             validation = [estimate["validation"] or available for available in one["validation_available"]]
             given = (one["n_samples"], len(one["n_test"]), one["n_validation"], one["sigmas"])
             if given != (estimate["samples"], estimate["folds"], validation, estimate["sigmas"]):
@@ -112,6 +117,61 @@ class Cell:
         if self.failed:
             return "inconclusive"
         return "withheld" if len(self.seeds) < rule["minimum_seeds"] else None
+
+
+def still_rising(
+    shown: dict[str, Any] | None, rules: dict[str, Any], dataset: str, model: str, published_error: float
+) -> bool:
+    """Section 8: whether the training of a row had not ended, from the curves of its results."""
+    if shown is None:
+        return True
+    blocks = [json.loads(Path(file).read_text(encoding="utf-8")) for file in shown["files"]]
+    looks: dict[int, list[float]] = {}
+    for block in blocks:
+        for epoch, values in zip(block["curve"]["epoch"], block["curve"]["log_likelihood"], strict=True):
+            good = [v for seed, v in zip(block["seeds"], values, strict=True) if str(seed) not in block["failed"]]
+            looks.setdefault(epoch, []).extend(good)
+    seeds = max(len(values) for values in looks.values())
+    epochs = np.array(sorted(epoch for epoch, values in looks.items() if len(values) == seeds))
+    means = np.array([np.mean(looks[epoch]) for epoch in epochs])
+    end = epochs.max()
+    fixed = rules["ends"].get(dataset, {}).get(model)
+    if fixed is not None:
+        return bool(end < fixed["epochs"])
+    width, early = rules["smoothed_over"] * end, (1 - rules["over"]) * end
+    last, before = means[epochs > end - width], means[(epochs > early - width) & (epochs <= early + 1e-6)]
+    return not len(before) or bool(last.mean() - before.mean() > published_error)
+
+
+def speaks(shown: dict[str, Any] | None, rules: dict[str, Any], margin: float) -> bool:
+    """Section 7: whether a row of Markov chains says something of its model, from what its samplers measured."""
+    if shown is None:
+        return False
+    blocks = [json.loads(Path(file).read_text(encoding="utf-8")) for file in shown["files"]]
+    draws: dict[str, list[dict[str, float]]] = {}
+    for name in (rules["decides"], rules["beside"], rules["longer"]):
+        of_blocks = [block["samplers"][name]["per_seed"] for block in blocks if name in block["samplers"]]
+        draws[name] = [draw for seeds in of_blocks for seed in seeds if seed is not None for draw in seed]
+        if len(draws[name]) < rules["draws"]:
+            return False
+    values = {name: np.array([draw["log_likelihood"] for draw in found]) for name, found in draws.items()}
+    start = np.array([draw["remembered_start"] for draw in draws[rules["beside"]]])
+    upper = t_interval(start.mean(), stats.sem(start), len(start) - 1, 0.95)[1]
+    move = abs(values[rules["longer"]].mean() - values[rules["beside"]].mean())
+    floor = np.mean([block["independent_pixels"] for block in blocks])
+    return bool(upper <= rules["remembered_start"] and move <= margin and values[rules["beside"]].mean() > floor)
+
+
+def by_model(cell: Cell, shown: dict[str, Any] | None, rules: dict[str, Any]) -> np.ndarray:
+    """The values of a row's seeds that speak of its model: by the mixed sampler where chains sample it."""
+    seeds: dict[int, float] = {}
+    for file in shown["files"] if shown else ():
+        block = json.loads(Path(file).read_text(encoding="utf-8"))
+        found = block["samplers"].get(rules["beside"], {}).get("per_seed", [])
+        for seed, draws in zip(block["seeds"], found, strict=False):
+            if draws is not None:
+                seeds[seed] = float(np.mean([draw["log_likelihood"] for draw in draws]))
+    return np.array([seeds[seed] for seed in sorted(seeds)]) if seeds else cell.values
 
 
 def variances(seeds: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
@@ -164,11 +224,14 @@ def enough(centre: float, variance: float, k: int, published: tuple[float, float
 
 
 def equivalence(
-    cell: Cell, published: dict[str, str], rule: dict[str, Any], estimate: dict[str, Any], claims: int
-) -> dict[str, Any]:
+    cell: Cell, published: dict[str, str], rule: dict[str, Any], protocol: dict[str, Any], claims: int,
+    shown: dict[str, Any],
+) -> dict[str, Any]:  # fmt: skip
     """What the verdict on a published value must say."""
     values, theta, error = cell.values, float(published["log_likelihood"]), float(published["standard_error"])
-    k, obstacle = len(values), cell.obstacle(rule, estimate)
+    estimate, samplers = protocol["estimates"][rule["dataset"]], protocol["samplers"]
+    sampler = samplers["rows"].get(published["model"], {}).get(samplers["decides"])
+    k, obstacle = len(values), cell.obstacle(rule, estimate, sampler)
     if k < 2:
         return {"state": obstacle or "withheld"}
     variance, degrees = values.var(ddof=1), rule["original_df"] or math.inf
@@ -186,6 +249,9 @@ def equivalence(
     if obstacle is None:
         found["state"] = found["claim_state"] = equivalence_state(narrow, wide, rule["claim_margin"])
         found["number_state"] = equivalence_state(narrow, wide, rule["number_margin"])
+        rising = still_rising(shown["ending"], protocol["rising"], rule["dataset"], published["model"], error)
+        if rising and found["state"] != "exceeds":
+            found["state"] = "withheld"
         if found["state"] == "inconclusive":
             found["seeds_needed"] = enough(centre, variance, k, (error**2, degrees), rule["claim_margin"])
     return found
@@ -206,11 +272,16 @@ def comparison(ours: np.ndarray, theirs: np.ndarray, ahead: bool, rivals: int) -
 
 
 def ordering(
-    cells: dict[str, Cell], published: dict[str, dict[str, str]], rule: dict[str, Any], estimate: dict[str, Any]
-) -> dict[str, Any]:
+    cells: dict[str, Cell], shown: dict[str, dict[str, Any]], published: dict[str, dict[str, str]],
+    rule: dict[str, Any], protocol: dict[str, Any],
+) -> dict[str, Any]:  # fmt: skip
     """What the verdict on a published ordering must say."""
-    rivals = [*rule["ahead_of"], *rule["behind"]]
-    values = {model: cells[model].values if model in cells else np.empty(0) for model in (rule["model"], *rivals)}
+    rivals, samplers = [*rule["ahead_of"], *rule["behind"]], protocol["samplers"]
+    as_published = {model: cells[model].values if model in cells else np.empty(0) for model in (rule["model"], *rivals)}
+    values = {
+        model: by_model(cells[model], shown[model]["samplers"], samplers) if model in cells else np.empty(0)
+        for model in as_published
+    }
     ours, comparisons = values[rule["model"]], []
     for rival in rivals:
         theta = float(published[rival]["log_likelihood"])
@@ -220,19 +291,43 @@ def ordering(
             found |= {"share_ahead": (ours > theta).mean(), "share_interval": [share.low, share.high]}
         if min(len(ours), len(values[rival])) > 1:
             found |= comparison(ours, values[rival], rival in rule["ahead_of"], len(rivals))
+        if len(ours) and len(values[rival]):
+            gaps = (ours.mean() - values[rival].mean(), as_published[rule["model"]].mean() - as_published[rival].mean())
+            found["published_sampler_agrees"] = bool(gaps[0] * gaps[1] > 0)
         comparisons.append(found)
     states = {found.get("state") for found in comparisons}
     if any(model not in cells for model in values):
         state = "not attempted"
     elif rule.get("awaits"):
         state = "withheld"
-    elif obstacle := next(filter(None, (cells[model].obstacle(rule, estimate) for model in values)), None):
-        state = obstacle
+    elif found_state := _ordering_obstacle(cells, shown, published, rule, protocol):
+        state = found_state
+    elif any(found.get("published_sampler_agrees") is False for found in comparisons):
+        state = "withheld"
     elif "not replicated" in states:
         state = "not replicated"
     else:
         state = "replicated" if states == {"replicated"} else "inconclusive"
     return {"comparisons": comparisons, "verdict": {"state": state}}
+
+
+def _ordering_obstacle(
+    cells: dict[str, Cell], shown: dict[str, dict[str, Any]], published: dict[str, dict[str, str]],
+    rule: dict[str, Any], protocol: dict[str, Any],
+) -> str | None:  # fmt: skip
+    """The state of the first row of an ordering that says nothing of its model; None where all do."""
+    samplers = protocol["samplers"]
+    for model in (rule["model"], *rule["ahead_of"], *rule["behind"]):
+        rows, error = samplers["rows"].get(model), float(published[model]["standard_error"])
+        sampler = rows[samplers["decides"]] if rows else None
+        if obstacle := cells[model].obstacle(rule, protocol["estimates"][rule["dataset"]], sampler):
+            return obstacle
+        if still_rising(shown[model]["ending"], protocol["rising"], rule["dataset"], model, error):
+            return "withheld"
+        margin = protocol["claims"][published[model]["claim"]]["claim_margin"]
+        if rows and not speaks(shown[model]["samplers"], samplers, margin):
+            return "withheld"
+    return None
 
 
 def differences(place: str, expected: Any, found: Any) -> Iterator[tuple[float, str]]:
@@ -270,7 +365,7 @@ def recomputed(
         yield from differences(f"{place}/measured", cell.numbers(max(together, 1)), shown["measured"])
         if row := published.get((name, model)):
             rule, claims = protocol["claims"][row["claim"]], sum(key in published and key[0] == name for key in sound)
-            verdict = equivalence(cell, row, rule, protocol["estimates"][rule["dataset"]], claims)
+            verdict = equivalence(cell, row, rule, protocol, claims, shown["measured"])
         else:
             verdict = {"state": "no published value"}
         yield from differences(f"{place}/verdict", verdict, shown["verdict"])
@@ -280,7 +375,8 @@ def recomputed(
             name = rule["dataset"]
             of_set = {model: cell for (data, model), cell in cells.items() if data == name}
             of_paper = {model: row for (data, model), row in published.items() if data == name}
-            expected = ordering(of_set, of_paper, rule, protocol["estimates"][name])
+            measured = {model: places[name, model]["measured"] for model in of_set}
+            expected = ordering(of_set, measured, of_paper, rule, protocol)
             yield from differences(claim, expected, shown_orderings.get(claim))
 
 
@@ -306,4 +402,5 @@ def main(words: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `... | head -1` ends it quietly
     main()

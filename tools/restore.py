@@ -3,6 +3,7 @@
 Nothing needs to be told to Snakemake: it judges files by their records, wherever they come from.
 """
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from replicate.jobs.standing import DIGESTS, Standing
 from replicate.jobs.table import Jobs
 from replicate.params import read_document
 from replicate.plan import Plan
+from replicate.sourcestate import in_git
 
 AGAIN = "`snakemake --cores all` makes what is missing or differs"
 
@@ -27,7 +29,7 @@ def stop(sentence: str) -> NoReturn:
 
 def bring_back() -> None:
     """`dvc pull` where there is a remote, else `dvc checkout` from this machine's cache."""
-    if not Path(".git").exists():
+    if not in_git(Path()):
         stop("DVC needs git, and this folder is no git checkout; `make report` makes the results here")
     if not Path("dvc.lock").is_file():
         stop("there is no dvc.lock, so no run has been recorded; `dvc repro` records one")
@@ -59,4 +61,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `... | head -1` ends it quietly
     main()

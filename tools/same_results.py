@@ -8,6 +8,7 @@ results/standing.txt, which DVC alone writes.
 
 import argparse
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -39,4 +40,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `... | head -1` ends it quietly
     main()

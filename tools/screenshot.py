@@ -5,6 +5,7 @@ python tools/screenshot.py [--page report/index.html] [--out docs/report.png]
 
 import argparse
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -51,4 +52,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `... | head -1` ends it quietly
     main()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from replicate.errors import ReplicateError
-from replicate.files import read_tensors, sha256_file, write_tensors
+from replicate.files import read_json, read_tensors, sha256_file, write_tensors
 from replicate.params import Section
 from replicate.paths import dangling_link, unmounted
 
@@ -138,12 +138,17 @@ class Splits:
             metadata["whole_validation"] = "true"
         if self.display != "range":
             metadata["display"] = self.display
-        write_tensors(path, tensors, metadata)
+        # Its digest stands beside it: kept results name these bytes as the data that they were measured on.
+        write_tensors(path, tensors, metadata, digest=False)
 
     @classmethod
     def read(cls, path: Path) -> "Splits":
-        """Reads what `write` wrote; a file with missing or misshaped splits is refused."""
-        tensors, metadata = read_tensors(path)
+        """Reads what `write` wrote; a file with missing or misshaped splits is refused.
+
+        So is one that is not what the description beside it says, where `prepare` wrote one.
+        """
+        _check_digest(path)
+        tensors, metadata = read_tensors(path, "prepare")
         folds = _folds(tensors)
         names = ("train", "labelled") if folds else SPLITS
         wrong = [name for name in names if name not in tensors or tensors[name].ndim != 4]
@@ -166,6 +171,17 @@ class Splits:
             whole_validation="whole_validation" in metadata,
             display=DISPLAYS[display],
         )
+
+
+def _check_digest(path: Path) -> None:
+    """Refuses prepared data that are not those of which the JSON file beside them names the SHA-256."""
+    description = path.with_suffix(".json")
+    if not description.is_file() or not path.is_file():
+        return
+    content = read_json(description)
+    told = content.get("sha256") if isinstance(content, dict) and content.get("stage") == "prepare" else None
+    if told is not None and told != sha256_file(path):
+        raise ReplicateError(f"{path} is not the data set that {description} tells of; run `prepare` again.")
 
 
 def _number(text: str) -> float:

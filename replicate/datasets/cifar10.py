@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from replicate.datasets.base import PinnedDataset, Source, Splits
 from replicate.errors import ReplicateError
-from replicate.params import Section
+from replicate.params import Section, Settings
 
 SHAPE, CLASSES = (3, 32, 32), 10  # red, green and blue planes, each by rows
 DIMENSION = 3 * 32 * 32
@@ -38,7 +38,7 @@ MIN_DIVISOR = 1e-8
 AGAIN = "delete it and run `python -m replicate fetch --dataset cifar10` again"
 
 
-class Cifar10Config(Section):
+class Cifar10Config(Settings):
     """Nothing to choose: the cut and the normalisation are the released recipe's."""
 
 

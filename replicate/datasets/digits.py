@@ -13,14 +13,14 @@ import numpy as np
 from replicate.datasets.base import SPLITS, PinnedDataset, Source, Splits
 from replicate.datasets.cutting import cut
 from replicate.errors import ReplicateError
-from replicate.params import OURS, Section, setting
+from replicate.params import OURS, Section, Settings, setting
 
 LEVELS = 16  # highest stored value
 #: MNIST's 50,000 : 10,000 : 10,000 images for training, validation and test.
 PARTS = 5 + 1 + 1
 
 
-class DigitsConfig(Section):
+class DigitsConfig(Settings):
     """How the digits are cut."""
 
     split_seed: int = setting(0, "seed of the cut into training, validation and test images", OURS, ge=0, lt=2**32)

@@ -17,7 +17,7 @@ from replicate.datasets.cutting import cut, shuffled
 from replicate.datasets.pictures import Crop, UnreadableError, pixels
 from replicate.datasets.store import DAMAGE, Store, folder_stamp, opened, some_of
 from replicate.errors import ReplicateError, shown
-from replicate.params import OURS, Section, setting
+from replicate.params import OURS, Section, Settings, setting
 from replicate.paths import home_path
 
 #: Words that name a split, and the split; in any case, and alone or before one of `BESIDE` ("Train", "test_images").
@@ -33,7 +33,7 @@ UNRELATED = 2
 PARTS, PARTS_OF_TRAIN = 5 + 1 + 1, 5 + 1
 
 
-class ImagesConfig(Section):
+class ImagesConfig(Settings):
     """Where the images lie, and how they become arrays."""
 
     folder: str | None = setting(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from replicate.datasets.base import PinnedDataset, Source, Splits
 from replicate.errors import ReplicateError
-from replicate.params import Section
+from replicate.params import Section, Settings
 
 SIDE = 28  # pixels
 N_TRAINING_FILE, N_TRAIN, N_TEST = 60_000, 50_000, 10_000
@@ -29,7 +29,7 @@ MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.
 AGAIN = "delete it and run `python -m replicate fetch --dataset mnist` again"
 
 
-class MnistConfig(Section):
+class MnistConfig(Settings):
     """MNIST has nothing to choose: the cut is the released recipe's."""
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from replicate.datasets.base import Extent, Splits, UserDataset
 from replicate.datasets.matlab import read_arrays, shapes
 from replicate.errors import ReplicateError
-from replicate.params import Section
+from replicate.params import Section, Settings
 
 SIDE, FOLDS, EXPRESSIONS = 48, 5, 7
 #: What a number in `folds` means.
@@ -23,7 +23,7 @@ UNLABELLED, CODES = 0, {1: "train", 2: "valid", 3: "test"}
 VARIABLES = ("images", "labs_ex", "folds")
 
 
-class TfdConfig(Section):
+class TfdConfig(Settings):
     """Nothing to choose: the folds are the file's."""
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 import torch
-from pydantic import PositiveFloat
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -50,7 +50,7 @@ class AccelerationConfig(GameConfig):
     """The baseline, the rates of the variants, and how speed is measured."""
 
     updates: int = setting(1300, "updates of G and of D, by every variant", OURS, ge=1)
-    hidden: tuple[int, ...] = setting((64, 64), "rectified units per layer of G, and of D", OURS, min_length=1)
+    hidden: tuple[PositiveInt, ...] = setting((64, 64), "rectified units per layer of G, and of D", OURS, min_length=1)
     code_dimension: int = setting(100, "length of the baseline's z, which is uniform", f"{RELEASED} mnist.yaml", ge=1)
     learning_rate: PositiveFloat = setting(0.1, "of gradient descent with momentum, constant", TUNED)
     momentum: float = setting(0.5, "of both players", f"{RELEASED} mnist.yaml, at the start", ge=0, lt=1)

@@ -17,13 +17,13 @@ from torch import Tensor
 
 from replicate.datasets.base import Splits
 from replicate.experiments import DEFAULT_DATASET
-from replicate.params import OURS, Block, Section, setting
+from replicate.params import OURS, Block, Settings, setting
 
 #: Claim -> check -> one number (exact), or one number a seed; None where a seed failed.
 Checks = dict[str, dict[str, float | list[float | None]]]
 
 
-class ExperimentConfig(Section):
+class ExperimentConfig(Settings):
     """The parameters every experiment has; an experiment's own config extends it."""
 
     seeds: Block = setting("0-9", "seeds, side by side in one job", OURS)
@@ -35,13 +35,13 @@ class DataConfig(ExperimentConfig):
     dataset: str = setting(DEFAULT_DATASET, "the data set, one of `datasets` of the run", OURS)
 
 
-class SampleConfig(Section):
+class SampleConfig(Settings):
     """Of a study of the run's samples; its seeds are those of the run."""
 
     dataset: str = setting(DEFAULT_DATASET, "the data set, one of `datasets` of the run", OURS)
 
 
-class TrialConfig(Section):
+class TrialConfig(Settings):
     """Of a study of the trials of a tuning budget."""
 
     dataset: Literal["digits"] = setting("digits", "the data set; of no other one are trials kept yet", OURS)

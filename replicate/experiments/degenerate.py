@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import torch
-from pydantic import PositiveFloat
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import one_hot, softplus
 
@@ -45,7 +45,9 @@ class DegenerateConfig(ExperimentConfig):
     updates: int = setting(3000, "of each model; in the game rounds, an update of D, then one of G", OURS, ge=1)
     batch_size: int = setting(64, "samples of the data, of G, and chains of the RBM, per update", OURS, ge=1)
     code_dimension: int = setting(2, "length of z, standard normal, of adversarial nets and VAE", OURS, ge=1)
-    hidden: tuple[int, ...] = setting((64, 64), "rectified units per layer, of every network", OURS, min_length=1)
+    hidden: tuple[PositiveInt, ...] = setting(
+        (64, 64), "rectified units per layer, of every network", OURS, min_length=1
+    )
     binary_units: int = setting(64, "hidden units of the RBM", OURS, ge=1)
     game_rate: PositiveFloat = setting(
         0.003, "of Adam for G and D at the start; falls linearly to 0", "ours: of 0.003 and 0.01 the sharper"

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import PositiveFloat
+from pydantic import PositiveFloat, PositiveInt
 
 from replicate.datasets.base import Splits
 from replicate.experiments.base import Checks, Experiment, ExperimentConfig, Found
@@ -42,7 +42,7 @@ FRAMES = 12
 class Figure1Config(ExperimentConfig):
     """How the game is played, and when its stages are."""
 
-    hidden: tuple[int, ...] = setting((32, 32), "rectified units per layer, of G and of D", OURS, min_length=1)
+    hidden: tuple[PositiveInt, ...] = setting((32, 32), "rectified units per layer, of G and of D", OURS, min_length=1)
     shift: float = setting(-2.0, "mean of p_g at the start; its standard deviation is 1, like that of the data", OURS)
     batch_size: int = setting(256, "samples of the data, and of G, per update", OURS, ge=1)
     early_rounds: int = setting(50, "rounds (an update of D, then one of G) until stage (a)", OURS, ge=1)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import PositiveFloat
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 
 from replicate.datasets.base import Splits
@@ -41,7 +41,9 @@ class GameConfig(DataConfig):
     updates: int = setting(3000, "updates of G and of D", OURS, ge=1)
     batch_size: int = setting(64, "images of the data, and of G, per update", OURS, ge=2)
     code_dimension: int = setting(16, "length of z, which is standard normal", OURS, ge=1)
-    hidden: tuple[int, ...] = setting((128, 128), "rectified units per layer of G, and of D", OURS, min_length=1)
+    hidden: tuple[PositiveInt, ...] = setting(
+        (128, 128), "rectified units per layer of G, and of D", OURS, min_length=1
+    )
     blur: float = setting(
         0.3, "standard deviation of the normal noise on every pixel that D sees in training", CHOSEN, ge=0
     )

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, get_args
 
 import numpy as np
 import torch
-from pydantic import PositiveFloat
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 
 from replicate.datasets.base import Splits
@@ -32,7 +32,7 @@ LOOKS = 24
 class GradientsConfig(ExperimentConfig):
     """Both games: D alone against a G that stays, and both players."""
 
-    hidden: tuple[int, ...] = setting((32, 32), "rectified units per layer, of G and of D", OURS, min_length=1)
+    hidden: tuple[PositiveInt, ...] = setting((32, 32), "rectified units per layer, of G and of D", OURS, min_length=1)
     shift: float = setting(-4.0, "mean of p_g at the start of the games; both standard deviations are 1", OURS)
     fixed_shift: float = setting(-6.0, "mean of the p_g that stays: its images and the data are apart (L1)", OURS)
     batch_size: int = setting(256, "samples of the data, and of G, per update", OURS, ge=1)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from pydantic import PositiveFloat
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import log_softmax, logsigmoid, one_hot
 
@@ -58,7 +58,7 @@ class SymbolsConfig(ExperimentConfig):
     length: int = setting(4, "symbols of a sequence", OURS, ge=2)
     updates: int = setting(2000, "of G; in the games rounds, an update of D, then one of G", OURS, ge=LOOKS)
     batch_size: int = setting(64, "sequences of the language, and of G, per update", OURS, ge=2)
-    hidden: tuple[int, ...] = setting((64,), "rectified units per layer of D", OURS, min_length=1)
+    hidden: tuple[PositiveInt, ...] = setting((64,), "rectified units per layer of D", OURS, min_length=1)
     temperature: PositiveFloat = setting(1.0, "of the soft outputs", OURS)
     relaxation_temperature: PositiveFloat = setting(
         0.5,

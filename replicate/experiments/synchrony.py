@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from pydantic import PositiveFloat
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import one_hot
 
@@ -54,7 +54,7 @@ class SynchronyConfig(ExperimentConfig):
     )
     batch_size: int = setting(64, "samples of the data, and of G, per update", OURS, ge=1)
     noise_dimension: int = setting(16, "length of z, standard normal", OURS, ge=1)
-    hidden: tuple[int, ...] = setting((64, 64), "rectified units per layer, of G and of D", OURS, min_length=1)
+    hidden: tuple[PositiveInt, ...] = setting((64, 64), "rectified units per layer, of G and of D", OURS, min_length=1)
     learning_rate: PositiveFloat = setting(
         0.003, "of Adam, for both", "ours: of 0.001 and 0.003 the one that trains sooner at 1:1"
     )

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import PositiveFloat
+from pydantic import PositiveFloat, PositiveInt
 from scipy.special import expit, log_expit, rel_entr
 
 from replicate.datasets.base import Splits
@@ -39,7 +39,7 @@ class TheoryConfig(ExperimentConfig):
 
     updates: int = setting(3000, "updates of D by Adam", OURS, ge=10)
     batch_size: int = setting(512, "samples of p_data, and of p_g, per update", OURS, ge=1)
-    hidden: tuple[int, ...] = setting((32, 32), "rectified units per layer of D", OURS, min_length=1)
+    hidden: tuple[PositiveInt, ...] = setting((32, 32), "rectified units per layer of D", OURS, min_length=1)
     learning_rate: PositiveFloat = setting(0.003, "of Adam at the start; it falls linearly to 0", OURS)
     points: int = setting(12, "values of x in the descent on a discrete p_g", OURS, ge=2)
     descent_steps: int = setting(4000, "steps of the descent on p_g", OURS, ge=1)

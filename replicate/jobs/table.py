@@ -3,7 +3,6 @@
 The rules below workflow/ declare the same files to Snakemake (a test compares both).
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -101,6 +100,9 @@ class Jobs:
                 f"{evaluation}.json", f"{evaluation}.safetensors",
             )  # fmt: skip
             yield Job("measure", about, ("sample", "bandwidth", "evaluate"), (weights, data), measured)
+            if (dataset, model, block) in self.plan.compared:
+                compared = f"results/samplers/{about}.json"
+                yield Job("samplers", about, ("samplers",), (weights, data), (_record(compared), compared))
             classifier = f"results/classifier/{dataset}"
             reads = (
                 data, samples, f"{classifier}.safetensors", f"{classifier}.json", weights, training, width,
@@ -129,7 +131,8 @@ class Jobs:
         judged = ("results/claims.run.json", "results/claims.json")
         yield Job("claims", "", ("claims",), (PUBLISHED[0], *experiments), judged)
         tables = ("results/table1.run.json", "results/table1.json", "results/table1.csv")
-        yield Job("table", "", ("table",), (*plan.results("evaluation"), *PUBLISHED), tables)
+        reads = (*plan.results("evaluation"), *plan.results("train"), *plan.samplers_results, *PUBLISHED)
+        yield Job("table", "", ("table",), reads, tables)
         metrics = ("results/metrics.run.json", "results/metrics.json")
         yield Job("metrics", "", ("metrics",), ("results/table1.json",), metrics)
         folder = "results/curves"
@@ -145,14 +148,15 @@ class Jobs:
         experiments = [f"results/figures/{name}/figures.json" for name in plan.params.experiments]
         return (
             "results/table1.json", *data, *plan.results("train"), *plan.results("evaluation"),
-            *plan.results("bandwidth"), *plan.results("panels", "/panels.json"), "results/claims.json", *experiments,
-            *plan.results("recognition"), *files_below(self.base, KEPT), *files_below(self.base, TEMPLATES),
+            *plan.samplers_results, *plan.results("bandwidth"), *plan.results("panels", "/panels.json"),
+            "results/claims.json", *experiments, *plan.results("recognition"), *files_below(self.base, KEPT),
+            *files_below(self.base, TEMPLATES),
         )  # fmt: skip
 
     def given(self, job: Job) -> str:
-        """A digest of the parameters that the job is given, blind to what it does not read."""
+        """A digest of the parameters of the job with their defaults, blind to what it does not read."""
         about = self._about(job)
-        return sha256_json([json.loads(self.plan.config(stage, *about)) for stage in job.stages] + self._more(job))
+        return sha256_json([self.plan.settings(stage, *about) for stage in job.stages] + self._more(job))
 
     def _more(self, job: Job) -> list[object]:
         return [self.plan.absent] if job.rule == "table" else []

@@ -89,7 +89,7 @@ def write_part(path: Path, shard: Shard, count: int, sums: Sums, frame: Mapping[
     dimension = next((found.dimension for found in sums.values()), None)
     part = {"shard": shard.number, "shards": shard.total, "count": count, "dimension": dimension, "sigmas": sigmas}
     about = canonical_json({**frame, **part})
-    write_tensors(path, tensors, {"about": about, "sha256": _digest(tensors, about)})
+    write_tensors(path, tensors, {"about": about, "sha256": _digest(tensors, about)}, digest=False)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,10 @@ REGISTRY: dict[str, tuple[str, str]] = {
 UNBOUNDED = frozenset({"adversarial_nets", "adversarial_nets_conv", "true_distribution", "k_means", "k_means_weighted"})
 
 
+#: Models that are sampled by Markov chains, whose samplers can be compared.
+CHAINS = frozenset({"dbn", "stacked_cae", "deep_gsn", "rbm", "dbm", "denoising_autoencoder"})
+
+
 def load_model(name: str) -> "type[GenerativeModel]":
     """The registered model class of that name; an unknown name lists the known ones."""
     if name not in REGISTRY:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import torch
-from pydantic import NonNegativeInt, PositiveFloat, model_validator
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 
 from replicate.models import maxout, rectified
@@ -29,7 +29,7 @@ _PRETRAIN, _TRAIN = f"{RELEASED} tfd_pretrain/pretrain.yaml", f"{RELEASED} tfd_p
 class AdversarialConfig(GameConfig):
     """The recipe; defaults are the released MNIST recipe's where it has them."""
 
-    generator_hidden: tuple[int, ...] = setting((1200, 1200), "units per hidden layer of G", _YAML)
+    generator_hidden: tuple[PositiveInt, ...] = setting((1200, 1200), "units per hidden layer of G", _YAML)
     generator_sigmoid: tuple[NonNegativeInt, ...] = setting(
         (), "hidden layers of G, counted from 0, whose units are sigmoid; the others are rectified linear", _YAML
     )
@@ -41,7 +41,7 @@ class AdversarialConfig(GameConfig):
         0, "each pixel starts with this many standard normal weights and no others; 0: all uniform", _PRETRAIN
     )
     generator_sigmoid_bias: float = setting(0.0, "biases of G's hidden sigmoid layers start at this", _CIFAR10)
-    discriminator_hidden: tuple[int, ...] = setting((240, 240), "maxout units per layer of D", _YAML)
+    discriminator_hidden: tuple[PositiveInt, ...] = setting((240, 240), "maxout units per layer of D", _YAML)
     pieces: int = setting(5, "linear pieces of a maxout unit", _YAML, ge=1)
     discriminator_range: PositiveFloat = setting(0.005, "D's weights start uniform on +- this", _YAML)
     pretrain_epochs: NonNegativeInt = setting(

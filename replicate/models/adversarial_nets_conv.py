@@ -17,14 +17,14 @@ from torch import Tensor
 from replicate.errors import ReplicateError
 from replicate.models import convolution
 from replicate.models.adversarial_game import AdversarialGame, GameConfig
-from replicate.params import RELEASED, TUNED, Section, setting
+from replicate.params import RELEASED, TUNED, Settings, setting
 from replicate.training.objectives import discriminator_loss, generator_loss
 from replicate.training.streams import Streams
 
 _YAML = f"{RELEASED} cifar10_convolutional.yaml"
 
 
-class Convolution(Section):
+class Convolution(Settings):
     """A convolutional maxout layer of D with its pooling."""
 
     channels: PositiveInt = Field(description="maxout channels")

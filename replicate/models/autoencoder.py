@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import PositiveFloat
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -28,7 +28,7 @@ _ADAM = "Kingma & Ba 2015, Algorithm 1"
 class AutoencoderConfig(ModelConfig):
     """The recipe; the slides name the model alone, so its numbers are ours."""
 
-    hidden: tuple[int, ...] = setting(
+    hidden: tuple[PositiveInt, ...] = setting(
         (1024,), "rectified units per layer of the encoder; the decoder mirrors it", "GMMN+AE (Li et al. 2015): 1024"
     )
     code_dimension: int = setting(8, "length of the code", "ours: re-tuning", ge=1)

@@ -11,14 +11,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from replicate.params import OURS, Section, checked, setting
+from replicate.params import OURS, Settings, checked, setting
 from replicate.training.streams import Streams
 
 #: Images generated at a time: bounds memory whatever the number of samples.
 SAMPLE_CHUNK = 1000
 
 
-class ModelConfig(Section):
+class ModelConfig(Settings):
     """The parameters every model has; a model's own config extends it."""
 
     epochs: int = setting(100, "passes over the training images", OURS, ge=1)
@@ -48,7 +48,7 @@ class GenerativeModel(ABC):
     has_latent: ClassVar[bool] = False
     #: Whether sampling reads training images (`train`), as the reference rows do.
     samples_from_train: ClassVar[bool] = False
-    #: (n, dimension) training images, where `samples_from_train`; set by whoever builds the model.
+    #: (n, dimension) training images, where sampling reads them; set by whoever builds the model.
     train: Tensor
 
     def __init__(self, config: Any, shape: tuple[int, int, int], streams: Streams) -> None:

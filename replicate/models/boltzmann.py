@@ -313,4 +313,4 @@ class BoltzmannModel(ChainModel):
 
     def _chain_start(self, bias: Tensor, draw: int) -> Tensor:
         """(seeds, chains, width): bits drawn from a layer's biases alone, so that no image is needed."""
-        return Draws(self.streams, "evaluation", draw).bits(bias.sigmoid().expand(-1, self.config.chains, -1))
+        return Draws(self.streams, "evaluation", draw).bits(bias.sigmoid().expand(-1, self.chains, -1))

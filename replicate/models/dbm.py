@@ -25,6 +25,7 @@ from replicate.models.boltzmann import (
     mean_difference,
     mean_field,
 )
+from replicate.models.chains import START_AT_IMAGES
 from replicate.params import TUNED, setting
 
 _PAPER = "Salakhutdinov & Hinton 2009, section 4.1"
@@ -156,6 +157,11 @@ class DeepBoltzmannMachine(BoltzmannModel):
     def chain_start(self, draw: int) -> Tensor:
         """Units of the first hidden layer drawn from their biases alone."""
         return self._chain_start(self.deep.hidden, draw)
+
+    def chain_start_at_images(self, draw: int) -> Tensor:
+        """Bits of the first hidden layer, by their mean-field means given training images."""
+        hidden, _ = mean_field(self.deep, self.drawn_images(draw), self.config.mean_field_steps)
+        return Draws(self.streams, "evaluation", draw, START_AT_IMAGES + 1).bits(hidden)
 
     def chain_step(self, state: Tensor, draw: int, step: int) -> Tensor:
         """Image and top layer given the layer between, then that given both."""

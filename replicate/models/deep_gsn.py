@@ -25,6 +25,8 @@ class DeepGSN(WalkbackModel):
     """A block of seeds of deep GSNs."""
 
     Config = DeepGSNConfig
+    #: Fewer chains than elsewhere, for longer: they forget slowly, and each step is dear.
+    mixed: ClassVar[Mapping[str, Any]] = {"chains": 100, "burn_in": 2000, "thinning": 20}
     recipes: ClassVar[Mapping[str, tuple[Mapping[str, Any], str]]] = {
         "mnist": ({}, f"{SOURCE} run_gsn.py"),
         "digits": (

@@ -43,6 +43,7 @@ class DenoisingAutoencoder(WalkbackModel):
     """A block of seeds of denoising autoencoders."""
 
     Config = DenoisingAutoencoderConfig
+    mixed: ClassVar[Mapping[str, Any]] = {"chains": 1000, "burn_in": 100, "thinning": 5}
     recipes: ClassVar[Mapping[str, tuple[Mapping[str, Any], str]]] = {
         "mnist": ({}, _SCRIPT),
         "digits": (

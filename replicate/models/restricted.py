@@ -9,7 +9,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from replicate.models.boltzmann import DOWN_PASS, BoltzmannModel, Draws, Layer, gibbs, visible_field
+from replicate.models.boltzmann import DOWN_PASS, BoltzmannModel, Draws, Layer, gibbs, hidden_field, visible_field
+from replicate.models.chains import START_AT_IMAGES
 
 
 class RestrictedMachines(BoltzmannModel):
@@ -62,6 +63,14 @@ class RestrictedMachines(BoltzmannModel):
     def chain_start(self, draw: int) -> Tensor:
         """Units of the top layer drawn from their biases alone."""
         return self._chain_start(self.top.hidden, draw)
+
+    def chain_start_at_images(self, draw: int) -> Tensor:
+        """Training images passed up, bits at every layer."""
+        state = self.drawn_images(draw)
+        draws = Draws(self.streams, "evaluation", draw, START_AT_IMAGES + 1)
+        for number in range(len(self.widths)):
+            state = draws.bits(hidden_field(self.layer(number), state).sigmoid_())
+        return state
 
     def chain_step(self, state: Tensor, draw: int, step: int) -> Tensor:
         """Gibbs sampling in the top machine: its visible units given the hidden ones, then these given those."""

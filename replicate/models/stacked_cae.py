@@ -102,6 +102,7 @@ class StackedCAE(ChainModel):
 
     Config = StackedCAEConfig
     samples_from_train = True  # the chains' start
+    own_start = "images"
     extends: ClassVar[bool] = False  # every layer has a share of the epochs
     recipes: ClassVar[Mapping[str, tuple[Mapping[str, Any], str]]] = {
         "mnist": (
@@ -173,8 +174,11 @@ class StackedCAE(ChainModel):
     @torch.no_grad()
     def chain_start(self, draw: int) -> Tensor:
         """Training images, drawn with replacement, as the top layer sees them."""
-        chosen = self.streams.uniform("evaluation", draw, self.config.chains).mul_(len(self.train)).long()
-        return self._encoded(self.train[chosen], self._top)
+        return self._encoded(self.drawn_images(draw, part=0), self._top)
+
+    def chain_start_at_images(self, draw: int) -> Tensor:
+        """The only start there is."""
+        return self.chain_start(draw)
 
     @torch.no_grad()
     def chain_step(self, state: Tensor, draw: int, step: int) -> Tensor:

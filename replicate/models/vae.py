@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from pydantic import PositiveFloat
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 
 from replicate.models import perceptron
@@ -28,7 +28,7 @@ _EPITOMIC = "Epitomic VAE (Yeung et al. 2017): 3 x 500 units and 8 codes do best
 class VaeConfig(ModelConfig):
     """The recipe; sizes are those of the best published Parzen row of a VAE."""
 
-    hidden: tuple[int, ...] = setting(
+    hidden: tuple[PositiveInt, ...] = setting(
         (500, 500, 500), "rectified units per layer of the encoder; the decoder mirrors it", _EPITOMIC
     )
     code_dimension: int = setting(8, "length of z", _EPITOMIC, ge=1)

@@ -94,6 +94,7 @@ class WalkbackModel(ChainModel):
 
     Config = WalkbackConfig
     samples_from_train = True  # the chains' start
+    own_start = "images"
 
     def initialise(self, train: Tensor) -> None:
         """Weights uniform on +- sqrt(6 / (in + out)), biases zero (model.py `weights_list`, `bias_list`)."""
@@ -217,7 +218,7 @@ class WalkbackModel(ChainModel):
         return {"reconstruction": cost}
 
     def _odd_layers(self, state: list[Tensor | None], draw: int, update: int) -> Tensor:
-        rows = self.config.chains
+        rows = self.chains
         found = []
         for layer in range(1, self._top + 1, 2):
             _, noisy = self._hidden(self._drive(state, layer, rows), layer, "evaluation", draw, update)
@@ -232,13 +233,15 @@ class WalkbackModel(ChainModel):
     @torch.no_grad()
     def chain_start(self, draw: int) -> Tensor:
         """The odd layers above corrupted training images, drawn with replacement; all else is silent."""
-        c = self.config
-        rows = (
-            self.streams.uniform("evaluation", draw, c.chains, part=self._part(0, 0) + 1).mul_(len(self.train)).long()
-        )
+        images = self.drawn_images(draw, part=self._part(0, 0) + 1)
+        uniform = self._uniform("evaluation", draw, 0, self.chains)
         state: list[Tensor | None] = [None] * (self._top + 1)
-        state[0] = corrupted(self.train[rows], self._uniform("evaluation", draw, 0, c.chains), c.input_noise)
+        state[0] = corrupted(images, uniform, self.config.input_noise)
         return self._odd_layers(state, draw, 0)
+
+    def chain_start_at_images(self, draw: int) -> Tensor:
+        """The only start there is."""
+        return self.chain_start(draw)
 
     @torch.no_grad()
     def chain_step(self, state: Tensor, draw: int, step: int) -> Tensor:

@@ -14,6 +14,7 @@ from replicate.errors import ReplicateError
 from replicate.files import read_tensors
 from replicate.models import load_model
 from replicate.models.base import GenerativeModel
+from replicate.models.chains import ChainModel
 from replicate.params import checked
 from replicate.training.streams import Streams
 
@@ -28,7 +29,7 @@ def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     Raises:
         ReplicateError: the file is missing, damaged or not a weights file.
     """
-    tensors, metadata = read_tensors(path)
+    tensors, metadata = read_tensors(path, "train")
     about = read_about(AboutWeights, path, metadata, "train")
     for name, tensor in tensors.items():
         if tensor.shape[:1] != (len(about["seeds"]),):
@@ -100,7 +101,8 @@ def read_model(path: Path, device: torch.device, data: Splits | None) -> tuple[G
             "they are of different data sets."
         )
     model = model_of(tensors, about, device)
-    if model.samples_from_train:
+    at_images = isinstance(model, ChainModel) and model.used_sampler.start == "images"
+    if model.samples_from_train or at_images:
         if data is None:
             raise ReplicateError(
                 f"{about['model']} is sampled from training images; give the prepared data set with --data."

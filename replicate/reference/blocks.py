@@ -13,7 +13,7 @@ from replicate.files import canonical_json, read_json, write_error
 from replicate.filesystem import lock
 from replicate.reference.plan import Entry, ReferencePlan
 
-#: Results of a finished block, as they are kept, each with its run record beside it.
+#: Results of every finished block, as they are kept, each with its run record beside it.
 RESULTS = ("train", "bandwidth", "evaluation", "recognition")
 
 
@@ -54,6 +54,11 @@ class Block:
     def label(self) -> str:
         """Its name in lines."""
         return f"{self.entry.name} {self.model} seeds {self.seeds}"
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """Its results; a comparison of samplers among them where the plan asks for one."""
+        return (*RESULTS, "samplers") if self.model in self.entry.samplers else RESULTS
 
     @property
     def place(self) -> Path:
@@ -104,7 +109,7 @@ class Block:
 
     def kept_epochs(self) -> int:
         """How many epochs the training had whose results are kept; 0 where they are not whole."""
-        names = [f"{name}{suffix}" for name in RESULTS for suffix in (".json", ".run.json")]
+        names = [f"{name}{suffix}" for name in self.results for suffix in (".json", ".run.json")]
         if not all((self.kept / name).is_file() for name in names):
             return 0
         return int(read_json(self.kept / "train.json")["epochs"])

@@ -1,9 +1,11 @@
 """What stays of a finished block: its weights by digest, and its results in the committed folder."""
 
+import fcntl
 import os
 import shutil
 import sys
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import yaml
 
 from replicate.files import (
+    canonical_json,
     read_json,
     read_tensors,
     replacing,
@@ -20,13 +23,18 @@ from replicate.files import (
     write_tensors,
     write_text,
 )
-from replicate.reference.blocks import RESULTS, Block
+from replicate.filesystem import lock
+from replicate.kept import add_to_sums
+from replicate.reference.blocks import Block
 from replicate.runrecord import record_path
 
 #: Names the weights of a block by digest: in its folder, and beside its results.
 NAMED, WEIGHTS = "named.json", "weights.json"
 #: Beside what is measured: the digest of the weights that it is of.
 MEASURED_OF = "of.json"
+#: Of a block's kept results the one whose presence says that all are there.
+LAST = "train.json"
+PARAMETERS = "params.yaml"
 
 
 def keep_weights(block: Block) -> None:
@@ -92,20 +100,46 @@ def _forget_measures_of_others(block: Block, digest: str) -> None:
 
 def publish(block: Block) -> None:
     """Puts the results of a finished block into the committed folder, and removes its samples."""
-    write_params(block)
     if before := block.kept_epochs():
         tell_of_replacing(block, before, block.trained_epochs())
     origin = read_json(block.note)
-    sources = {name: block.measured / f"{name}.json" for name in RESULTS}
+    sources = {name: block.measured / f"{name}.json" for name in block.results}
     sources["train"] = block.weights.with_suffix(".json")
-    (block.kept / "train.json").unlink(missing_ok=True)  # comes last, so that what a kill cuts off is done again
-    for name in reversed(RESULTS):
-        record = with_commit(read_json(record_path(sources[name])), origin["commit"])
-        write_json(block.kept / f"{name}.run.json", record)
-        write_json(block.kept / f"{name}.json", read_json(sources[name]))
-        if name == "bandwidth":
-            write_json(block.kept / WEIGHTS, read_json(block.folder / NAMED))
+    contents = {WEIGHTS: read_json(block.folder / NAMED)}
+    for name, source in sources.items():
+        contents[f"{name}.run.json"] = with_commit(read_json(record_path(source)), origin["commit"])
+        contents[f"{name}.json"] = read_json(source)
+    put(block, contents)
     (block.measured / "samples.safetensors").unlink(missing_ok=True)
+
+
+def put(block: Block, contents: Mapping[str, Any]) -> None:
+    """Puts results into the committed folder of a block, and what they are into the list of their run.
+
+    `train.json` comes last, so that what a kill cuts off is done again.
+
+    Args:
+        block: whose results they are.
+        contents: name of a file -> its content.
+    """
+    write_params(block)
+    texts = {name: canonical_json(content) for name, content in contents.items()}
+    (block.kept / LAST).unlink(missing_ok=True)
+    with _sole_writer(block):
+        run = block.folders.results / block.entry.name
+        below = block.kept.relative_to(run)
+        add_to_sums(run, {(below / name).as_posix(): text for name, text in texts.items()}, [PARAMETERS])
+    for name in sorted(texts, key=lambda name: (name == LAST, name)):
+        write_text(block.kept / name, texts[name])
+
+
+@contextmanager
+def _sole_writer(block: Block) -> Iterator[None]:
+    """While one process changes the list of a run, others wait; where there are no locks, they do not."""
+    block.folders.work.mkdir(parents=True, exist_ok=True)
+    with (block.folders.work / "sums.lock").open("w") as stream:
+        lock(stream.fileno(), fcntl.LOCK_EX, block.folders.work)
+        yield
 
 
 def tell_of_replacing(block: Block, before: int, epochs: int) -> None:
@@ -122,7 +156,7 @@ def with_commit(record: dict[str, Any], commit: str | None) -> dict[str, Any]:
 
 def write_params(block: Block) -> None:
     """Writes the parameter file of the block's entry beside the results, where it does not say the same already."""
-    path = block.folders.results / block.entry.name / "params.yaml"
+    path = block.folders.results / block.entry.name / PARAMETERS
     if path.is_file():
         with suppress(yaml.YAMLError):
             if sha256_json(yaml.safe_load(path.read_text(encoding="utf-8"))) == sha256_json(dict(block.params)):

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from replicate.errors import ReplicateError
 from replicate.files import canonical_json, read_json, sha256_file, sha256_json, write_error, write_json
 from replicate.filesystem import flush
-from replicate.reference.blocks import RESULTS, Block, Folders, blocks_of
+from replicate.reference.blocks import Block, Folders, blocks_of
 from replicate.reference.keeping import WEIGHTS
 from replicate.reference.manifest import NAME, Manifest, Member, Origin, PackedBlock, Part, read_manifest
 from replicate.reference.plan import ReferencePlan
@@ -117,7 +117,7 @@ def _origin(block: Block, folders: Folders) -> Origin:
 
 
 def _add_results(contents: _Contents, block: Block) -> None:
-    names = [f"{name}{suffix}" for name in RESULTS for suffix in (".json", ".run.json")]
+    names = [f"{name}{suffix}" for name in block.results for suffix in (".json", ".run.json")]
     contents.add("results", block.folders.results, *(block.kept / name for name in (*names, WEIGHTS)))
     beside = block.measured / "evaluation.safetensors"
     contents.add("blocks", block.folders.work / "blocks", block.note, beside)

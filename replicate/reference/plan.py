@@ -9,6 +9,7 @@ from pydantic import Field, PositiveFloat, model_validator
 from replicate import datasets, models
 from replicate.errors import ReplicateError
 from replicate.params import Block, Params, Section, checked, read_document
+from replicate.sampling.settings import Compared
 
 #: What names an entry, and with it a folder.
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,59}$")]
@@ -24,6 +25,7 @@ class Entry(Section):
         seeds: blocks of seeds; a block is one job.
         compute: device (cpu or cuda, never auto: runs of both are not pooled) and threads.
         models: model -> data set -> recipe, which names its epochs.
+        samplers: model -> which samplers of Markov chains are compared, as in the parameters.
         seconds_per_epoch: model -> seconds of an epoch of one block, until they have been measured here.
     """
 
@@ -32,6 +34,7 @@ class Entry(Section):
     seeds: tuple[Block, ...] = Field(min_length=1)
     compute: dict[str, Any]
     models: Recipes
+    samplers: dict[str, dict[str, Any]] = Field(default_factory=dict)
     seconds_per_epoch: dict[str, PositiveFloat] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -78,6 +81,9 @@ class ReferencePlan(Section):
     def params_of(self, entry: Entry) -> dict[str, Any]:
         """The parameters of an entry, as a parameter file holds them."""
         used = {dataset for recipes in entry.models.values() for dataset in recipes}
+        compared = {
+            model: dict.fromkeys(entry.models.get(model, ()), options) for model, options in entry.samplers.items()
+        }
         return {
             "preset": entry.name,
             "seeds": list(entry.seeds),
@@ -86,6 +92,7 @@ class ReferencePlan(Section):
             "selection": dict(self.selection),
             "datasets": {name: dict(options) for name, options in self.datasets.items() if name in used},
             "models": {model: dict(recipes) for model, recipes in entry.models.items()},
+            **({"samplers": compared} if compared else {}),
         }
 
 
@@ -107,6 +114,13 @@ def read_plan(path: Path) -> ReferencePlan:
 
 
 def _check_names(entry: Entry, place: str) -> None:
+    for model, options in entry.samplers.items():
+        if model not in entry.models or model not in models.CHAINS:
+            raise ReplicateError(
+                f"{place}: samplers.{model}: only models of the entry that Markov chains sample have samplers "
+                f"({', '.join(sorted(models.CHAINS))})."
+            )
+        checked(Compared, options, place, f"samplers.{model}")
     for model, recipes in entry.models.items():
         if model not in models.REGISTRY:
             raise ReplicateError(

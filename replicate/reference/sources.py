@@ -6,7 +6,6 @@ that goes on for days. Without git they run from the code that is here; which co
 
 import hashlib
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -71,11 +70,12 @@ def _git(root: Path, *words: str) -> str:
 
 
 def is_checkout(root: Path) -> bool:
-    """Whether git can answer for the project's folder."""
-    if not (root / ".git").exists() or shutil.which("git") is None:
-        return False
+    """Whether git can answer for the project's folder, be it a repository, a worktree or part of a larger one.
+
+    A repository that only lies around the folder, and does not hold its files, is none of the project's.
+    """
     with suppress(OSError, subprocess.CalledProcessError):
-        return bool(_git(root, "rev-parse", "HEAD"))
+        return bool(_git(root, "rev-parse", "HEAD") and _git(root, "ls-files", "--", f"{PACKAGE}/__init__.py"))
     return False
 
 
@@ -103,16 +103,26 @@ def present(folders: Folders) -> Source:
     return Source(commit, package, root)
 
 
+def _project_in(clone: Path) -> Path:
+    """The project's folder in a clone of its repository, which may hold more than the project."""
+    root = package_root()
+    if (clone / PACKAGE).is_dir() or not is_checkout(root):
+        return clone
+    return clone / _git(root, "rev-parse", "--show-prefix")
+
+
 def _cloned(folders: Folders, commit: str) -> Source:
     """The clone of a commit below the ignored folder, made where it is missing.
 
     Raises:
-        ReplicateError: there is neither the clone nor what it takes to make one.
+        ReplicateError: there is neither the clone nor what it takes to make one; or the commit has the project in
+            another folder.
     """
     target = folders.work / "source" / commit
-    if not (target / PACKAGE / "__init__.py").is_file():
+    if not (_project_in(target) / PACKAGE / "__init__.py").is_file():
         _clone(package_root(), target, commit)
-    return Source(commit, package_digest(target), target)
+    project = _project_in(target)
+    return Source(commit, package_digest(project), project)
 
 
 def _clone(root: Path, target: Path, commit: str) -> None:
@@ -129,8 +139,11 @@ def _clone(root: Path, target: Path, commit: str) -> None:
     try:
         with tempfile.TemporaryDirectory(prefix=".clone-", dir=target.parent) as scratch:
             clone = Path(scratch, "clone")
-            _git(root, "clone", "--quiet", "--no-checkout", str(root), str(clone))
+            whole = _git(root, "rev-parse", "--show-toplevel")
+            _git(root, "clone", "--quiet", "--no-checkout", whole, str(clone))
             _git(clone, "checkout", "--quiet", "--detach", commit)
+            if not (_project_in(clone) / PACKAGE / "__init__.py").is_file():
+                raise ReplicateError(f"commit {commit[:12]} does not have the project where it lies now, in {root}.")
             if not target.exists():
                 clone.rename(target)
     except subprocess.CalledProcessError as error:
@@ -186,10 +199,11 @@ def _adopt(block: Block, folders: Folders) -> None:
     entries = ["replicate.stages.train", REGISTRY[block.model][1]]
     here = present(folders)
     clones = sorted((folders.work / "source").glob("[0-9a-f]*"), key=lambda path: path.stat().st_mtime)
-    known = {path: path.name for path in clones if path != here.folder} | {here.folder: here.commit}
+    known = {path: path.name for path in clones if path.name != here.commit} | {here.folder: here.commit}
     for folder, commit in known.items():  # the oldest clone first, and what is newest last
-        if _digest(entries, folder) == settings["code"]:
-            _write_note(block, commit, package_digest(folder), settings["data"])
+        project = _project_in(folder)
+        if _digest(entries, project) == settings["code"]:
+            _write_note(block, commit, package_digest(project), settings["data"])
             return
     raise ReplicateError(
         f"the code that began {block.state} (digest {settings['code']}) is neither here nor in "

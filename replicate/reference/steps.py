@@ -55,6 +55,8 @@ def _measuring(block: Block, source: Source, params: Path) -> list[str]:
         evaluation: ["evaluate", *common, *of_samples, "--bandwidth", str(bandwidth)],
         recognition: ["recognise", *common, *of_samples, "--classifier", str(classifier)],
     }
+    if "samplers" in block.results:
+        stages[block.measured / "samplers.json"] = ["samplers", *common, "--weights", str(block.weights)]
     missing = [(out, words) for out, words in stages.items() if not record_path(out).is_file()]
     joined: list[str] = []
     for out, words in missing:

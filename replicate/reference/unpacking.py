@@ -13,7 +13,7 @@ from replicate.codedigest import package_root
 from replicate.errors import ReplicateError
 from replicate.files import canonical_json, read_json, sha256_file, write_error, write_json
 from replicate.reference.blocks import Block, Folders, blocks_of
-from replicate.reference.keeping import with_commit, write_params
+from replicate.reference.keeping import put, with_commit
 from replicate.reference.manifest import Manifest, PackedBlock
 from replicate.reference.packing import check_parts, joined
 from replicate.reference.plan import ReferencePlan
@@ -182,11 +182,9 @@ def _take_results(block: Block, packed: PackedBlock, scratch: Path, commit: str 
         print(
             f"{block.kept}: the results of {before} epochs are replaced by those of {packed.epochs}.", file=sys.stderr
         )
-    write_params(block)
-    (block.kept / "train.json").unlink(missing_ok=True)
-    for path in sorted(theirs.iterdir(), key=lambda path: path.name == "train.json"):  # that one last
-        content = read_json(path)
-        write_json(block.kept / path.name, with_commit(content, commit) if path.name.endswith(".run.json") else content)
+    contents = {path.name: read_json(path) for path in theirs.iterdir()}
+    records = {name: with_commit(content, commit) for name, content in contents.items() if name.endswith(".run.json")}
+    put(block, contents | records)
     return True
 
 

@@ -7,6 +7,9 @@ Each job's record (*.run.json) names its parameters, the code, and the SHA-256 o
 What does not agree is named, and `snakemake --cores all` or `dvc repro` makes just that anew. Both look at the same
 before every run; they trust a file whose size, times and place on disk did not change since it was read, and this
 command trusts nothing. Exits with 1 where something does not agree.
+
+Kept runs (results/reference/) have lists of their files, SHA256SUMS, and are held to these alone: a file that is
+another one is named, and the exit status is 2.
 """
 
 import argparse
@@ -18,9 +21,11 @@ from replicate.files import write_text
 from replicate.jobs.digests import Digests
 from replicate.jobs.standing import DIGESTS, Finding, Standing
 from replicate.jobs.table import Jobs
+from replicate.kept import check_kept
 from replicate.params import read_document
 from replicate.plan import Plan
 
+KEPT_RUNS = Path("results/reference")
 #: Findings that are printed.
 SHOWN = 20
 #: An output that never changes: by it the stages of DVC come after this command, and none of them runs for it.
@@ -52,6 +57,8 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"  {one.job.name}: {one.reason}")
     if found[SHOWN:]:
         print(f"  and {len(found) - SHOWN} more")
+    for document in sorted(KEPT_RUNS.rglob("params.yaml")):
+        check_kept(document.parent)
     if found:
         raise Disagreement(
             f"{len(found)} of {len(jobs.all)} jobs are not current ({len(damaged)} with changed or damaged files); "

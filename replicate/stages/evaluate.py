@@ -243,7 +243,7 @@ def _write(out: Path, inputs: _Inputs, sums: Sums, frame: Mapping[str, Any]) -> 
         per_seed=per_seed, n_test=[int(fold.shape[2]) for fold in every_image], n_samples=inputs.count,
         chains=samples.chains, sigmas=bandwidth["sigmas"], n_validation=bandwidth["n_validation"],
         validation_available=bandwidth["validation_available"], dimension=int(samples.images.shape[3]),
-        **samples.rounding,
+        **({"sampler": about["sampler"]} if "sampler" in about else {}), **samples.rounding,
     )  # fmt: skip
     with replacing(out, out.with_suffix(".safetensors")) as (values, images):
         dump_tensors(images, {f"fold{number}": fold for number, fold in enumerate(every_image)})

@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
     train = torch.from_numpy(splits.flat("train")).to(backend.device)
     samples.fit(train, arguments.data)
     held_out = held_out_images(splits).to(backend.device)
-    tensors, _ = read_tensors(arguments.classifier)
+    tensors, _ = read_tensors(arguments.classifier, "classifier")
     classifier = Classifier({name: torch.from_numpy(value).to(backend.device) for name, value in tensors.items()})
     with understanding(arguments.classifier):
         if judge["reason"] is None and not fits(classifier.weights, tuple(judge["shape"]), judge["classes"]):

@@ -13,6 +13,11 @@ From a machine and back: what is finished goes into few files, and comes out of 
   python -m replicate reference --pack packs/ --largest 16M
   python -m replicate reference --unpack packs/
 
+Every kept run has a list of its files (SHA256SUMS), without which no page shows it. After a change that was meant, such
+as a new table:
+
+  python -m replicate reference --sums
+
 It needs neither Snakemake nor DVC; git only to go on with blocks of an older commit (docs/reference-runs.md).
 """
 
@@ -21,6 +26,7 @@ import os
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 from replicate.errors import ReplicateError
@@ -54,6 +60,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     does.add_argument("--status", action="store_true", help="show what is done, running and pending; start nothing")
     does.add_argument("--pack", type=Path, metavar="FOLDER", help="write what is finished into few files there")
     does.add_argument("--unpack", type=Path, metavar="FOLDER", help="take in what a pack there holds")
+    does.add_argument(
+        "--sums", type=Path, nargs="*", metavar="RUN",
+        help="write the lists of files of these kept runs anew (default: of all where they differ)",
+    )  # fmt: skip
     parser.add_argument("--largest", default="16M", metavar="SIZE", help="of a file of a pack (default: %(default)s)")
     parser.add_argument(
         "--states", action="store_true", help="pack states too: half-finished blocks, and what more epochs go on from"
@@ -77,6 +87,8 @@ def _run(arguments: argparse.Namespace) -> int:
         raise ReplicateError(f"--side-by-side {arguments.side_by_side}: a whole number from 1 is needed.")
     if arguments.minutes is not None and not 0 < arguments.minutes < 1e6:
         raise ReplicateError(f"--minutes {arguments.minutes:g}: a number above 0 is needed.")
+    if arguments.sums is not None:
+        return _sums(arguments.sums, arguments.results)
     plan = read_plan(arguments.plan)
     folders = Folders(arguments.folder.absolute(), arguments.results.absolute())
     if arguments.pack is not None:
@@ -98,6 +110,18 @@ def _status(arguments: argparse.Namespace, plan: ReferencePlan, folders: Folders
     print(f"{arguments.plan}:", end=" ")
     at_once = arguments.side_by_side or _cores()
     print(*lines(standings(blocks_of(plan, folders)), at_once), sep="\n")
+    return 0
+
+
+def _sums(named: Sequence[Path], results: Path) -> int:
+    from replicate.kept import LIST, renew
+    from replicate.runfolder import kept_runs
+
+    for run in named or kept_runs(results):
+        if not run.is_dir():
+            raise ReplicateError(f"--sums {run}: there is no such folder; name the folder of a kept run.")
+        if changed := renew(run):
+            print(f"reference: {run / LIST}: {len(changed)} files are new, changed or gone, first {changed[0]}")
     return 0
 
 

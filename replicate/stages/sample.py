@@ -21,6 +21,7 @@ from replicate.datasets.base import Splits
 from replicate.files import write_tensors
 from replicate.loops import each
 from replicate.models import REGISTRY
+from replicate.models.chains import ChainModel
 from replicate.models.weights import read_model, sampling
 from replicate.params import load_params
 from replicate.runrecord import RunRecord
@@ -54,7 +55,10 @@ def run(arguments: argparse.Namespace) -> None:
         if str(seed) in about["failed"]:
             samples[place] = torch.nan
     code = code_digest(["replicate.stages.sample", REGISTRY[about["model"]][1]])
-    metadata = {"about": json.dumps(about | {"chains": model.chains}, sort_keys=True), "code": code}
+    about["chains"] = model.chains
+    if isinstance(model, ChainModel):
+        about["sampler"] = model.used_sampler.model_dump()
+    metadata = {"about": json.dumps(about, sort_keys=True), "code": code}
     write_tensors(arguments.out, {"samples": samples.numpy()}, metadata)
     images = int(samples.shape[0] * draws * count)
     record.write(arguments.out, **backend.facts, images=images, seconds_per_10000=round(seconds * 10_000 / images, 3))

@@ -7,19 +7,22 @@
 
 import argparse
 import json
-from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from replicate.codedigest import code_digest
-from replicate.errors import understanding
-from replicate.files import canonical_json, replacing
+from replicate.errors import ReplicateError, understanding
+from replicate.files import canonical_json, read_json, replacing
 from replicate.params import load_params
 from replicate.protocol import read_protocol
 from replicate.published import read_context, read_published
 from replicate.result import read_result, result
 from replicate.runrecord import RunRecord
 from replicate.table import build_table, table_csv
+
+#: The stages whose results the table reads.
+STAGES = ("evaluate", "train", "samplers")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,25 +35,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--absent", type=json.loads, default={}, help="data sets left out of the run, with the reason (JSON object)"
     )
     parser.add_argument("--out", type=Path, required=True, help="result (JSON); the same as .csv beside it")
-    parser.add_argument("evaluations", type=Path, nargs="*", help="results of the stage `evaluate`")
+    parser.add_argument(
+        "results",
+        type=Path,
+        nargs="*",
+        help="results of the stages `evaluate`, `train` (whether training had ended) and `samplers`, in any order",
+    )
+
+
+def _by_row(paths: Sequence[Path]) -> dict[str, dict[tuple[str, str], list[tuple[str, dict[str, Any]]]]]:
+    """Stage -> (model, data set) -> (file, content) of every block, in the order given."""
+    found: dict[str, dict[tuple[str, str], list[tuple[str, dict[str, Any]]]]] = {stage: {} for stage in STAGES}
+    for path in paths:
+        content = read_json(path)
+        stage = content.get("stage") if isinstance(content, dict) else None
+        if stage not in STAGES:
+            raise ReplicateError(f"{path} is not a result of one of the stages {', '.join(STAGES)}.")
+        read_result(path, stage)
+        with understanding(path):
+            found[stage].setdefault((content["model"], content["dataset"]), []).append((str(path), content))
+    return found
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Writes the table as JSON and CSV, and the run record."""
     record = RunRecord("table")
     params = load_params(arguments.params)
-    found: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = defaultdict(list)
-    for path in arguments.evaluations:
-        content = read_result(path, "evaluate")
-        with understanding(path):
-            found[content["model"], content["dataset"]].append((str(path), content))
+    found = _by_row(arguments.results)
     runs = list(dict.fromkeys((model, dataset) for dataset, model, _ in params.runs))
     published, context = read_published(arguments.published), read_context(arguments.context)
     protocol = read_protocol(arguments.protocol)
-    with understanding(" or ".join(map(str, arguments.evaluations))):
-        table = build_table(params.preset, runs, found, published, context, protocol, arguments.absent)
+    with understanding(" or ".join(map(str, arguments.results))):
+        table = build_table(
+            params.preset, runs, found["evaluate"], published, context, protocol, arguments.absent,
+            found["train"], found["samplers"],
+        )  # fmt: skip
     inputs = {"protocol": arguments.protocol, "published": arguments.published, "context": arguments.context}
-    inputs |= {file: Path(file) for blocks in found.values() for file, _ in blocks}
+    inputs |= {str(path): path for path in arguments.results}
     content = result(
         "table",
         code_digest(["replicate.stages.table"]),

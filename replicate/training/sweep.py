@@ -74,8 +74,7 @@ class Sweep:
         self.rows = model.config.batch_size * model.batches_per_step
         self.steps_per_epoch = len(train) // self.rows
         self.last_step = model.config.epochs * self.steps_per_epoch
-        if model.samples_from_train:
-            model.train = train
+        model.train = train
         model.initialise(train)
         model.settle(train)
         self.best = {name: value.clone() for name, value in model.parameters.items()}

@@ -8,7 +8,7 @@ from safetensors import safe_open
 
 from replicate.datasets.base import SPLITS, Splits
 from replicate.errors import ReplicateError
-from replicate.files import write_tensors
+from replicate.files import sha256_file, write_json, write_tensors
 
 
 def folded(whole_validation: bool = True) -> Splits:
@@ -103,6 +103,19 @@ def test_a_set_without_folds_is_stored_as_before_there_were_any(tmp_path: Path) 
     with safe_open(tmp_path / "x.safetensors", framework="np") as stream:
         assert stream.metadata() == {"divisor": "2.0", "low": "0.0", "high": "1.0"}
         assert sorted(stream.keys()) == ["test", "train", "train_labels", "valid"]
+
+
+def test_other_bytes_than_the_description_beside_it_names_are_refused(tmp_path: Path) -> None:
+    """One pixel differs: the file is whole, and the description of the data alone can tell."""
+    path = tmp_path / "x.safetensors"
+    plain().write(path)
+    write_json(path.with_suffix(".json"), {"stage": "prepare", "sha256": sha256_file(path)})
+    assert Splits.read(path).divisor == 2.0
+    path.write_bytes(path.read_bytes()[:-1] + b"\x09")
+    with pytest.raises(ReplicateError, match=r"is not the data set that .*x.json tells of; run `prepare` again"):
+        Splits.read(path)
+    path.with_suffix(".json").unlink()
+    assert Splits.read(path).divisor == 2.0
 
 
 @pytest.mark.parametrize("lacking", ["labelled", "fold0_valid", "fold1_train", "fold0_test"])

@@ -66,8 +66,11 @@ def test_what_cannot_be_measured_says_why_and_the_rest_goes_on(tmp_path: Path, d
     assert read_json(out)["not_applicable"] == "the data set has no labels"
 
 
-def test_the_result_names_settings_that_are_not_the_defaults_and_failed_seeds_are_none(tmp_path: Path) -> None:
+def test_the_result_names_settings_that_are_not_the_defaults_and_failed_seeds_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A game whose rate is far too large: its numbers are not finite, and the file and its figures still are."""
+    monkeypatch.setattr("replicate.params.LARGEST", 1e31)
     out = tmp_path / "out.json"
     settings = {"hidden": [8], "batch_size": 8, "early_rounds": 4, "optimum_updates": 4, "moves": 2, "rounds": 20}
     with np.errstate(all="ignore"):

@@ -138,7 +138,7 @@ def test_killed_again_and_again_one_point_later_each_time(
         assert len(list(run.state.glob("checkpoints/*/step-*.safetensors"))) <= 3, "checkpoints pile up"
     assert run.results() == results
     run.assert_tidy()
-    assert kills >= 70
+    assert kills > 50, "a run has that many points at which a kill can lose something"
     print(kills, "kills")
 
 

@@ -218,7 +218,7 @@ def test_what_fails_is_said_and_the_others_go_on(tmp_path: Path) -> None:
     status, out, err = project.call()
     assert status == 1
     assert "failed   first k_means seeds 0: " in err
-    assert "a folder stands where the file should be" in err
+    assert "it is a folder, and outputs are plain files" in err
     assert "finished first k_means seeds 1" in out
     assert "1 finished, 1 in trouble" in out
 

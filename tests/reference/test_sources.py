@@ -65,6 +65,36 @@ def test_edits_do_not_reach_a_block_of_a_checkout(root: Path, block: Block) -> N
     assert (source.folder / "replicate/__init__.py").read_text() == "value = 1\n"
 
 
+def test_a_folder_of_a_larger_repository_runs_from_a_clone_of_it(root: Path, block: Block) -> None:
+    first = commit(root.parent)
+    source = present(block.folders)
+    assert (source.commit, source.folder) == (first, block.folders.work / "source" / first / root.name)
+    assert source.package == package_digest(root)
+    begin(block, source, "d" * 64)
+    (root / "replicate/__init__.py").write_text("value = 2\n")
+    assert source_of(block, block.folders) == source
+    git(root.parent, "mv", root.name, "elsewhere")
+    git(root.parent, "commit", "--quiet", "-m", "moved")
+    moved = git(root.parent, "rev-parse", "HEAD")
+    git(root.parent, "mv", "elsewhere", root.name)
+    write_json(block.note, {"commit": moved, "package": "b" * 64, "data": "d" * 64})
+    with pytest.raises(ReplicateError, match="does not have the project where it lies now"):
+        source_of(block, block.folders)
+
+
+def test_a_worktree_is_a_checkout(root: Path, block: Block, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    first = commit(root)
+    git(root, "worktree", "add", "--quiet", "--detach", str(tmp_path / "tree"))
+    monkeypatch.setattr(sources, "package_root", lambda: tmp_path / "tree")
+    assert present(block.folders).commit == first
+
+
+def test_a_repository_around_the_project_that_ignores_it_says_nothing_of_it(root: Path, block: Block) -> None:
+    (root.parent / ".gitignore").write_text("project\n")
+    commit(root.parent)
+    assert present(block.folders) == Source(None, package_digest(root), root)
+
+
 def test_without_git_a_block_goes_on_with_the_code_that_is_here(root: Path, block: Block) -> None:
     source = present(block.folders)
     assert source == Source(None, package_digest(root), root)

@@ -292,6 +292,27 @@ def _claims(folder: Path, scale: float) -> None:
     write_json(folder / "claims.json", result("claims", CODE, {"preset": "mnist"}, {}, **measured))
 
 
+def samplers_of(seeds: Sequence[int], level: float = 40.0) -> dict[str, Any]:
+    """A result of the stage `samplers`: two samplers, two draws of each seed."""
+    noise = np.random.default_rng(5)
+
+    def draw(at: float) -> dict[str, float]:
+        return {
+            "log_likelihood": at + float(noise.normal()), "effective_samples": 90.0 + float(noise.random()),
+            "remembered_start": float(noise.random()), "memorisation": float(noise.random()),
+        }  # fmt: skip
+
+    chains = {"published": 1, "mixed": 1000}
+    samplers = {
+        name: {
+            "settings": {"chains": count, "burn_in": 5 * count, "thinning": 2, "start": "own", "pixels": "means"},
+            "per_seed": [[draw(level + count / 100) for _ in range(2)] for _ in seeds],
+        }
+        for name, count in chains.items()
+    }
+    return {"seeds": list(seeds), "samplers": samplers, "independent_pixels": -12.5}
+
+
 def write_table(folder: Path, trained: Iterable[Job], preset: str) -> None:
     """`table1.json`, as the stage `table` makes it."""
     root = package_root()
@@ -302,7 +323,9 @@ def write_table(folder: Path, trained: Iterable[Job], preset: str) -> None:
     context = read_context(root / "results/published/context.csv")
     reference = Job("digits", 60.0, seeds=(0, 1))
     found.setdefault(("true_distribution", "digits"), [("results/x.json", _evaluation(reference))])
-    table = build_table(preset, list(found), found, published, context, protocol)
+    training = {(job.model, job.dataset): [(f"results/train/{job.stem}.json", _training(job, 0.1))] for job in trained}
+    samplers = {(MODEL, "digits"): [("results/samplers/digits/x.json", samplers_of((0, 1, 2)))]}
+    table = build_table(preset, list(found), found, published, context, protocol, training=training, samplers=samplers)
     write_json(folder / "table1.json", result("table", CODE, {"preset": preset}, {}, **table))
 
 

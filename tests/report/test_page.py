@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from replicate.__main__ import main
@@ -18,6 +19,7 @@ from replicate.files import canonical_json, read_json, sha256_file, write_json
 from replicate.params import Params
 from replicate.report import page
 from tests.report.conftest import Page
+from tests.report.fabricated import samplers_of
 from tests.report.page_helpers import gathered, parsed, resolve, source, without, words
 
 MODEL = "adversarial_nets"
@@ -519,3 +521,24 @@ def test_the_summary_counts_the_statements(html: str, results: Path) -> None:
     counts = read_json(results / "claims.json")["counts"]
     assert shown == {f"results/claims.json#/counts/{state}": count for state, count in counts.items()}
     assert sum(counts.values()) == len(read_json(results / "claims.json")["claims"])
+
+
+def test_the_samplers_are_shown_with_what_their_headings_say(html: str) -> None:
+    """Every cell from the raw draws, by the heading of its column."""
+    raw = samplers_of((0, 1, 2))["samplers"]
+    (table,) = parsed(html).xpath("//section[@id='samplers']//table")
+    columns = [heading.xpath("string(text())").strip() for heading in table.xpath(".//th[@scope='col']")]
+    rows = {row.xpath("string(td[1])"): row for row in table.xpath("./tbody/tr")}
+    measures = {
+        "Log-likelihood": "log_likelihood", "Resembles its start": "remembered_start",
+        "Effective samples": "effective_samples", "Memory": "memorisation",
+    }  # fmt: skip
+    for name, title in (("published", "one chain, every state"), ("mixed", "many chains, burnt in")):
+        draws = [draw for seed in raw[name]["per_seed"] for draw in seed]
+        for heading, measure in measures.items():
+            cell = rows[title].xpath(f"*[{columns.index(heading) + 1}]/data[1]")[0]
+            assert float(cell.get("value")) == pytest.approx(np.mean([draw[measure] for draw in draws]))
+        chains = rows[title].xpath(f"*[{columns.index('Chains') + 1}]/data[1]")[0]
+        assert float(chains.get("value")) == raw[name]["settings"]["chains"]
+        assert float(rows[title].xpath(f"*[{columns.index('Draws') + 1}]/data")[0].get("value")) == len(draws) == 6
+    assert "-12.5" in [data.get("value") for data in table.xpath(".//data")]

@@ -221,7 +221,7 @@ def test_dvc_from_nothing_gives_the_same_bytes(finished, fresh):
 #: A run of k-means on digits, and on a folder of images of the user's own.
 SMALL = {
     "preset": "smoke", "seeds": ["0-1"], "compute": {"device": "cpu"}, "likelihood": {"samples": 100, "draws": 1},
-    "selection": {"every": 1, "samples": 100}, "datasets": {"digits": {}}, "experiments": {},
+    "selection": {"every": 1, "samples": 100}, "datasets": {"digits": {}}, "experiments": {}, "samplers": {},
     "models": {"k_means": {"digits": {"epochs": 1}}},
 }  # fmt: skip
 WITH_IMAGES = {

@@ -33,6 +33,13 @@ def test_a_change_of_an_input_runs_what_depends_on_it(finished, file, old, new, 
     assert finished.planned() == dict.fromkeys(rules, 1)
 
 
+def test_a_default_that_is_written_out_runs_nothing(finished):
+    finished.edit("params.yaml", "digits: {}", "digits: {split_seed: 0}")
+    finished.edit("params.yaml", "batch_size: 64", "batch_size: 64\n      discriminator_steps: 1")
+    finished.edit("params.yaml", "draws: .*", "draws: 1\n  validation_limit: 1000")
+    assert finished.planned() == {}
+
+
 def test_another_block_of_seeds_leaves_the_first_alone(finished):
     finished.edit("params.yaml", r'seeds: \["0-1"\]', 'seeds: ["0-1", "2"]')
     assert finished.planned() == dict.fromkeys(TRAINED, 1)

@@ -1,5 +1,7 @@
 """`make restore`: what comes back is judged by its records, and nothing is marked as current by hand."""
 
+import subprocess
+
 import pytest
 
 #: A dvc that says what remotes there are, and brings nothing or breaks off.
@@ -9,9 +11,9 @@ exit {status}
 """
 
 
-def restored(project, tmp_path, status=0):
-    """`tools/restore.py` in a finished project, with a stand-in for DVC."""
-    (project / ".git").mkdir()
+def restored(project, tmp_path, status=0, repository=None):
+    """`tools/restore.py` in a finished project with its git repository, or in a larger one, with a stand-in for DVC."""
+    subprocess.run(["git", "init", "--quiet", str(repository or project.folder)], check=True)
     (project / "dvc.lock").touch()
     bins = tmp_path / "bin"
     bins.mkdir()
@@ -24,6 +26,12 @@ def test_a_whole_run_is_current(finished, tmp_path):
     done = restored(finished, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "the results are back and current" in done.stdout
+
+
+def test_a_folder_of_a_larger_repository_is_a_checkout_and_one_of_none_is_not(finished, tmp_path):
+    done = finished.run("python", "tools/restore.py")
+    assert "this folder is no git checkout" in done.stderr
+    assert restored(finished, tmp_path, repository=finished.folder.parent).returncode == 0
 
 
 @pytest.mark.parametrize(

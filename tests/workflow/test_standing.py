@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from replicate.__main__ import main
 from replicate.jobs.digests import Digests
 from replicate.jobs.seal import read_seal, write_seal
 from replicate.jobs.standing import DIGESTS, Finding, Standing
@@ -141,6 +142,21 @@ def test_the_page_is_not_made_over_a_broken_chain(here: Project) -> None:
     assert "table: results/table1.json is not what its record says" in checked.stdout
     here.good("snakemake", "--cores", "2")
     assert "all files of 13 jobs are what their records say" in here.good("python", "-m", "replicate", "check")
+
+
+def test_a_defect_of_the_page_is_bad_input_only_where_nobody_knows_the_files(
+    here: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def defective(*_: object) -> str:
+        raise LookupError("a slip")
+
+    monkeypatch.setattr("replicate.stages.report.page", defective)
+    words = ["report", "--params", "params.yaml", "--table", "results/table1.json", "--results"]
+    with pytest.raises(LookupError, match="a slip"):
+        main([*words, "results", "--out", "page.html"])
+    shutil.copytree("results", "copied")
+    assert main([*words, "copied", "--out", "page.html"]) == 2
+    assert "a file below copied: the content is not what its stage writes" in capsys.readouterr().err
 
 
 @pytest.mark.slow

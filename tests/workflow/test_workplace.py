@@ -2,12 +2,13 @@
 
 import os
 import pwd
+import re
 from pathlib import Path
 
 import pytest
 
 from replicate.errors import ReplicateError
-from replicate.workplace import CACHES, FOLDERS, check_folder, settle
+from replicate.workplace import CACHES, FOLDERS, check_config_files, check_folder, settle
 
 
 def test_a_run_from_another_folder_is_one_sentence_and_leaves_no_results(fresh, tmp_path):
@@ -33,6 +34,41 @@ def test_a_folder_on_a_disk_that_is_not_mounted_is_named(tmp_path, monkeypatch, 
     (tmp_path / name).symlink_to("/mnt/usb/disk")
     with pytest.raises(ReplicateError, match=f"{name} is a link to /mnt/usb/disk, which is not there"):
         check_folder(tmp_path)
+    (tmp_path / name).unlink()
+    (tmp_path / name).touch()
+    with pytest.raises(ReplicateError, match=f"{name} is no folder, and a run keeps files there"):
+        check_folder(tmp_path)
+
+
+#: Content of a file given with --configfile -> the sentence, as for any other parameter file.
+CONFIGS = {
+    b"preset: caf\xe9\n": "wrong.yaml is not UTF-8 text (byte 0xe9 in line 1); save it as UTF-8.",
+    b"a: " + b"[" * 3000: "wrong.yaml: lists and mappings lie more than 20 deep, which no parameter does.",
+    b"a: {": "wrong.yaml is not valid YAML: ",
+    b"a: 1\na: 2\n": "wrong.yaml: a: it stands there twice (lines 1 and 2); keep one of them.",
+    b"[1]": "wrong.yaml: the parameters must be a mapping of names to values.",
+}
+
+
+@pytest.mark.parametrize("content", CONFIGS)
+@pytest.mark.parametrize("words", [["--configfile"], ["-n", "--configfiles", "right.yaml"]])
+def test_a_file_of_configfile_has_the_sentence_of_any_other(tmp_path, monkeypatch, content, words):
+    monkeypatch.chdir(tmp_path)
+    Path("right.yaml").write_bytes(b"preset: mine\n")
+    Path("wrong.yaml").write_bytes(content)
+    check_config_files(["--cores", "2", *words, "right.yaml", "--config", "seeds=1"])
+    check_config_files(["--configfile"])
+    with pytest.raises(SystemExit, match="^" + re.escape(CONFIGS[content])):
+        check_config_files([*words, "wrong.yaml", "--cores", "2"])
+
+
+def test_snakemake_says_it_before_its_own_reader(fresh):
+    (fresh / "mine.yaml").write_bytes(next(iter(CONFIGS)))
+    for file, sentence in {"mine.yaml": "mine.yaml is not UTF-8 text", "none.yaml": "none.yaml does not exist"}.items():
+        done = fresh.run("snakemake", "-n", "--configfile", file)
+        assert done.returncode == 1
+        assert sentence in done.stderr.splitlines()[-1]
+        assert "Traceback" not in done.stderr
 
 
 def test_a_folder_whose_name_is_not_utf8_is_refused(tmp_path, monkeypatch):

@@ -84,17 +84,21 @@ def walks():
     )
 
 
+def figures_of(name):
+    """The names of an experiment's figures; none where figures.json is missing or damaged, and so is made anew."""
+    try:
+        listed = read_result_file(Path("results/figures", name, "figures.json"))
+        return [figure["name"] for figure in listed["figures"]]
+    except (OSError, ValueError, TypeError, ReplicateError):
+        return []
+
+
 def experiment_figures():
     """The figures of the experiments, which are no rule's outputs: figures.json names those that there are."""
-    listed = {
-        name: Path("results/figures", name, "figures.json")
-        for name in PLAN.params.experiments
-    }
     patterns = [
-        f"{{experiment,{name}}}/{{figure,{figure['name']}}}.svg"
-        for name, path in listed.items()
-        if path.exists()
-        for figure in read_result_file(path).get("figures")
+        f"{{experiment,{name}}}/{{figure,{figure}}}.svg"
+        for name in PLAN.params.experiments
+        for figure in figures_of(name)
     ]
     return shown_below(
         "results/figures",

@@ -42,14 +42,41 @@ rule measure:
         """
 
 
+# Only for the rows that the parameters name under `samplers`.
+rule samplers:
+    input:
+        weights=rules.train.output.weights,
+        data=rules.prepare.output.data,
+    output:
+        samplers="results/samplers/{dataset}/{model}/{block}.json",
+        record="results/samplers/{dataset}/{model}/{block}.run.json",
+    log:
+        "logs/samplers/{dataset}/{model}/{block}.log",
+    conda:
+        "../envs/replicate.yaml"
+    threads: PLAN.params.compute.threads
+    resources:
+        gpu=uses_gpu(),
+    params:
+        job=job_of("samplers"),
+        config=config_of("samplers"),
+    shell:
+        """
+        python -m replicate {params.job} then samplers --params {params.config:q} --weights {input.weights:q} \
+            --data {input.data:q} --out {output.samplers:q} 2>&1 | tee -i {log:q}
+        """
+
+
 rule likelihood:
     input:
         of_every_run(rules.measure.output.evaluation),
+        PLAN.samplers_results,
 
 
 rule table:
     input:
         evaluations=rules.likelihood.input,
+        training=rules.training.input,
         protocol="protocol.yaml",
         published="results/published/table1.csv",
         context="results/published/context.csv",
@@ -74,7 +101,7 @@ rule table:
         """
         python -m replicate {params.job} then table --params {params.config:q} --protocol {input.protocol:q} \
             --absent {params.absent:q} --published {input.published:q} --context {input.context:q} \
-            --out {output.table:q} {input.evaluations:q} 2>&1 | tee -i {log:q}
+            --out {output.table:q} {input.evaluations:q} {input.training:q} 2>&1 | tee -i {log:q}
         """
 
 
