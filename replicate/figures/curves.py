@@ -41,6 +41,8 @@ def learning(training: Mapping[str, Any], title: str, name: str) -> bytes:
             axes[0].plot(epochs, likelihoods[:, k], color=look["color"])
             failed = str(seed) in training["failed"]
             chosen = None if failed else training["chosen_epoch"][k]
+            if training["chosen_log_likelihood"][k] is None:  # the last epoch was taken, without a look
+                chosen = None
             label = f"seed {seed}" + (" (failed)" if failed else "")
             at = [] if chosen is None else [chosen]
             height = [] if chosen is None else [training["chosen_log_likelihood"][k]]

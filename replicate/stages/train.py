@@ -6,6 +6,9 @@ the same bits as an uninterrupted run. The last state stays there: with more epo
 it, unless the model's recipe depends on the last epoch. A seed that diverges is reported and recorded; the others
 go on.
 
+The epoch with the best validation log-likelihood is kept. Where the data set has folds it is the last one, as in the
+released recipe: no image is in no fold's test set.
+
   python -m replicate train --params params.yaml --dataset digits --model adversarial_nets \\
       --block 0-2 --data results/data/digits.safetensors --out weights.safetensors
 """
@@ -68,7 +71,9 @@ def sweep_for(
 ) -> Sweep:  # fmt: skip
     """The sweep of a block of seeds of a model on a data set, ready to run."""
     train = torch.from_numpy(splits.flat("train")).to(backend.device)
-    valid = torch.from_numpy(splits.validation(params.likelihood.validation_limit)).to(backend.device)
+    valid = None
+    if splits.fold_count == 1:  # a fold's validation images are another one's test images
+        valid = torch.from_numpy(splits.validation(params.likelihood.validation_limit)).to(backend.device)
     model = kind(config, splits.shape, Streams(seeds, backend.device))
     if config.batch_size * model.batches_per_step > len(train):
         raise ReplicateError(
@@ -137,7 +142,9 @@ def _write(arguments: argparse.Namespace, sweep: Sweep, given: dict[str, object]
         training.write_text(canonical_json(content), encoding="utf-8")
     for seed, epoch, value in zip(sweep.seeds, history.chosen_epoch, history.chosen_log_likelihood, strict=True):
         failed = history.failed.get(str(seed))
-        outcome = (
-            f"failed in epoch {failed['epoch']}" if failed else f"epoch {epoch} chosen, validation {value:.1f} nats"
-        )
+        outcome = f"epoch {epoch} is the last, as the data set has folds"
+        if failed:
+            outcome = f"failed in epoch {failed['epoch']}"
+        elif value is not None:
+            outcome = f"epoch {epoch} chosen, validation {value:.1f} nats"
         print(f"train {arguments.dataset} {arguments.model} seed {seed}: {outcome}")

@@ -137,6 +137,11 @@ def run(arguments: argparse.Namespace) -> None:
     record = RunRecord("tune")
     trials = read_trials(arguments.trials)
     splits, backend = Splits.read(arguments.data), configure(trials.compute)
+    if splits.fold_count > 1:
+        raise ReplicateError(
+            f"{arguments.data} has folds, each of whose validation images are test images of another one; there are "
+            "none to choose settings by."
+        )
     wanted = arguments.model or list(trials.models)
     for model in wanted:
         if model not in trials.models:

@@ -48,7 +48,8 @@ class Sweep:
     Args:
         model: initialised by this class, from scratch or from a checkpoint.
         train: (n, dimension) training rows on the model's device.
-        valid: (k, dimension) validation rows, already cut to the protocol's first ones.
+        valid: (k, dimension) validation rows, already cut to the protocol's first ones; None where no epoch is to be
+            chosen by images: then the last one is taken.
         selection, likelihood: how an epoch is chosen, and the bandwidths to try.
         checkpoints: where to keep the state; held by this process.
         checkpoint_every: seconds between two checkpoints: what a kill may cost, against the time that writing takes.
@@ -59,7 +60,7 @@ class Sweep:
         self,
         model: GenerativeModel,
         train: Tensor,
-        valid: Tensor,
+        valid: Tensor | None,
         selection: Selection,
         likelihood: Likelihood,
         checkpoints: CheckpointFolder,
@@ -150,13 +151,38 @@ class Sweep:
     def _look(self, epoch: int, losses: dict[str, Tensor]) -> None:
         """Measures the validation log-likelihood and keeps the weights of every seed that is better than before."""
         self.model.settle(self.train)
+        nothing: list[float | None] = [None] * len(self.seeds)
+        found, widths = nothing, nothing
+        if self.valid is None:
+            self._take_last(epoch)
+        else:
+            found, widths = self._measure(epoch, self.valid)
+        self.history.epochs.append(epoch)
+        self.history.log_likelihood.append(found)
+        self.history.sigma.append(widths)
+        for name, value_of in losses.items():
+            self.history.losses.setdefault(name, []).append(_numbers(value_of))
+
+    def _take_last(self, epoch: int) -> None:
+        """Keeps the weights as they are, of every seed that has not failed."""
+        for place, seed in enumerate(self.seeds):
+            if str(seed) not in self.history.failed:
+                self._keep(place, epoch)
+
+    def _keep(self, place: int, epoch: int) -> None:
+        self.history.chosen_epoch[place] = epoch
+        for name, weights in self.model.parameters.items():
+            self.best[name][place] = weights[place]
+
+    def _measure(self, epoch: int, valid: Tensor) -> tuple[list[float | None], list[float | None]]:
+        """The validation log-likelihood of every seed and its bandwidth; keeps the weights of those that improved."""
         samples = self.model.sample(self.selection.samples, LOOK_DRAWS + epoch)
         found: list[float | None] = []
         widths: list[float | None] = []
         for place, seed in enumerate(self.seeds):
             value = sigma = None
             if str(seed) not in self.history.failed:
-                curve = log_densities(samples[place], self.valid, self.sigmas).mean(1)
+                curve = log_densities(samples[place], valid, self.sigmas).mean(1)
                 value, sigma = float(curve.max()), self.sigmas[int(curve.argmax())]
                 if not np.isfinite(value):
                     self._fail(place, epoch, "a generated image is not a finite number")
@@ -166,14 +192,8 @@ class Sweep:
             before = self.history.chosen_log_likelihood[place]
             if value is not None and (before is None or value > before):
                 self.history.chosen_log_likelihood[place] = value
-                self.history.chosen_epoch[place] = epoch
-                for name, weights in self.model.parameters.items():
-                    self.best[name][place] = weights[place]
-        self.history.epochs.append(epoch)
-        self.history.log_likelihood.append(found)
-        self.history.sigma.append(widths)
-        for name, value_of in losses.items():
-            self.history.losses.setdefault(name, []).append(_numbers(value_of))
+                self._keep(place, epoch)
+        return found, widths
 
     def _summary(self) -> str:
         known = [value for value in self.history.chosen_log_likelihood if value is not None]
