@@ -74,8 +74,9 @@ def _steps_between(path: Path, about: Mapping[str, Any]) -> int:
     """The steps of a chain from one kept image to the next; 1 of images that come from no chain."""
     if about["chains"] is None:
         return 1
-    config = (about.get("parameters") or {}).get("config") or {}
-    steps = config.get("thinning")
+    # Samples drawn before samplers had names say it among the model's settings.
+    sampler = about.get("sampler") or (about.get("parameters") or {}).get("config") or {}
+    steps = sampler.get("thinning")
     if not isinstance(steps, int) or steps < 1:
         raise ReplicateError(
             f"{path} does not say how many steps of a chain lie between two of its images; run `sample` again."

@@ -56,7 +56,7 @@ def earlier_verdict(claim: str, checks: Mapping[str, Any]) -> str:
     """The state of a claim by its rule in version 3; other checks than that rule's are left out."""
     rule = earlier(claim)
     kept = {name: checks[name] for name in rule.checks}
-    rules = Protocol(version=4, estimates={}, claims={}, statements={claim: rule})
+    rules = protocol().model_copy(update={"statements": {claim: rule}})
     return str(judged(rules, {claim: kept})[claim]["state"])
 
 

@@ -81,9 +81,12 @@ def test_the_result_names_settings_that_are_not_the_defaults_and_failed_seeds_ar
     assert main(["draw", "--result", str(out), "--out", str(tmp_path / "figures")]) == 0
 
 
-def test_the_steps_between_images_are_those_of_the_sampler_that_drew_them(tmp_path: Path, data: Path) -> None:
-    """By the stages themselves: samples of an RBM say how far its kept states are apart."""
-    recipe = {"epochs": 1, "hidden": 4, "chains": 5, "burn_in": 2, "thinning": 3}
+@pytest.mark.parametrize(("sampler", "expected"), [("recipe", (5, 3)), ("published", (1, 1))])
+def test_the_steps_between_images_are_those_of_the_sampler_that_drew_them(
+    sampler: str, expected: tuple[int, int], tmp_path: Path, data: Path
+) -> None:
+    """By the stages themselves: samples of an RBM say how far its kept states are apart, whatever its recipe says."""
+    recipe = {"epochs": 1, "hidden": 4, "sampler": sampler, "chains": 5, "burn_in": 2, "thinning": 3}
     params = json.dumps(
         {
             "seeds": ["0"], "compute": {"device": "cpu"},
@@ -97,4 +100,4 @@ def test_the_steps_between_images_are_those_of_the_sampler_that_drew_them(tmp_pa
     assert main([*train, "--state", str(tmp_path / "state")]) == 0
     assert main(["sample", *given, "--weights", str(weights), "--out", str(samples)]) == 0
     found = read_samples([samples], "digits")["rbm"]
-    assert (found.chains, found.steps) == (5, 3)
+    assert (found.chains, found.steps) == expected

@@ -66,7 +66,7 @@ def test_the_schema_agrees_with_the_types():
         ),
         ("learning_rate: .*", 'learning_rate: "1e-3"', "a number is needed, not '1e-3' (it is text; take the quotes"),
         (" epochs: .*", " epochs: four", "models.adversarial_nets.digits.epochs: a whole number is needed, not 'four'"),
-        ("  adversarial_nets:", "  k_means: {}\n  k_means:", "models.k_means: it stands there twice (lines 29 and 30)"),
+        ("  adversarial_nets:", "  k_means: {}\n  k_means:", "models.k_means: it stands there twice (lines 31 and 32)"),
         ("learning_rate: .*", "learning_rate: 2026-11-28", "learning_rate: 2026-11-28 is a date or time"),
         ("learning_rate: .*", "learning_rate: .nan", "learning_rate: a finite number is needed, not nan"),
         (
