@@ -21,7 +21,7 @@ class ReplicateError(Exception):
     status: ClassVar[int] = 2
 
     def __init__(self, sentence: str) -> None:
-        super().__init__(shown(" ".join(sentence.splitlines())))  # what a library says may have several lines
+        super().__init__(shown(sentence))
 
 
 class Disagreement(ReplicateError):
