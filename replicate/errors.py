@@ -21,21 +21,7 @@ class ReplicateError(Exception):
     status: ClassVar[int] = 2
 
     def __init__(self, sentence: str) -> None:
-        super().__init__(shown(self.arranged(sentence)))
-
-    @staticmethod
-    def arranged(sentence: str) -> str:
-        """The sentence in one line: what it quotes of a library may have several."""
-        return " ".join(sentence.splitlines())
-
-
-class ListedError(ReplicateError):
-    """A sentence that has a list of its own below it, and keeps its lines."""
-
-    @staticmethod
-    def arranged(sentence: str) -> str:
-        """As it is."""
-        return sentence
+        super().__init__(shown(sentence))
 
 
 class Disagreement(ReplicateError):

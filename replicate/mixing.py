@@ -57,7 +57,7 @@ def mixing(images: Floats | NDArray[np.float32], chains: int | None) -> Mixing:
     length = count // chains  # a last incomplete round is left out
     if length // 2 < SHORTEST:
         return Mixing(None, None)
-    scalars = projections(images[: length * chains].astype(np.float64), COMPONENTS)
+    scalars = projections(images[: length * chains].astype(np.float64), COMPONENTS, in_place=True)
     found = []
     for scalar in scalars.T:
         correlations = autocorrelation(split(scalar.reshape(length, chains).T))
@@ -69,13 +69,18 @@ def mixing(images: Floats | NDArray[np.float32], chains: int | None) -> Mixing:
     return Mixing(min(smallest, float(count)), correlations[1 : LAGS + 1].tolist())
 
 
-def projections(rows: Floats, components: int) -> Floats:
+def projections(rows: Floats, components: int, in_place: bool = False) -> Floats:
     """Rows projected onto their leading principal components, (n, at most `components`), in falling variance.
 
     By randomised subspace iteration (Halko, Martinsson and Tropp 2011, algorithm 4.4) from a fixed start, so that
     the same rows give the same projections.
+
+    Args:
+        rows: (n, dimension).
+        components: at most so many.
+        in_place: whether the rows may be used up, which spares the memory of a copy.
     """
-    centred = rows - rows.mean(0)
+    centred = np.subtract(rows, rows.mean(0), out=rows if in_place else None)
     width = min(components + 10, *rows.shape)
     basis = np.random.default_rng(0).standard_normal((rows.shape[1], width))
     for _ in range(6):

@@ -25,7 +25,7 @@ from pydantic import (
 
 from replicate.document import dotted, read_json_text, read_yaml
 from replicate.errors import ReplicateError
-from replicate.wording import of_types, unknown_key
+from replicate.wording import joined, of_types, quoted, unknown_key
 
 RELEASED = "goodfeli/adversarial@1720041"
 OURS = "not in the paper: our choice"
@@ -85,7 +85,7 @@ def _ends_of(block: str) -> tuple[int, int]:
     match = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", block)
     if match is None:
         dash = " (the dash is a hyphen)" if re.search(r"[\u2010-\u2015\u2212]", block) else ""
-        raise ValueError(f'a block of seeds is written as "7" or "0-2", not {block!r}{dash}')
+        raise ValueError(f'a block of seeds is written as "7" or "0-2", not {quoted(block)}{dash}')
     first, last = int(match[1]), int(match[2] or match[1])
     if last < first:
         raise ValueError(f"the block {block!r} runs backwards")
@@ -311,8 +311,8 @@ def checked(kind: type[T], raw: Mapping[str, Any], where: str, prefix: str = "")
     try:
         return kind.model_validate_json(text, strict=True)
     except ValidationError as error:
-        faults = "; ".join(_sentence(fault, kind, prefix) for fault in _own_faults(error))
-        raise ReplicateError(f"{where}: {faults}.") from None
+        faults = [_sentence(fault, kind, prefix) for fault in _own_faults(error)]
+        raise ReplicateError(f"{where}: {joined(faults)}.") from None
 
 
 def _own_faults(error: ValidationError) -> list[Any]:

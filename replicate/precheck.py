@@ -10,6 +10,7 @@ from replicate.errors import ReplicateError
 from replicate.params import Params, checked
 from replicate.plan import Plan, images_of
 from replicate.schema import model_defaults, schema_faults
+from replicate.wording import joined
 
 #: Where DVC runs an experiment with --temp or --queue: in a copy of the checkout below this folder of the workspace.
 COPIES = (".dvc", "tmp", "exps")
@@ -24,7 +25,7 @@ def checked_plan(raw: Any, where: str) -> Plan:
     """
     plan = Plan(raw, where)
     if faults := schema_faults(raw) or list(_large_batches(plan, where)):
-        raise ReplicateError(f"{where}: {'; '.join(faults)}.")
+        raise ReplicateError(f"{where}: {joined(faults)}.")
     _refuse_copy(raw, plan, where)
     return plan
 

@@ -76,7 +76,7 @@ class Samples:
                 "they are of different data sets."
             )
         for seed, images, _ in self.per_seed():
-            if images is not None and not bool(images.isfinite().all()):
+            if images is not None and not all(bool(part.isfinite().all()) for part in torch.split(images, ROWS, dim=1)):
                 raise ReplicateError(f"the samples of seed {seed} hold values that are not finite; run `train` again.")
 
 

@@ -2,11 +2,13 @@
 
 import difflib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 #: Characters of a wrong value that a message shows.
 SHOWN = 60
+#: Faults of one document that a message tells.
+TOLD = 8
 
 _WHOLE, _NUMBER = "a whole number is needed", "a number is needed"
 _BOOLEAN, _TEXT, _LIST = "true or false is needed", "text is needed", "a list is needed"
@@ -39,7 +41,14 @@ def _is_number(text: Any) -> bool:
     return isinstance(text, str)
 
 
-def _value(value: Any) -> str:
+def joined(faults: Sequence[str]) -> str:
+    """Several faults in one sentence, not more than anybody reads."""
+    more = f"; and {len(faults) - TOLD} more" if len(faults) > TOLD else ""
+    return "; ".join(faults[:TOLD]) + more
+
+
+def quoted(value: Any) -> str:
+    """A value as messages show it: its beginning where it is long."""
     text = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
@@ -54,7 +63,7 @@ def _refused(words: str, value: Any) -> str:
         hint = " (it is text; take the quotes away)"
     elif words == _LIST and isinstance(value, str | int | float) and not isinstance(value, bool):
         hint = f" (write [{json.dumps(value)}])"
-    return f"{words}, not {_value(value)}{hint}"
+    return f"{words}, not {quoted(value)}{hint}"
 
 
 def unknown_key(key: str, known: Collection[str]) -> str:

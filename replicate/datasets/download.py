@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from replicate.datasets.base import PinnedDataset, Source
 from replicate.datasets.transfer import Interrupted, Limits, TooSlow, TransferError, Unreachable, progress, transfer
 from replicate.datasets.verify import digest_of, fault, verified_files
-from replicate.errors import ListedError, ReplicateError
+from replicate.errors import ReplicateError
 from replicate.files import write_error
 from replicate.filesystem import flush_folder, lock
 
@@ -171,7 +171,7 @@ class _Fetcher:
 def _refusal(dataset: PinnedDataset, missing: Sequence[_Missing]) -> ReplicateError:
     names = "file" if len(missing) == 1 else "files"
     blocks = "\n".join(str(entry) for entry in missing)
-    return ListedError(
+    return ReplicateError(
         f"{len(missing)} {names} of the data set {dataset.name!r} could not be had:\n{blocks}\n"
         "Put each at its path (from any source: size and sha256 are checked) and run the same command again, "
         f"or run the demo, which needs no download: {DEMO}"

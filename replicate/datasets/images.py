@@ -174,10 +174,13 @@ def rows_of(groups: Mapping[str, NDArray[np.int64]], seed: int) -> dict[str, tup
     return found
 
 
-def _arrays(store: Store, names: Sequence[str], config: ImagesConfig, faults: list[str]) -> Iterator[NDArray[np.uint8]]:
-    for name in names:
+def _arrays(
+    store: Store, names: Sequence[str], config: ImagesConfig, faults: list[str]
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """The images of some files with their places among them; `faults` gets a clause for every file that gives none."""
+    for place, name in enumerate(names):
         try:
-            yield pixels(store.read(name), config.size, config.grayscale, config.crop)
+            yield place, pixels(store.read(name), config.size, config.grayscale, config.crop)
         except UnreadableError as error:
             faults.append(f"{name} {error}")
         except DAMAGE as error:
@@ -186,20 +189,40 @@ def _arrays(store: Store, names: Sequence[str], config: ImagesConfig, faults: li
             faults.append(f"{name} cannot be read ({error.strerror or error})")
 
 
-def _read(store: Store, names: Mapping[str, Sequence[str]], config: ImagesConfig) -> dict[str, NDArray[np.uint8]]:
-    """Group -> images (n, channels, size, size); every file that gives none is counted and the first are named."""
+def _read(
+    store: Store, names: Mapping[str, Sequence[str]], rows: Mapping[str, tuple[str, NDArray[np.int64]]],
+    config: ImagesConfig,
+) -> dict[str, NDArray[np.uint8]]:  # fmt: skip
+    """Split -> images (n, channels, size, size), each put where it belongs as soon as it is read.
+
+    Args:
+        store: of all files.
+        names: group -> its files.
+        rows: split -> its group, and which of its files in which order (`rows_of`).
+        config: how files become arrays.
+
+    Raises:
+        ReplicateError: files that give no image; all are counted, and the first are named.
+    """
+    shape = (1 if config.grayscale else 3, config.size, config.size)
+    read = {split: np.empty((len(chosen), *shape), np.uint8) for split, (_, chosen) in rows.items()}
+    places = {
+        (group, row): (split, place) for split, (group, chosen) in rows.items()
+        for place, row in enumerate(chosen.tolist())
+    }  # fmt: skip
     faults: list[str] = []
-    read: dict[str, list[NDArray[np.uint8]]] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of oddities in files that it reads all the same
         for group, members in names.items():
-            read[group] = list(_arrays(store, members, config, faults))
+            for row, image in _arrays(store, members, config, faults):
+                split, place = places[group, row]
+                read[split][place] = image
     if faults:
         raise ReplicateError(
             f"{len(faults)} of {len(store.sizes)} images in {store.path} cannot be used: {some_of(faults)}; repair "
             "them or take them out."
         )
-    return {group: np.stack(images) for group, images in read.items()}
+    return read
 
 
 class Images(UserDataset):
@@ -258,16 +281,16 @@ class Images(UserDataset):
                 print(
                     f"prepare: {store.others} file(s) in {path} are no PNG or JPEG by name: left out", file=sys.stderr
                 )
-            images = _read(store, found.names, config)
-        names = sorted({label for group in found.classes.values() for label in group})
-        number = {label: place for place, label in enumerate(names)}
-        groups = {
-            group: np.array([number[label] for label in found.classes[group]] if names else [0] * len(stack), np.int64)
-            for group, stack in images.items()
-        }
-        rows = rows_of(groups, config.split_seed)
+            names = sorted({label for group in found.classes.values() for label in group})
+            number = {label: place for place, label in enumerate(names)}
+            groups = {
+                group: np.array([number[label] for label in found.classes[group]] if names else [0] * len(files))
+                for group, files in found.names.items()
+            }
+            rows = rows_of(groups, config.split_seed)
+            images = _read(store, found.names, rows, config)
         return Splits(
-            images={split: images[group][chosen] for split, (group, chosen) in rows.items()},
+            images=images,
             labels={split: groups[group][chosen] for split, (group, chosen) in rows.items()} if names else {},
             divisor=255.0,
         )

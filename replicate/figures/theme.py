@@ -239,7 +239,7 @@ def checked_svg(content: bytes) -> str:
     try:
         root = etree.fromstring(content, parser)
     except etree.XMLSyntaxError as error:
-        raise ValueError(f"is not valid SVG ({error})") from None
+        raise ValueError(f"is not valid SVG ({' '.join(str(error).split())})") from None
     for element in root.iter():
         if not isinstance(element.tag, str) or element.tag not in _ALLOWED:
             raise ValueError(f"holds {element.tag}, which a plot of this project does not")

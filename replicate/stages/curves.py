@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from replicate.errors import understanding
 from replicate.files import read_json, replacing
 from replicate.runrecord import RunRecord
 
@@ -50,9 +51,14 @@ TABLES = {
 def write(folder: Path, results: Sequence[Mapping[str, Any]]) -> str:
     """Writes both tables, or none; says what is in them."""
     counts = []
+    with understanding("the results"):
+        rows_in = {
+            name: [row for found in results if found["stage"] == stage for row in rows_of(found)]
+            for name, (stage, rows_of, _) in TABLES.items()
+        }
     with replacing(*(folder / name for name in TABLES)) as parts:
-        for part, (name, (stage, rows_of, columns)) in zip(parts, TABLES.items(), strict=True):
-            rows = [row for found in results if found["stage"] == stage for row in rows_of(found)]
+        for part, (name, (_, _, columns)) in zip(parts, TABLES.items(), strict=True):
+            rows = rows_in[name]
             with part.open("w", encoding="utf-8", newline="") as stream:
                 writer = csv.DictWriter(stream, columns, lineterminator="\n")
                 writer.writeheader()

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from replicate.errors import understanding
 from replicate.files import write_json
 from replicate.result import read_result
 from replicate.runrecord import RunRecord
@@ -35,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Reads the table and writes its metrics."""
     record = RunRecord("metrics")
-    found = metrics(read_result(arguments.table, "table"))
+    table = read_result(arguments.table, "table")
+    with understanding(arguments.table):
+        found = metrics(table)
     write_json(arguments.out, found)
     record.write(arguments.out)
     print(f"metrics: {json.dumps(found)}")

@@ -13,6 +13,7 @@ The options of the data set come from `datasets.NAME` of the parameters; without
 """
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ from replicate.params import Section
 from replicate.result import read_result, result
 from replicate.runrecord import RunRecord
 from replicate.stages.rawdata import add_data_arguments, brought, dataset_code, digests, listed, options_of
+
+#: Pixels that are looked at at a time.
+PIXELS = 1 << 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,12 +76,22 @@ def _check_images(splits: Splits, name: str) -> None:
             raise ReplicateError(f"{where}: images of {images.shape[1:]} beside training images of {splits.shape}.")
         if len(images) == 0 or len(splits.labels.get(split, images)) != len(images):
             raise ReplicateError(f"{where}: {len(images)} images; there must be some, and as many as labels.")
-        pixels = splits.flat(split)
-        if not np.isfinite(pixels).all():
+        least, most = _reach(images, splits.divisor)
+        if not (math.isfinite(least) and math.isfinite(most)):
             raise ReplicateError(f"{where}: some pixels are not finite.")
-        if pixels.min() < low or pixels.max() > high:
-            reach = f"{pixels.min()} to {pixels.max()}"
-            raise ReplicateError(f"{where}: pixels from {reach}, outside the data set's range of {low} to {high}.")
+        if least < low or most > high:
+            raise ReplicateError(
+                f"{where}: pixels from {least} to {most}, outside the data set's range of {low} to {high}."
+            )
+
+
+def _reach(images: np.ndarray, divisor: float) -> tuple[np.float32, np.float32]:
+    """The smallest and the largest pixel of stored images, a few images at a time; NaN where one is not a number."""
+    rows = max(1, PIXELS // images[0].size)
+    parts = (images[start : start + rows] for start in range(0, len(images), rows))
+    pixels = (np.divide(part, np.float32(divisor), dtype=np.float32) for part in parts)
+    ends = [(part.min(), part.max()) for part in pixels]
+    return np.min([least for least, _ in ends]), np.max([most for _, most in ends])
 
 
 def _counts(splits: Splits) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from pydantic import Field, PositiveInt
 
 from replicate.codedigest import code_digest
 from replicate.datasets.base import Splits
-from replicate.errors import ReplicateError
-from replicate.files import read_json, sha256_file, sha256_json, write_json
+from replicate.errors import ReplicateError, understanding
+from replicate.files import sha256_file, sha256_json, write_json
 from replicate.models import REGISTRY, load_model
 from replicate.models.base import ModelConfig
 from replicate.params import (
@@ -37,7 +37,7 @@ from replicate.params import (
     read_document,
     seeds_of,
 )
-from replicate.result import result
+from replicate.result import read_result, result
 from replicate.runrecord import RunRecord
 from replicate.stages.train import sweep_for
 from replicate.training.backend import Backend, configure
@@ -132,6 +132,17 @@ def _trial(
     }
 
 
+def _known(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """The trials of a result that was written before, by model."""
+    content = read_result(path, "tune")
+    with understanding(path):
+        found = {str(name): [dict(entry) for entry in trials] for name, trials in content["models"].items()}
+        for entry in (entry for trials in found.values() for entry in trials):
+            if not isinstance(entry["key"], str) or not isinstance(entry["log_likelihood"], float | None):
+                raise TypeError("a trial has no key, or its log-likelihood is no number")
+    return found
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Runs the trials that the result does not hold yet; the result is written after each."""
     record = RunRecord("tune")
@@ -146,7 +157,7 @@ def run(arguments: argparse.Namespace) -> None:
     for model in wanted:
         if model not in trials.models:
             raise ReplicateError(f"{arguments.trials} has no trials of {model!r}; it has {', '.join(trials.models)}.")
-    before = read_json(arguments.out)["models"] if arguments.out.is_file() else {}
+    before = _known(arguments.out) if arguments.out.is_file() else {}
     data = sha256_file(arguments.data)
     done: dict[str, list[dict[str, Any]]] = {name: before.get(name, []) for name in trials.models}
     for model in wanted:
