@@ -16,6 +16,7 @@ import yaml
 from replicate.__main__ import main
 from replicate.errors import ReplicateError
 from replicate.files import read_json, sha256_file, write_json, write_tensors
+from replicate.kept import read_sums, sums_of
 from replicate.reference import sources, unpacking
 from replicate.reference.blocks import Block, Folders, blocks_of
 from replicate.reference.manifest import Manifest, Member, Origin
@@ -131,6 +132,7 @@ def test_there_and_back(at: Standing, packed: Path, tmp_path: Path, capsys: pyte
     assert "2 of 2 blocks are new here, and 4 files of weights" in capsys.readouterr().out
     assert results(receiver) == results(sender)
     assert [block.is_finished() for block in receiver.blocks] == [True, True, False]
+    assert read_sums(receiver.folders.results / "first") == sums_of(receiver.folders.results / "first")
     params = yaml.safe_load((receiver.folders.results / "first/params.yaml").read_text())
     assert params == receiver.plan.params_of(receiver.plan.entries[0])
     for path in receiver.folders.weights.iterdir():

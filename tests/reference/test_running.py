@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from replicate.files import read_json
+from replicate.kept import read_sums, sums_of
 from tests.reference.project import PLAN, Project, bits, plan_of
 
 #: Seconds of training enough to be stopped in the middle.
@@ -44,6 +45,7 @@ def test_a_finished_block_has_all_that_is_kept(uninterrupted: Project) -> None:
             assert (uninterrupted.work / "weights" / f"{weights['sha256']}.safetensors").stat().st_size == weights[
                 "size"
             ]
+    assert read_sums(uninterrupted.results / "first") == sums_of(uninterrupted.results / "first")
     words = ["verify", "--run", "results/reference/first", "--reference", "results/reference/first"]
     said = subprocess.run(
         [sys.executable, "-m", "replicate", *words], cwd=uninterrupted.root, capture_output=True, text=True
