@@ -248,13 +248,6 @@ class Params(Section):
                         f"{where}: models.{model}.{dataset}: the data set {dataset!r} is not among `datasets` of "
                         "this run; add it there or remove it here."
                     )
-        for model, entries in params.samplers.items():
-            for dataset in entries:
-                if dataset not in params.models.get(model, {}):
-                    raise ReplicateError(
-                        f"{where}: samplers.{model}.{dataset}: the run trains no {model!r} on {dataset!r}; add it to "
-                        "`models` or remove it here."
-                    )
         return params
 
 

@@ -93,6 +93,11 @@ def _check_samplers(params: Params, where: str) -> None:
             )
         for dataset, given in entries.items():
             checked(Compared, given, where, f"samplers.{model}.{dataset}")
+            if dataset not in params.models.get(model, {}):
+                raise ReplicateError(
+                    f"{where}: samplers.{model}.{dataset}: the run trains no {model!r} on {dataset!r}; add it to "
+                    "`models` or remove it here."
+                )
 
 
 def _check_images(params: Params, where: str) -> None:

@@ -155,7 +155,7 @@ class Jobs:
 
     def given(self, job: Job) -> str:
         """A digest of the parameters of the job with their defaults, blind to what it does not read."""
-        about = self._about(job)
+        about = self.subject(job)
         return sha256_json([self.plan.settings(stage, *about) for stage in job.stages] + self._more(job))
 
     def _more(self, job: Job) -> list[object]:
@@ -163,10 +163,10 @@ class Jobs:
 
     def code(self, job: Job) -> str:
         """The digests of the logic of the job's stages."""
-        return " ".join(self.plan.code(stage, *self._about(job)) for stage in job.stages)
+        return " ".join(self.plan.code(stage, *self.subject(job)) for stage in job.stages)
 
     @staticmethod
-    def _about(job: Job) -> tuple[str | None, str | None, str | None]:
+    def subject(job: Job) -> tuple[str | None, str | None, str | None]:
         """Data set, model and experiment of a job."""
         if job.rule in ("experiment", "draw"):
             return None, None, job.about
