@@ -147,7 +147,7 @@ def _clone(root: Path, target: Path, commit: str) -> None:
             if not target.exists():
                 clone.rename(target)
     except subprocess.CalledProcessError as error:
-        said = (error.stderr.strip() or "git says no more").splitlines()[-1]
+        said = (error.stderr.strip() or "no reason is given").splitlines()[-1]
         raise ReplicateError(f"commit {commit[:12]} could not be cloned to {target}: {said}.") from None
 
 

@@ -80,7 +80,7 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> tuple[Params, Path]:
 @pytest.mark.slow
 def test_the_page_of_the_paper_is_small_enough(paper: tuple[Params, Path]) -> None:
     params, folder = paper
-    assert len(params.runs) == 29
+    assert len(params.runs) == 21
     weight = len(page(params, folder / "table1.json", folder).encode())
     print(f"the page of paper weighs {weight / 1e6:.2f} MB")
     assert weight < LIMIT

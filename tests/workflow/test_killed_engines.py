@@ -57,12 +57,20 @@ def test_killed_at_random_moments_the_same_command_ends_in_the_same_bytes(finish
     while kills < KILLS and _killed(fresh.folder, COMMANDS[engine], chance.uniform(2, 8)):
         kills += 1
         _wait_until_alone_in(fresh.folder)
+        _without_half_a_lock(fresh.folder)
     fresh.good(*COMMANDS[engine])
     fresh.good("python", "tools/same_results.py", str(finished.folder), str(fresh.folder))
     assert fresh.planned() == {}
     states = [list(folder.glob("step-*.safetensors")) for folder in fresh.folder.glob(".replicate/checkpoints/*")]
     assert {len(one) for one in states} == {1}, "of every training its last state, and no other checkpoint"
     assert kills == KILLS
+
+
+def _without_half_a_lock(folder):
+    """Removes DVC's list of locks where the kill fell into its writing, which DVC does in place (docs/faq.md)."""
+    locks = folder / ".dvc/tmp/rwlock"
+    if locks.is_file() and not locks.read_bytes():
+        locks.unlink()
 
 
 @pytest.mark.slow
