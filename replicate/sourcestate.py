@@ -28,7 +28,7 @@ def _git(root: Path, *words: str) -> str:
             command, capture_output=True, errors="replace", timeout=20, env=environment | {"LC_ALL": "C"}, check=False
         )
     except subprocess.TimeoutExpired:
-        raise _NoCommitError("git did not answer within 20 s") from None
+        raise _NoCommitError("no answer from git within 20 s") from None
     except OSError as error:
         raise _NoCommitError(f"no git was started ({error.strerror})") from None
     if done.returncode:

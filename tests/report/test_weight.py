@@ -40,7 +40,9 @@ def write_experiments(folder: Path, params: Params) -> None:
     judged = {claim["claim"]: claim for run in FULL for claim in read_json(KEPT / run / "claims.json")["claims"]
               if claim["state"] != "not attempted"}  # fmt: skip
     claims = [
-        claim | {"dataset": claim.get("dataset"), "result": f"results/experiments/{claim['experiment']}.json"}
+        {"over": "seeds"}
+        | claim
+        | {"dataset": claim.get("dataset"), "result": f"results/experiments/{claim['experiment']}.json"}
         for claim in judged.values()
     ]
     about = {"preset": params.preset, "claims": claims, "counts": counts(claims)}
