@@ -232,6 +232,10 @@ class Plan:
                 model: {dataset: filled(["models", model, dataset], changes) for dataset, changes in recipes.items()}
                 for model, recipes in params.models.items()
             },
+            "samplers": {
+                model: {dataset: filled(["samplers", model, dataset], options) for dataset, options in entries.items()}
+                for model, entries in params.samplers.items()
+            },
             "experiments": {name: _with_defaults(name, options) for name, options in params.experiments.items()},
         }
 

@@ -1,13 +1,14 @@
 """Every stage can read what its job is given, of every preset: its own part of the parameters, and no other."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from replicate.codedigest import package_root
 from replicate.jobs.table import Jobs
 from replicate.params import load_params, read_document
-from replicate.plan import Plan
+from replicate.plan import SECTIONS, Plan
 
 PRESETS = sorted((package_root() / "presets").glob("*.yaml"))
 
@@ -20,3 +21,20 @@ def test_every_stage_reads_what_its_job_is_given(preset: Path) -> None:
         dataset, model, experiment = jobs.subject(job)
         for stage in job.stages:
             load_params(jobs.plan.config(stage, dataset, model, experiment))
+
+
+def test_no_section_that_a_stage_depends_on_is_left_out_of_what_its_seal_says() -> None:
+    plan = Plan(*read_document(str(package_root() / "presets/demo.yaml")))
+    assert {section for sections in SECTIONS.values() for section in sections} <= plan.filled.keys()
+
+
+def test_other_samplers_run_their_job_again_and_defaults_written_out_do_not() -> None:
+    raw, where = read_document(str(package_root() / "presets/demo.yaml"))
+
+    def given(options: dict[str, Any]) -> str:
+        jobs = Jobs(Plan({**raw, "samplers": {"dbn": {"digits": options}}}, where), package_root())
+        return jobs.given(jobs.all["samplers", "digits/dbn/0-2"])
+
+    assert given({}) == given({"draws": 1})
+    assert given({}) != given({"draws": 2})
+    assert given({}) != given({"names": ["published"]})
