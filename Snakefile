@@ -25,6 +25,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/classifier.smk"
 include: "workflow/rules/inspect.smk"
+include: "workflow/rules/measures.smk"
 include: "workflow/rules/experiments.smk"
 include: "workflow/rules/report.smk"
 
@@ -40,6 +41,7 @@ localrules:
     training,
     likelihood,
     inspection,
+    measurement,
     statements,
 
 
@@ -49,9 +51,11 @@ rule all:
         rules.data.input,
         rules.training.input,
         rules.likelihood.input,
-        of_every_run(rules.classifier.output.accuracy),
+        every("accuracies"),
         rules.inspection.input,
-        rules.statements.input,
+        rules.measurement.input,
+        rules.statements.output.statements,
+        rules.figures.input,
         rules.table.output.table,
         rules.metrics.output.metrics,
         rules.curves.output,

@@ -1,1 +1,3 @@
-"""Speed and error beside the machine's own limits and beside public code: `python -m benchmarks` prints the tables."""
+"""Speed and error beside the machine's own limits and beside public code: `python -m benchmarks`
+prints the tables.
+"""

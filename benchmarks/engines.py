@@ -1,6 +1,6 @@
-"""What starting and steering cost: the command line, both engines with nothing to do, and Snakemake around real jobs.
+"""The cost of the engines: start-up with nothing to do, and Snakemake around real jobs.
 
-Everything runs in temporary clones of this checkout, in the state that is committed.
+Everything runs in temporary clones of the last commit of this checkout.
 """
 
 import json
@@ -25,21 +25,28 @@ SNAKEMAKE = ("-m", "snakemake", "--cores", "1")
 ONE_PROCESS = ("-P", str(ROOT / "benchmarks" / "one_process.py"))
 
 
-def python(folder: Path, *words: str, given: str = "") -> str:
+def python(folder: Path, *words: str, standard_input: str = "") -> str:
     """What a Python command prints in a folder, with the environment's programs on the path."""
-    here = {
+    variables = {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": str(folder),
         "DVC_NO_ANALYTICS": "1",
         "OMP_NUM_THREADS": "1",  # as Snakemake gives its jobs
     }
     command = [sys.executable, *words]
-    done = subprocess.run(
-        command, cwd=folder, env=os.environ | here, input=given, capture_output=True, text=True, check=False
+    process = subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | variables,
+        input=standard_input,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    if done.returncode:
-        raise RuntimeError(f"{shlex.join(command)} failed:\n{done.stdout}{done.stderr}")
-    return done.stdout + done.stderr
+    output = process.stdout + process.stderr
+    if process.returncode:
+        raise RuntimeError(f"{shlex.join(command)} failed:\n{output}")
+    return output
 
 
 def clone(folder: Path, preset: str) -> Path:
@@ -51,34 +58,46 @@ def clone(folder: Path, preset: str) -> Path:
 
 def commands(dry_run: str) -> list[list[str]]:
     """The words of every job's command, in an order in which they can run."""
-    return [shlex.split(found) for found in COMMAND.findall(dry_run)]
+    return [shlex.split(command) for command in COMMAND.findall(dry_run)]
 
 
 def jobs(folder: Path) -> list[list[str]]:
-    """The commands of a clone's whole run."""
-    return commands(python(folder, *SNAKEMAKE, "--workflow-profile", "none", "--dry-run", "--printshellcmds"))
+    """The commands of all jobs of a clone's run."""
+    options = ["--workflow-profile", "none", "--dry-run", "--printshellcmds"]
+    return commands(python(folder, *SNAKEMAKE, *options))
 
 
 def _start_up(finished: Path, repeats: int) -> dict[str, str]:
-    """Seconds of commands that have nothing to do; the first `dvc repro`, which records the run, warms up."""
+    """Seconds of commands that have nothing to do.
+
+    The first call of each is not timed: the first `dvc repro` records the run.
+    """
     contenders: dict[str, Callable[[], object]] = {
         "python -m replicate --help": partial(python, finished, "-m", "replicate", "--help"),
         "snakemake, nothing to do": partial(python, finished, *SNAKEMAKE),
         "dvc repro, nothing to do": partial(python, finished, "-m", "dvc", "repro"),
     }
-    return {name: str(time) for name, time in interleaved(contenders, repeats).items()}
+    timings = interleaved(contenders, repeats)
+    return {name: str(timing) for name, timing in timings.items()}
 
 
 def _overhead(base: Path, preset: str) -> dict[str, str]:
-    """One run each, from nothing: an engine's start is a small part of either, and a run of the demo takes minutes."""
-    steered, plain = clone(base / f"{preset}-snakemake", preset), clone(base / f"{preset}-plain", preset)
-    wanted = jobs(plain)
-    engine = seconds_of(partial(python, steered, *SNAKEMAKE), CPU)
-    alone = seconds_of(partial(python, plain, *ONE_PROCESS, given=json.dumps(wanted)), CPU)
-    python(plain, "tools/same_results.py", str(steered), str(plain))
+    """Seconds of a preset's jobs by Snakemake, and one after another in one process.
+
+    Each runs once, from nothing: the start of an engine is a small part of it, and the demo takes
+    minutes.
+    """
+    by_snakemake = clone(base / f"{preset}-snakemake", preset)
+    by_one_process = clone(base / f"{preset}-plain", preset)
+    words = jobs(by_one_process)
+    in_one_process = partial(python, by_one_process, *ONE_PROCESS, standard_input=json.dumps(words))
+    engine = seconds_of(partial(python, by_snakemake, *SNAKEMAKE), CPU)
+    alone = seconds_of(in_one_process, CPU)
+    python(by_one_process, "tools/same_results.py", str(by_snakemake), str(by_one_process))
+    factor = f"{engine / alone:.2f} times (at most 1.25 on the demo)"
     return {
-        f"{preset}, {len(wanted)} jobs in one process": f"{alone:.1f} s",
-        f"{preset}, snakemake --cores 1": f"{engine:.1f} s, {engine / alone:.2f} times (at most 1.25 on the demo)",
+        f"{preset}, {len(words)} jobs in one process": f"{alone:.1f} s",
+        f"{preset}, snakemake --cores 1": f"{engine:.1f} s, {factor}",
     }
 
 
@@ -88,4 +107,6 @@ def benchmark(repeats: int, demo: bool) -> dict[str, str]:
         base = Path(folder)
         rows = _overhead(base, "smoke")
         rows |= _start_up(base / "smoke-snakemake", repeats)
-        return rows | (_overhead(base, "demo") if demo else {})
+        if demo:
+            rows |= _overhead(base, "demo")
+        return rows

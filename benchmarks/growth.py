@@ -1,4 +1,4 @@
-"""Time and peak memory against size, with the exponents of fitted power laws beside the expected ones."""
+"""Time and peak memory against size, with the exponents of fitted power laws."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,32 +22,37 @@ Case = Callable[[], object]
 
 @dataclass(frozen=True)
 class Axis:
-    """What grows, and everything else fixed.
+    """A size that grows while all others are fixed.
 
     Attributes:
-        name: what is counted, with what is fixed.
+        name: of the size, with those that are fixed.
         sizes: ascending.
-        expected: the exponent of time, in words; memory never grows faster.
+        expected: the exponent of time, in words; that of memory is at most 1.
         case: size -> the call that is timed.
-        whole: memory counts from before the case is made, because what it makes (nets, velocities) is the method's own.
+        with_setup: memory includes what the case makes before the call (nets, velocities).
     """
 
     name: str
     sizes: tuple[int, ...]
     expected: str
     case: Callable[[int], Case]
-    whole: bool = False
+    with_setup: bool = False
 
 
 def _wide(count: int, dimension: int, seed: int) -> Tensor:
-    """Rows of any dimension: the first pixels of images side by side."""
-    across = -(-dimension // DIMENSION)
-    return handwriting(count * across, seed).view(count, -1)[:, :dimension].contiguous()
+    """(count, dimension): the first pixels of images side by side."""
+    images_per_row = -(-dimension // DIMENSION)
+    rows = handwriting(count * images_per_row, seed).view(count, -1)
+    return rows[:, :dimension].contiguous()
 
 
-def _parzen(samples: int = SAMPLES, rows: int = ROWS, dimension: int = DIMENSION, sigmas: int = 1) -> Case:
-    known, x = _wide(samples, dimension, 0), _wide(rows, dimension, 1)
-    return partial(log_densities, known, x, np.geomspace(0.1, 1, sigmas).tolist())
+def _parzen(
+    samples: int = SAMPLES, rows: int = ROWS, dimension: int = DIMENSION, sigmas: int = 1
+) -> Case:
+    centres = _wide(samples, dimension, 0)
+    x = _wide(rows, dimension, 1)
+    grid = np.geomspace(0.1, 1, sigmas).tolist()
+    return partial(log_densities, centres, x, grid)
 
 
 def _training(seeds: int = 1, batch: int = 100) -> Case:
@@ -58,10 +63,27 @@ _THOUSANDS = (1000, 2000, 4000, 8000, 16_000, 32_000)
 AXES = (
     Axis("Parzen, samples (2,000 rows)", _THOUSANDS, "1", lambda n: _parzen(samples=n)),
     Axis("Parzen, rows (2,000 samples)", _THOUSANDS, "1", lambda n: _parzen(rows=n)),
-    Axis("Parzen, dimension", (98, 196, 392, 784, 1568, 3136), "at most 1", lambda n: _parzen(dimension=n)),
+    Axis(
+        "Parzen, dimension",
+        (98, 196, 392, 784, 1568, 3136),
+        "at most 1",
+        lambda n: _parzen(dimension=n),
+    ),
     Axis("Parzen, sigmas", (1, 2, 4, 8, 16, 32), "at most 1", lambda n: _parzen(sigmas=n)),
-    Axis("training, seeds", (1, 2, 4, 8), "at most 1", lambda n: _training(seeds=n), whole=True),
-    Axis("training, batch", (50, 100, 200, 400), "at most 1", lambda n: _training(batch=n), whole=True),
+    Axis(
+        "training, seeds",
+        (1, 2, 4, 8),
+        "at most 1",
+        lambda n: _training(seeds=n),
+        with_setup=True,
+    ),
+    Axis(
+        "training, batch",
+        (50, 100, 200, 400),
+        "at most 1",
+        lambda n: _training(batch=n),
+        with_setup=True,
+    ),
 )
 
 
@@ -71,34 +93,42 @@ def exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
     return float(slope)
 
 
-def memory_cases(place: int) -> Iterator[Case]:
+def memory_cases(axis_index: int) -> Iterator[Case]:
     """The calls whose memory is measured, of one axis."""
-    axis = AXES[place]
-    training_images()  # the data are there before the nets are
+    axis = AXES[axis_index]
+    training_images()  # made here, so that no case counts them
     for size in axis.sizes:
-        yield partial(_made_and_called, axis, size) if axis.whole else axis.case(size)
+        if axis.with_setup:
+            yield partial(_set_up_and_call, axis, size)
+        else:
+            yield axis.case(size)
 
 
-def _made_and_called(axis: Axis, size: int) -> None:
+def _set_up_and_call(axis: Axis, size: int) -> None:
     axis.case(size)()
 
 
-def _axis(place: int, repeats: int) -> dict[str, str]:
-    axis = AXES[place]
-    times = interleaved({str(size): axis.case(size) for size in axis.sizes}, repeats)
-    memory = [max(LEAST_MIB, mib) for mib in peak_growths(memory_cases, place)]
-    rows = {
-        f"{axis.name}: {size:,}": f"{times[str(size)]}, {mib:.0f} MiB"
-        for size, mib in zip(axis.sizes, memory, strict=True)
-    }
-    slope = exponent(axis.sizes, [times[str(size)].median for size in axis.sizes])
-    fitted = f"time {slope:.2f} ({axis.expected}), memory {exponent(axis.sizes, memory):.2f} (at most 1)"
-    return rows | {f"{axis.name}: exponent": fitted}
+def _axis_rows(axis_index: int, repeats: int) -> dict[str, str]:
+    axis = AXES[axis_index]
+    timings = interleaved({str(size): axis.case(size) for size in axis.sizes}, repeats)
+    memory = [max(LEAST_MIB, mib) for mib in peak_growths(memory_cases, axis_index)]
+    rows = {}
+    seconds = []
+    for size, mib in zip(axis.sizes, memory, strict=True):
+        timing = timings[str(size)]
+        seconds.append(timing.median)
+        rows[f"{axis.name}: {size:,}"] = f"{timing}, {mib:.0f} MiB"
+    of_time = exponent(axis.sizes, seconds)
+    of_memory = exponent(axis.sizes, memory)
+    rows[f"{axis.name}: exponent"] = (
+        f"time {of_time:.2f} ({axis.expected}), memory {of_memory:.2f} (at most 1)"
+    )
+    return rows
 
 
 def benchmark(repeats: int) -> dict[str, str]:
     """Rows of the table: every size of every axis, and its exponents; expected ones in brackets."""
     rows: dict[str, str] = {}
-    for place in range(len(AXES)):
-        rows |= _axis(place, repeats)
+    for axis_index in range(len(AXES)):
+        rows |= _axis_rows(axis_index, repeats)
     return rows

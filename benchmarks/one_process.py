@@ -1,7 +1,7 @@
-"""Runs commands of the workflow one after another in this process: what the jobs cost without an engine.
+"""Runs jobs of the workflow one after another in this process: their cost without an engine.
 
-Reads a JSON list from standard input, one list of words for each job, as `benchmarks/engines.py` writes it. Imports
-nothing but the project in the present folder.
+Reads a JSON list from standard input, one list of words for each job, as `benchmarks/engines.py`
+writes it. Imports only the project in the working directory.
 """
 
 import json
@@ -12,7 +12,7 @@ from replicate.__main__ import main
 
 
 def run(words: list[str]) -> None:
-    """One job: `python -m replicate STAGE ...` or `python tools/FILE.py ...`."""
+    """Runs one job: `python -m replicate STAGE ...` or `python tools/FILE.py ...`."""
     if words[:3] == ["python", "-m", "replicate"]:
         if status := main(words[3:]):
             sys.exit(status)

@@ -1,6 +1,7 @@
 """The Parzen window beside public code, on the same images in the same run.
 
-Each peer is timed at a size that it finishes in seconds, and this project's at the same size; no time is extrapolated.
+Each peer is timed at a size that it finishes in seconds, and this project at the same size; no time
+is extrapolated.
 """
 
 import importlib
@@ -31,30 +32,34 @@ Estimate = Callable[[Tensor, Tensor, float], Tensor]
 
 
 def released_numpy(samples: Tensor, x: Tensor, sigma: float) -> Tensor:
-    """goodfeli/adversarial `parzen_ll.py`, written anew in NumPy: log_mean_exp over broadcast differences."""
+    """`parzen_ll.py` of goodfeli/adversarial in NumPy: log_mean_exp over broadcast differences."""
     centres = samples.numpy()
+    norm = np.float32(centres.shape[1] * math.log(sigma * math.sqrt(2 * math.pi)))
 
-    def batch(rows: Array) -> Array:
+    def log_densities_of(rows: Array) -> Array:
         scaled = (rows[:, None, :] - centres[None, :, :]) / np.float32(sigma)
         exponents = -0.5 * (scaled**2).sum(2)
         largest = exponents.max(1)
-        mean: Array = largest + np.log(np.exp(exponents - largest[:, None]).mean(1))
-        return mean - np.float32(centres.shape[1] * math.log(sigma * math.sqrt(2 * math.pi)))
+        sums = np.exp(exponents - largest[:, None])
+        mean: Array = largest + np.log(sums.mean(1))
+        return mean - norm
 
-    return torch.from_numpy(np.concatenate([batch(part.numpy()) for part in torch.split(x, BATCH)]))
+    batches = [log_densities_of(batch.numpy()) for batch in torch.split(x, BATCH)]
+    return torch.from_numpy(np.concatenate(batches))
 
 
 def released_torch(samples: Tensor, x: Tensor, sigma: float) -> Tensor:
     """The same in torch."""
+    norm = samples.shape[1] * math.log(sigma * math.sqrt(2 * math.pi))
 
-    def batch(rows: Tensor) -> Tensor:
+    def log_densities_of(rows: Tensor) -> Tensor:
         scaled = (rows[:, None, :] - samples[None, :, :]) / sigma
         exponents = -0.5 * scaled.square().sum(2)
         largest = exponents.amax(1)
         mean = largest + (exponents - largest[:, None]).exp().mean(1).log()
-        return mean - samples.shape[1] * math.log(sigma * math.sqrt(2 * math.pi))
+        return mean - norm
 
-    return torch.cat([batch(part) for part in torch.split(x, BATCH)])
+    return torch.cat([log_densities_of(batch) for batch in torch.split(x, BATCH)])
 
 
 def released_grid(estimate: Estimate, samples: Tensor, x: Tensor) -> Tensor:
@@ -71,20 +76,23 @@ def kernel_density(samples: Tensor, x: Tensor, sigma: float, leaf_size: int) -> 
 def lazy_tensors(samples: Tensor, x: Tensor, sigma: float) -> Tensor:
     """PyKeOps, only where it is installed: the log-sum-exp of a symbolic matrix."""
     lazy = importlib.import_module("pykeops.torch").LazyTensor
+    norm = samples.shape[1] * math.log(sigma * math.sqrt(2 * math.pi))
     squares = ((lazy(x[:, None, :]) - lazy(samples[None, :, :])) ** 2).sum(-1)
     sums: Tensor = (-squares / (2 * sigma**2)).logsumexp(dim=1)
-    return sums.flatten() - math.log(len(samples)) - samples.shape[1] * math.log(sigma * math.sqrt(2 * math.pi))
+    return sums.flatten() - math.log(len(samples)) - norm
 
 
 def estimates(samples: int) -> dict[str, Estimate]:
     """Every peer at one sigma: name -> log-densities of (samples, rows, sigma)."""
-    found: dict[str, Estimate] = {
+    peers: dict[str, Estimate] = {
         "released algorithm, NumPy": released_numpy,
         "released algorithm, torch": released_torch,
         "scikit-learn, exact (one leaf)": partial(kernel_density, leaf_size=samples),
         "scikit-learn, default (leaves of 40)": partial(kernel_density, leaf_size=40),
     }
-    return found | ({"PyKeOps": lazy_tensors} if find_spec("pykeops") else {})
+    if find_spec("pykeops"):
+        peers["PyKeOps"] = lazy_tensors
+    return peers
 
 
 @dataclass(frozen=True)
@@ -95,9 +103,9 @@ class Error:
     largest: float
 
     @classmethod
-    def of(cls, found: Tensor, right: Tensor) -> "Error":
-        """Over all rows; not-a-number counts as it is."""
-        error = (found.double() - right).abs()
+    def of(cls, estimate: Tensor, direct_sum: Tensor) -> "Error":
+        """The error over all rows; not-a-number in one makes it not-a-number."""
+        error = (estimate.double() - direct_sum).abs()
         return cls(float(error.mean()), float(error.max()))
 
     def __str__(self) -> str:
@@ -110,26 +118,36 @@ def _row(peer: Timing, ours: Timing) -> str:
 
 def _one_sigma(samples: Tensor, x: Tensor, repeats: int) -> dict[str, str]:
     peers = {"this project": log_density, **estimates(len(samples))}
-    times = interleaved({name: partial(peer, samples, x, SIGMA) for name, peer in peers.items()}, repeats)
-    right = direct(samples, x, SIGMA)
+    calls = {name: partial(peer, samples, x, SIGMA) for name, peer in peers.items()}
+    timings = interleaved(calls, repeats)
+    direct_sum = direct(samples, x, SIGMA)
     rows = {}
-    for name, peer in peers.items():
-        text = str(times[name]) if peer is log_density else _row(times[name], times["this project"])
-        rows[name] = f"{text}; error {Error.of(peer(samples, x, SIGMA), right)}"
-    return rows if "PyKeOps" in rows else rows | {"PyKeOps": "not installed"}
+    for name, call in calls.items():
+        text = str(timings[name])
+        if name != "this project":
+            text = _row(timings[name], timings["this project"])
+        rows[name] = f"{text}; error {Error.of(call(), direct_sum)}"
+    rows.setdefault("PyKeOps", "not installed")
+    return rows
 
 
 def _ten_sigmas(samples: Tensor, x: Tensor, repeats: int) -> dict[str, str]:
     ours = f"ten sigmas, {len(x)} rows: this project"
     contenders: dict[str, Callable[[], object]] = {ours: partial(log_densities, samples, x, GRID)}
     for name, estimate in (("NumPy", released_numpy), ("torch", released_torch)):
-        contenders[f"ten sigmas, {len(x)} rows: released, {name}"] = partial(released_grid, estimate, samples, x)
-    times = interleaved(contenders, repeats)
-    return {name: str(time) if name == ours else _row(time, times[ours]) for name, time in times.items()}
+        released = f"ten sigmas, {len(x)} rows: released, {name}"
+        contenders[released] = partial(released_grid, estimate, samples, x)
+    timings = interleaved(contenders, repeats)
+    rows = {name: _row(timing, timings[ours]) for name, timing in timings.items()}
+    rows[ours] = str(timings[ours])
+    return rows
 
 
-def benchmark(repeats: int, samples: int = SAMPLES, rows: int = ROWS, few_rows: int = FEW_ROWS) -> dict[str, str]:
+def benchmark(
+    repeats: int, samples: int = SAMPLES, rows: int = ROWS, few_rows: int = FEW_ROWS
+) -> dict[str, str]:
     """Rows of the table; errors are those against a direct float64 sum."""
-    known, x = handwriting(samples, 0), handwriting(rows, 1, held_out=True)
+    centres = handwriting(samples, 0)
+    x = handwriting(rows, 1, held_out=True)
     size = {"size": f"{rows:,} rows, {samples:,} samples, 784 pixels, sigma {SIGMA}"}
-    return size | _one_sigma(known, x, repeats) | _ten_sigmas(known, x[:few_rows], repeats)
+    return size | _one_sigma(centres, x, repeats) | _ten_sigmas(centres, x[:few_rows], repeats)

@@ -16,19 +16,20 @@ from replicate.likelihood.parzen import KernelSums, choose_bandwidth, kernel_sum
 
 SAMPLES, VALID, TEST = 10_000, 1_000, 10_000
 MANY, FEW = 1_000_000, 10_000
-#: Samples that are made, summed and forgotten at a time; sums of parts add up where these are cut at whole blocks.
+#: Samples that are made, summed and freed at a time: whole blocks, so that the sums of chunks add
+#: up to the sum of all.
 CHUNK = 4 * BLOCK
 SIGMA = 0.2
 
 
 def whole_protocol(samples: Tensor, valid: Tensor, test: Tensor) -> Tensor:
-    """Ten bandwidths and the fine grid on validation rows, then the chosen one and the fine one on test rows."""
+    """Ten bandwidths and the fine grid on validation rows, then the two chosen on test rows."""
     choice = choose_bandwidth(samples, valid, GRID)
     return log_densities(samples, test, [choice.sigma, choice.fine_sigma])
 
 
-def _its_products(samples: Tensor, valid: Tensor, test: Tensor) -> None:
-    """The protocol passes over the validation rows twice and over the test rows once."""
+def _products(samples: Tensor, valid: Tensor, test: Tensor) -> None:
+    """The protocol's matrix products: twice on the validation rows, once on the test rows."""
     for rows in (valid, valid, test):
         torch.mm(rows, samples.T)
 
@@ -40,22 +41,24 @@ def chunks(count: int) -> Iterator[Tensor]:
 
 
 def streamed(x: Tensor, count: int) -> tuple[KernelSums, float, float]:
-    """The sums over `count` samples, the seconds they took, and those of the matrix products alone."""
-    total, seconds, alone = None, 0.0, 0.0
+    """The sums over `count` samples, their seconds, and those of the matrix products alone."""
+    total = None
+    seconds = product_seconds = 0.0
     for chunk in chunks(count):
         start = time.perf_counter()
-        part = kernel_sums(chunk, x, [SIGMA])
-        total = part if total is None else total + part
-        summed = time.perf_counter()
+        sums = kernel_sums(chunk, x, [SIGMA])
+        total = sums if total is None else total + sums
+        middle = time.perf_counter()
         torch.mm(x, chunk.T)
-        seconds, alone = seconds + summed - start, alone + time.perf_counter() - summed
+        seconds += middle - start
+        product_seconds += time.perf_counter() - middle
     if total is None:
         raise ValueError("no samples")
-    return total, seconds, alone
+    return total, seconds, product_seconds
 
 
 def stream_cases(*counts: int) -> Iterator[Callable[[], object]]:
-    """The cases whose memory is measured: the samples are made within."""
+    """The cases whose memory is measured; it includes that of their samples."""
     x = handwriting(VALID, 1, held_out=True)
     for count in counts:
         yield partial(streamed, x, count)
@@ -63,22 +66,28 @@ def stream_cases(*counts: int) -> Iterator[Callable[[], object]]:
 
 def benchmark(repeats: int, many: int = MANY) -> dict[str, str]:
     """Rows of the table; the limit in brackets is that of docs/performance.md."""
-    samples, valid, test = handwriting(SAMPLES, 0), handwriting(VALID, 1, True), handwriting(TEST, 2, True)
-    times = interleaved(
-        {
-            "products": partial(_its_products, samples, valid, test),
-            "protocol": partial(whole_protocol, samples, valid, test),
-        },
-        repeats,
-    )
-    ratio = times["protocol"].median / times["products"].median
+    samples = handwriting(SAMPLES, 0)
+    valid = handwriting(VALID, 1, held_out=True)
+    test = handwriting(TEST, 2, held_out=True)
+    contenders: dict[str, Callable[[], object]] = {
+        "products": partial(_products, samples, valid, test),
+        "protocol": partial(whole_protocol, samples, valid, test),
+    }
+    timings = interleaved(contenders, repeats)
+    protocol, products = timings["protocol"], timings["products"]
+    ratio = protocol.median / products.median
     streamed(valid, CHUNK)  # to warm up
-    _, seconds, alone = streamed(valid, many)
+    _, seconds, product_seconds = streamed(valid, many)
+    stream_ratio = seconds / product_seconds
     small, large = peak_growths(stream_cases, FEW, many)
+    growth = large / small
+    protocol_name = "ten sigmas and 21 finer on 1,000 rows, two on 10,000"
+    stream_name = f"{many:,} samples in chunks, 1,000 rows, one sigma"
+    large_name = f"peak extra memory, {many:,} samples in chunks"
     return {
-        "products alone: 10,000 samples, 2 x 1,000 and 10,000 rows": str(times["products"]),
-        "ten sigmas and 21 finer on 1,000 rows, two on 10,000": f"{times['protocol']}, {ratio:.2f} times (at most 1.8)",
-        f"{many:,} samples in chunks, 1,000 rows, one sigma": f"{seconds:.3g} s, {seconds / alone:.2f} times products",
+        "products alone: 10,000 samples, 2 x 1,000 and 10,000 rows": str(products),
+        protocol_name: f"{protocol}, {ratio:.2f} times (at most 1.8)",
+        stream_name: f"{seconds:.3g} s, {stream_ratio:.2f} times products",
         f"peak extra memory, {FEW:,} samples in chunks": f"{small:.0f} MiB",
-        f"peak extra memory, {many:,} samples in chunks": f"{large:.0f} MiB, {large / small:.2f} times",
+        large_name: f"{large:.0f} MiB, {growth:.2f} times",
     }

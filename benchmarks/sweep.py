@@ -1,4 +1,4 @@
-"""Blocks of seeds of the released MNIST recipe, on the device at hand, beside the same seeds one after another."""
+"""Blocks of seeds of the released MNIST recipe beside the same seeds one after another."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,25 +11,27 @@ from benchmarks.timing import interleaved
 from benchmarks.training import released_nets, step_flops, training_steps
 
 BLOCKS = (1, 2, 5, 10)
-#: Steps of a timed call: a few on a CPU, where one takes tens of milliseconds; more on a GPU, which must not run dry.
+#: Steps of a timed call: few on a CPU, where a step takes tens of milliseconds; more on a GPU, so
+#: that its queue never runs empty.
 STEPS = {"cpu": 5, "cuda": 50}
 #: Sides of the square float32 products, the quickest of which is the device's peak.
 SIDES = {"cpu": (1024, 2048, 4096), "cuda": (2048, 4096, 8192)}
 
 
 def _products(device: torch.device) -> dict[int, Callable[[], object]]:
-    """Operations -> a product that has as many."""
-    found: dict[int, Callable[[], object]] = {}
+    """Number of operations -> a product with as many."""
+    products: dict[int, Callable[[], object]] = {}
     for side in SIDES[device.type]:
         operand = torch.rand(side, side, device=device)
-        found[2 * side**3] = partial(torch.mm, operand, operand)
-    return found
+        products[2 * side**3] = partial(torch.mm, operand, operand)
+    return products
 
 
 def _likelihood(device: torch.device, seeds: int) -> Callable[[], object]:
     """Samples and the whole Parzen protocol of every seed of a block."""
     model = released_nets(seeds, device=device)
-    valid, test = (handwriting(count, seed, True).to(device) for seed, count in enumerate((VALID, TEST), 1))
+    valid = handwriting(VALID, 1, held_out=True).to(device)
+    test = handwriting(TEST, 2, held_out=True).to(device)
 
     def call() -> None:
         for samples in model.sample(SAMPLES, 0):
@@ -38,23 +40,32 @@ def _likelihood(device: torch.device, seeds: int) -> Callable[[], object]:
     return call
 
 
-def benchmark(device: torch.device, repeats: int, blocks: tuple[int, ...] = BLOCKS) -> dict[str, str]:
+def benchmark(
+    device: torch.device, repeats: int, blocks: tuple[int, ...] = BLOCKS
+) -> dict[str, str]:
     """Rows of the table; on a GPU also samples and log-likelihoods of the largest block."""
-    steps, products = STEPS[device.type], _products(device)
+    steps = STEPS[device.type]
+    products = _products(device)
     contenders = {f"product {flops}": call for flops, call in products.items()}
     for block in blocks:
         contenders[f"block {block}"] = training_steps(released_nets(block, device=device), steps)
-    times = interleaved(contenders, repeats, device)
-    peak = max(flops / times[f"product {flops}"].median for flops in products)
-    rates = {block: block * steps / times[f"block {block}"].median for block in blocks}
-    rows = {"device": device.type, "float32 peak": f"{peak / 1e9:,.0f} GFLOP/s, the best product of this run"}
+    timings = interleaved(contenders, repeats, device)
+    peak = max(flops / timings[f"product {flops}"].median for flops in products)
+    rows = {
+        "device": device.type,
+        "float32 peak": f"{peak / 1e9:,.0f} GFLOP/s, the best product of this run",
+    }
+    rates = {block: block * steps / timings[f"block {block}"].median for block in blocks}
     for block, rate in rates.items():
         seeds = "seed, one after another" if block == 1 else "seeds side by side"
+        share = rate * step_flops() / peak
+        gain = rate / rates[blocks[0]]
         rows[f"{block} {seeds}"] = (
-            f"{rate:.4g} seed-steps/s, {rate * step_flops() / peak:.0%} of the peak, "
-            f"{rate / rates[blocks[0]]:.2f} times one after another; {steps} steps: {times[f'block {block}']}"
+            f"{rate:.4g} seed-steps/s, {share:.0%} of the peak, "
+            f"{gain:.2f} times one after another; {steps} steps: {timings[f'block {block}']}"
         )
     if device.type == "cuda":
-        timing = interleaved({"": _likelihood(device, blocks[-1])}, repeats, device)[""]
-        rows[f"samples and Parzen protocol, {blocks[-1]} seeds"] = str(timing)
+        name = f"samples and Parzen protocol, {blocks[-1]} seeds"
+        likelihood = interleaved({name: _likelihood(device, blocks[-1])}, repeats, device)
+        rows[name] = str(likelihood[name])
     return rows

@@ -21,7 +21,7 @@ class Timing:
 
 
 def seconds_of(call: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one call; a GPU works on after the call returns, so it is waited for on both sides."""
+    """Seconds of one call, which on a GPU ends when its work is done."""
     _wait(device)
     start = time.perf_counter()
     call()
@@ -49,8 +49,11 @@ def interleaved(
     for _ in range(repeats):
         for name, call in contenders.items():
             seconds[name].append(seconds_of(call, device))
-    found = {}
-    for name, values in seconds.items():
-        low, median, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
-        found[name] = Timing(median, low, high)
-    return found
+    return {name: _timing(values) for name, values in seconds.items()}
+
+
+def _timing(seconds: list[float]) -> Timing:
+    if len(seconds) == 1:
+        return Timing(seconds[0], seconds[0], seconds[0])
+    low, median, high = statistics.quantiles(seconds, n=4)
+    return Timing(median, low, high)

@@ -1,4 +1,4 @@
-"""Training: one epoch of the released MNIST recipe against its matrix products alone, on the same backend."""
+"""Training: an epoch of the released MNIST recipe beside its matrix products alone."""
 
 from collections.abc import Callable
 from functools import cache
@@ -24,49 +24,60 @@ def training_images() -> Tensor:
     return handwriting(5000, 0)
 
 
-def released_nets(seeds: int = 1, batch: int = BATCH, device: torch.device = CPU) -> AdversarialNets:
+def released_nets(
+    seeds: int = 1, batch: int = BATCH, device: torch.device = CPU
+) -> AdversarialNets:
     """The released MNIST recipe as it starts, for seeds 0, 1, ..."""
-    model = AdversarialNets(AdversarialConfig(batch_size=batch), (1, 28, 28), Streams(range(seeds), device))
+    config = AdversarialConfig(batch_size=batch)
+    model = AdversarialNets(config, (1, 28, 28), Streams(range(seeds), device))
     model.initialise(training_images().to(device))
     return model
 
 
 def training_steps(model: AdversarialNets, steps: int = STEPS) -> Callable[[], object]:
-    """A call that makes some steps and goes on where it stopped; minibatches are drawn as the pipeline draws them."""
-    train, size = training_images().to(model.streams.device), model.config.batch_size
-    order, batches = model.streams.order(0, len(train)), len(train) // size
-    made = 0
+    """A call that makes so many steps, on minibatches of the pipeline's order.
+
+    The next call goes on from there, and after the last minibatch with the first.
+    """
+    train = training_images().to(model.streams.device)
+    size = model.config.batch_size
+    order = model.streams.order(0, len(train))
+    batches = len(train) // size
+    step = 0
 
     def call() -> None:
-        nonlocal made
+        nonlocal step
         for _ in range(steps):
-            start = made % batches * size
-            chosen = order[:, start : start + size]
-            model.train_step(train[chosen.reshape(-1)].view(*chosen.shape, -1), 0, made)
-            made += 1
+            start = step % batches * size
+            indices = order[:, start : start + size]
+            images = train[indices.reshape(-1)].view(*indices.shape, -1)
+            model.train_step(images, 0, step)
+            step += 1
 
     return call
 
 
 def _operands() -> list[tuple[Tensor, Tensor]]:
-    """Both sides of the matrix products of one joint update, each operand its own, as in the real step.
+    """Both factors of the matrix products of one joint update, each a tensor of its own.
 
-    Forward: G on 100 rows, D on 200. Backward: the weights of both; D's upper layers towards their inputs on all rows,
-    its first on the 100 generated images; G's upper layers towards their inputs.
+    Forward: G on 100 rows, D on 200. Backward: the weights of both; D's upper layers towards their
+    inputs on all rows, its first on the 100 generated images; G's upper layers towards their
+    inputs.
     """
-    wanted: list[tuple[Tensor, Tensor]] = []
+    operands: list[tuple[Tensor, Tensor]] = []
 
     def add_layer(rows: int, into: int, out: int, rows_towards_input: int) -> None:
-        wanted.append((torch.rand(1, rows, into), torch.rand(1, into, out)))
-        wanted.append((torch.rand(1, rows, into).mT, torch.rand(1, rows, out)))
+        operands.append((torch.rand(1, rows, into), torch.rand(1, into, out)))
+        operands.append((torch.rand(1, rows, into).mT, torch.rand(1, rows, out)))
         if rows_towards_input:
-            wanted.append((torch.rand(1, rows_towards_input, out), torch.rand(1, into, out).mT))
+            gradients = torch.rand(1, rows_towards_input, out)
+            operands.append((gradients, torch.rand(1, into, out).mT))
 
     for layer, (into, out) in enumerate(GENERATOR):
         add_layer(BATCH, into, out, BATCH if layer else 0)
     for layer, (into, out) in enumerate(DISCRIMINATOR):
         add_layer(2 * BATCH, into, out, 2 * BATCH if layer else BATCH)
-    return wanted
+    return operands
 
 
 def step_flops() -> int:
@@ -75,19 +86,23 @@ def step_flops() -> int:
 
 
 def _products() -> Callable[[], object]:
-    wanted = _operands()
+    operands = _operands()
 
     def products() -> None:
         for _ in range(STEPS):
-            for left, right in wanted:
+            for left, right in operands:
                 torch.bmm(left, right)
 
     return products
 
 
 def _traffic(parameters: int) -> Callable[[], object]:
-    """Moves as many bytes as the optimiser must: it reads gradient, velocity and parameter, and writes the last two."""
-    source = torch.rand(5 * parameters // 2)  # a copy reads and writes each of these once
+    """Copies as many bytes as the optimiser moves.
+
+    It reads gradient, velocity and parameter, and writes the last two: five numbers a parameter. A
+    copy reads and writes each number, so that it takes half as many.
+    """
+    source = torch.rand(5 * parameters // 2)
     target = torch.empty_like(source)
 
     def copies() -> None:
@@ -115,21 +130,27 @@ def has_bfloat16() -> bool:
 def benchmark(repeats: int) -> dict[str, str]:
     """Rows of the table; the limit in brackets is that of docs/performance.md."""
     nets = released_nets()
+    parameters = sum(value.numel() for value in nets.parameters.values())
     contenders = {
-        "step": training_steps(nets), "products": _products(),
-        "traffic": _traffic(sum(value.numel() for value in nets.parameters.values())),
-    }  # fmt: skip
+        "step": training_steps(nets),
+        "products": _products(),
+        "traffic": _traffic(parameters),
+    }
     if has_bfloat16():
         contenders["bfloat16"] = in_bfloat16(training_steps(released_nets()))
     times = interleaved(contenders, repeats)
     seconds = {name: timing.median * STEPS_PER_EPOCH / STEPS for name, timing in times.items()}
-    floor = seconds["products"] + seconds["traffic"]
+    ratio = seconds["step"] / (seconds["products"] + seconds["traffic"])
     rows = {
         "MNIST epoch, matrix products alone": f"{seconds['products']:.2f} s",
         "MNIST epoch, the optimiser's bytes": f"{seconds['traffic']:.2f} s at the rate of a copy",
-        "MNIST epoch, training": f"{seconds['step']:.2f} s, {seconds['step'] / floor:.2f} times both (at most 1.35)",
+        "MNIST epoch, training": (
+            f"{seconds['step']:.2f} s, {ratio:.2f} times both (at most 1.35)"
+        ),
     }
     if "bfloat16" in seconds:
         gain = seconds["step"] / seconds["bfloat16"]
-        rows["MNIST epoch, products in bfloat16"] = f"{seconds['bfloat16']:.2f} s, {gain:.2f} times quicker"
+        rows["MNIST epoch, products in bfloat16"] = (
+            f"{seconds['bfloat16']:.2f} s, {gain:.2f} times quicker"
+        )
     return rows

@@ -1,4 +1,6 @@
-"""`python -m replicate STAGE`: one subcommand per stage of the pipeline, paths and parameters in, files out."""
+"""`python -m replicate STAGE`: one subcommand per stage of the pipeline, paths and parameters in,
+files out.
+"""
 
 import argparse
 import gc
@@ -12,7 +14,7 @@ from types import ModuleType
 
 from replicate.console import run
 from replicate.errors import ReplicateError
-from replicate.paths import check_output, home_path
+from replicate.storage.paths import check_output, home_path
 
 STAGES = {
     "fetch": "download the files of a data set, verify them, and list them in a manifest",
@@ -24,28 +26,38 @@ STAGES = {
     "samplers": "compare samplers of Markov chains: what each measures of the same weights",
     "classifier": "train a classifier of the data set's labels",
     "recognise": "say what a model's samples show: classes, copies of training images, correlation",
+    "measures": "measure a model's samples by every registered measure, with intervals",
+    "controls": "measure samples of known quality by the same measures",
+    "ranks": "put all rows, measures and controls side by side, and rank the rows by each measure",
     "panels": "draw the sample, interpolation, learning and bandwidth panels of a model",
-    "experiment": "measure what one experiment says about the paper's claims",
+    "experiment": "measure what one experiment says about the paper's statements",
     "draw": "draw the figures of an experiment",
     "table": "put published and measured log-likelihoods side by side, with verdicts",
-    "claims": "put every claim of the paper beside what was measured, with its verdict",
+    "statements": "put every statement of the paper beside what was measured, with its verdict",
     "metrics": "write the means of Table 1 as numbers alone, which `dvc metrics` compares",
     "curves": "write all learning and bandwidth curves as tables, which `dvc plots` shows",
     "report": "render report/index.html from the result files",
 }
 TOOLS = {
-    "list": "name the registered data sets and models",
+    "score": "score a file of anyone's samples, and warn of each problem found",
+    "list": "name the registered data sets, models and experiments",
     "tune": "try settings of models on validation images, with the same budget for each",
-    "check": "read every file of a run, and say which are not what their records and the parameters make them",
+    "check": "read every file of a run, and say which are not what their records and the "
+    "parameters make them",
     "status": "show what is done, running and pending, and forecast hours, memory and disk",
     "preset": "make params.yaml a copy of one of the presets",
     "params": "check a parameter file, or write the JSON schema",
+    "crate": "pack a finished run as one file that others can read, check and cite",
     "export": "write what sampling needs of one trained seed into a small file",
-    "reference": "go on with the reference runs of results/reference/plan.yaml whenever there is time",
+    "reference": "go on with the reference runs of results/reference/plan.yaml whenever there is "
+    "time",
     "verify": "compare a run with the reference runs: the same bits, or statistically",
+    "multiverse": "judge every claim again under all combinations of an analyst's choices",
 }
 #: Stages whose --out is a folder with files in it.
 WRITE_FOLDERS = frozenset({"curves", "draw", "panels"})
+#: A command of earlier versions -> its name now.
+EARLIER_COMMANDS = {"claims": "statements"}
 #: What a stage's memory grows with: what to lower where it runs out.
 LOWER = {
     "prepare": "datasets.images.size, or the number of images",
@@ -53,12 +65,17 @@ LOWER = {
     "tune": "the seeds of the trials, batch_size, or the widths of the model's layers",
     "sample": "likelihood.samples, likelihood.draws, or the seeds of a block",
     "bandwidth": "likelihood.samples, likelihood.draws, or the seeds of a block",
-    "evaluate": "likelihood.samples, likelihood.draws, or the seeds of a block; or measure parts with --shard",
+    "evaluate": "likelihood.samples, likelihood.draws, or the seeds of a block; or measure parts "
+    "with --shard",
     "samplers": "likelihood.samples, or the seeds of a block",
+    "score": "the number of samples in the file",
     "recognise": "likelihood.samples, likelihood.draws, or the seeds of a block",
+    "measures": "measures.annealing.images, measures.annealing.chains, or the seeds of a block",
+    "controls": "likelihood.samples, or measures.images",
     "experiment": "the experiment's seeds, batch_size, hidden or samples",
 }
-#: How the messages of torch's RuntimeError begin or what they contain where memory ran out, on a CPU and on a GPU.
+#: How the messages of torch's RuntimeError begin or what they contain where memory ran out, on a
+#: CPU and on a GPU.
 OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory", "ALLOC_FAILED")
 DESCRIPTION = """Replicates "Generative Adversarial Nets" (Goodfellow et al., 2014).
 
@@ -70,7 +87,8 @@ Snakemake and DVC run these stages in order; each also runs by hand:
       --block 0-2 --data digits.safetensors --out weights.safetensors
   python -m replicate sample --weights weights.safetensors --out samples.safetensors
 
-The word `then` puts several stages into one process, which spares all but the first the start of Python and torch:
+The word `then` puts several stages into one process, which spares all but the first the start of
+Python and torch:
 
   python -m replicate bandwidth ... then evaluate ...
 
@@ -78,18 +96,22 @@ The word `then` puts several stages into one process, which spares all but the f
 
 
 def _overview() -> str:
+    """What `--help` prints: every stage and tool in a line."""
     lines = [DESCRIPTION, "", "stages:"]
-    lines += [f"  {name:10s} {text}" for name, text in STAGES.items()]
+    for name, text in STAGES.items():
+        lines.append(f"  {name:10s} {text}")
     lines += ["", "tools:"]
-    lines += [f"  {name:10s} {text}" for name, text in TOOLS.items()]
+    for name, text in TOOLS.items():
+        lines.append(f"  {name:10s} {text}")
     return "\n".join(lines)
 
 
 def _loaded(name: str) -> ModuleType:
     """The module of a stage, with all that it imports.
 
-    Loading torch makes some 170,000 objects that live as long as the process. Looking for garbage among them, while
-    they come and whenever it is looked for later, takes a good part of a short job's time, and there is none.
+    Loading torch makes some 170,000 objects that live as long as the process. Looking for garbage
+    among them, while they come and whenever it is looked for later, takes a good part of a short
+    job's time, and there is none.
     """
     module = f"replicate.stages.{name}"
     if module in sys.modules:
@@ -114,7 +136,8 @@ def _commands(words: list[str]) -> list[list[str]]:
 
 
 def _call(words: list[str]) -> Callable[[], None]:
-    """What runs one stage with its arguments, which are checked here; wrong ones end the process with status 2.
+    """What runs one stage with its arguments, which are checked here; wrong ones end the process
+    with status 2.
 
     An output that could not be written is refused before any stage runs.
     """
@@ -128,34 +151,63 @@ def _call(words: list[str]) -> Callable[[], None]:
     stage.add_arguments(parser)
     arguments = parser.parse_args(words[1:])
     if "out" in arguments:
-        arguments.out = home_path(str(arguments.out), "--out")  # no shell expands the ~ of --out=~/x
+        arguments.out = home_path(
+            str(arguments.out), "--out"
+        )  # no shell expands the ~ of --out=~/x
         check_output(arguments.out, folder=name in WRITE_FOLDERS)
     return partial(stage.run, arguments)
 
 
 def _job(words: list[str]) -> AbstractContextManager[None]:
-    """What surrounds the stages of a job that an engine starts: `job RULE ABOUT --plan FILE then STAGE ...`."""
+    """What surrounds the stages of a job that an engine starts: `job RULE ABOUT --plan FILE then
+    STAGE ...`.
+    """
     parser = argparse.ArgumentParser(prog="python -m replicate job", description=_job.__doc__)
     parser.add_argument("rule")
-    parser.add_argument("about", help="what distinguishes the job from others of its rule, or an empty word")
     parser.add_argument(
-        "--plan", type=Path, required=True, help="the parameters, as the engine keeps them for its jobs"
+        "about", help="what distinguishes the job from others of its rule, or an empty word"
     )
-    given = parser.parse_args(words)
+    parser.add_argument(
+        "--plan",
+        type=Path,
+        required=True,
+        help="the parameters, as the engine keeps them for its jobs",
+    )
+    arguments = parser.parse_args(words)
     from replicate.jobs.context import job  # which stages by hand do without
 
-    return job(given.rule, given.about, given.plan)
+    return job(arguments.rule, arguments.about, arguments.plan)
+
+
+def _fault(command: list[str]) -> str | None:
+    """What is wrong with the name of a stage or tool, in words; None where nothing is."""
+    names = ", ".join([*STAGES, *TOOLS])
+    if not command:
+        return f"a stage is missing beside `then`; the stages are {names}"
+    name = command[0]
+    if name in EARLIER_COMMANDS:
+        new_name = EARLIER_COMMANDS[name]
+        return (
+            f"the stage {name!r} is called {new_name!r} now; run `python -m replicate {new_name}`"
+        )
+    if name not in STAGES and name not in TOOLS:
+        return f"there is no stage {name!r}; the stages are {names}"
+    return None
 
 
 def _ran_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+    if isinstance(error, MemoryError):
+        return True
+    # Torch has no type of its own for it, on a CPU.
+    message = str(error)
+    return any(words in message for words in OUT_OF_MEMORY)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs stages; returns the exit status.
 
-    0: done. 1: what was compared differs. 2: the command line, an input or the machine is to be mended.
-    130: interrupted.
+    0: done. 1: what was compared differs. 2: the command line, an input or the machine is to be
+    mended. 130: interrupted.
     """
     words = sys.argv[1:] if arguments is None else arguments
     if not words or words[0] in ("-h", "--help"):
@@ -165,10 +217,11 @@ def main(arguments: list[str] | None = None) -> int:
     around: AbstractContextManager[None] = nullcontext()
     if commands[0][:1] == ["job"]:
         around = _job(commands.pop(0)[1:])
+    # All of them before the first runs: a slip in the last one costs nothing.
     for command in commands:
-        if not command or command[0] not in STAGES | TOOLS:
-            fault = f"there is no stage {command[0]!r}" if command else "a stage is missing beside `then`"
-            print(f"replicate: {fault}; the stages are {', '.join([*STAGES, *TOOLS])}.", file=sys.stderr)
+        fault = _fault(command)
+        if fault is not None:
+            print(f"replicate: {fault}.", file=sys.stderr)
             return 2
     name = commands[0][0]
     try:
@@ -185,7 +238,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         lower = LOWER.get(name, "the number of seeds or samples")
         print(
-            f"replicate {name}: the memory ran out; nothing is lost: lower {lower}, or run it where more is free.",
+            f"replicate {name}: the memory ran out; nothing is lost: lower {lower}, or run it "
+            "where more is free.",
             file=sys.stderr,
         )
         return ReplicateError.status

@@ -1,4 +1,4 @@
-"""The standard streams of a command, and its end: names of any kind are shown, and a reader may go away."""
+"""The standard streams of a command, and its end: names are printable, and a reader may leave."""
 
 import contextlib
 import io
@@ -14,9 +14,9 @@ UNWRITTEN = 2
 
 
 class _Output(io.FileIO):
-    """A standard stream that ends the command where it cannot be written: no part of the work has failed."""
+    """A standard stream that ends the command where it cannot be written: no work has failed."""
 
-    def write(self, data: Any, /) -> int:
+    def write(self, data: Any, /) -> int:  # Any: bytes of any kind, as the class has it
         try:
             return super().write(data)
         except BrokenPipeError:
@@ -28,7 +28,7 @@ class _Output(io.FileIO):
             raise SystemExit(UNWRITTEN) from None
 
 
-def _opened(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+def _safe_stream(stream: io.TextIOWrapper) -> io.TextIOWrapper:
     """The same stream as `_Output`, with escapes for what its encoding lacks."""
     raw = _Output(stream.fileno(), "w", closefd=False)
     unbuffered = stream.write_through  # python -u
@@ -48,7 +48,7 @@ def _status_of(end: SystemExit) -> int:
     return end.code or 0
 
 
-def _ended(command: Callable[[], int]) -> int:
+def _exit_status(command: Callable[[], int]) -> int:
     """The exit status of a command, by whatever way it ends; a defect keeps its traceback."""
     try:
         status = command()
@@ -58,22 +58,25 @@ def _ended(command: Callable[[], int]) -> int:
         try:
             if stream is not None:
                 stream.flush()
-        except SystemExit as end:  # all was done, and nobody needs to read it
-            status = status if end.code == UNREAD else status or UNWRITTEN
+        except SystemExit as end:
+            # With no reader left, all work is done all the same, and the status stays.
+            if end.code != UNREAD:
+                status = status or UNWRITTEN
     return status
 
 
 def run(command: Callable[[], int]) -> NoReturn:
     """Runs a command and ends the process with its status.
 
-    It does without taking torch apart object by object, which is a tenth of a second for nothing: what waits for the
-    end of the process is not called, except under a profiler or a debugger, which trace it.
+    The process ends at once: to take torch apart object by object would cost a tenth of a second
+    for nothing. So exit handlers are not called, except under a profiler or a debugger, which need
+    them.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # not closed by who called
-        sys.stdout = _opened(sys.stdout)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # the caller may have closed it
+        sys.stdout = _safe_stream(sys.stdout)
     if isinstance(sys.stderr, io.TextIOWrapper):
-        sys.stderr = _opened(sys.stderr)
-    status = _ended(command)
+        sys.stderr = _safe_stream(sys.stderr)
+    status = _exit_status(command)
     if sys.getprofile() is None and sys.gettrace() is None:
         os._exit(status)
     sys.exit(status)

@@ -1,7 +1,8 @@
 """The parameters of a run: types, defaults with their sources, and sentences for what is wrong.
 
-These types are the one source of `workflow/schema/params.schema.json`, which Snakemake and editors use.
-A model's own parameters are typed in its file (`replicate/models/`), a data set's in its (`replicate/datasets/`).
+These types are the one source of `workflow/schema/params.schema.json`, which Snakemake and editors
+use. A model's own parameters are typed in its file (`replicate/models/`), a data set's in its
+(`replicate/datasets/`).
 """
 
 import itertools
@@ -23,22 +24,26 @@ from pydantic import (
     field_validator,
 )
 
-from replicate.document import dotted, read_json_text, read_yaml
 from replicate.errors import ReplicateError
+from replicate.storage.documents import dotted, read_json_text, read_yaml
 from replicate.wording import joined, of_types, quoted, unknown_key
 
 RELEASED = "goodfeli/adversarial@1720041"
 OURS = "not in the paper: our choice"
 #: Source of a recipe that was chosen by validation images (docs/protocol.md, section 2).
 TUNED = "ours: the best of eight trials (tuning/digits.yaml)"
-#: Seeds of one block. They are trained side by side in memory, so that thousands are a slip of the pen; a run may have
-#: any number of blocks.
+_WU = "Wu et al. 2017"
+_MURRAY = "Salakhutdinov & Murray 2008: 100"
+#: Seeds of one block. They are trained side by side in memory, so that thousands are a slip of the
+#: pen; a run may have any number of blocks.
 MAX_BLOCK = 1000
 
-#: No number of a run lies beyond it. As a count (epochs, updates, images, units) it would take years or terabytes; as a
-#: rate, a width or a factor its square already uses up half of float32's exponents.
+#: No number of a run lies beyond it. As a count (epochs, updates, images, units) it would take
+#: years or terabytes; as a rate, a width or a factor its square already uses up half of float32's
+#: exponents.
 LARGEST = 10**9
-#: A rate, a width or a factor that must be above 0 and is below this changes no float32 number of the size of 1e-5.
+#: A rate, a width or a factor that must be above 0 and is below this changes no float32 number of
+#: the size of 1e-5.
 SMALLEST = 1e-12
 
 T = TypeVar("T", bound=BaseModel)
@@ -46,7 +51,9 @@ T = TypeVar("T", bound=BaseModel)
 
 def setting(default: Any, description: str, source: str, **constraints: Any) -> Any:
     """A parameter with its default, its meaning and where the default comes from."""
-    return Field(default, description=description, json_schema_extra={"source": source}, **constraints)
+    return Field(
+        default, description=description, json_schema_extra={"source": source}, **constraints
+    )
 
 
 class Section(BaseModel):
@@ -63,10 +70,11 @@ class Settings(Section):
     def _in_reach(cls, value: Any, info: ValidationInfo) -> Any:
         bounds = cls.model_fields[str(info.field_name)].metadata
         above_zero = any(getattr(bound, "gt", None) == 0 for bound in bounds)
+        has_limit = any(hasattr(bound, "le") or hasattr(bound, "lt") for bound in bounds)
         for number in _numbers(value):
             if isinstance(number, float) and above_zero and number < SMALLEST:
                 raise ValueError(f"input should be greater than or equal to {SMALLEST}")
-            if not any(hasattr(bound, "le") or hasattr(bound, "lt") for bound in bounds) and number > LARGEST:
+            if not has_limit and number > LARGEST:
                 raise ValueError(f"input should be less than or equal to {LARGEST}")
             if number < -LARGEST:
                 raise ValueError(f"input should be greater than or equal to {-LARGEST}")
@@ -76,22 +84,34 @@ class Settings(Section):
 def _numbers(value: Any) -> list[int | float]:
     """The numbers in a value: itself, or those of a list."""
     if isinstance(value, tuple | list):
-        return [number for entry in value for number in _numbers(entry)]
-    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else []
+        numbers = []
+        for entry in value:
+            numbers += _numbers(entry)
+        return numbers
+    # A truth value is an integer for Python.
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return [value]
+    return []
 
 
 def _ends_of(block: str) -> tuple[int, int]:
     """The first and the last seed of a block; ValueError as `seeds_of`."""
     match = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", block)
     if match is None:
-        dash = " (the dash is a hyphen)" if re.search(r"[\u2010-\u2015\u2212]", block) else ""
-        raise ValueError(f'a block of seeds is written as "7" or "0-2", not {quoted(block)}{dash}')
-    first, last = int(match[1]), int(match[2] or match[1])
-    if last < first:
+        hint = ""
+        # Text editors like to make a longer dash of a hyphen, which looks nearly the same.
+        if re.search(r"[\u2010-\u2015\u2212]", block):
+            hint = " (the dash is a hyphen)"
+        raise ValueError(f'a block of seeds is written as "7" or "0-2", not {quoted(block)}{hint}')
+    first = int(match[1])
+    last = int(match[2] or match[1])
+    count = last - first + 1
+    if count < 1:
         raise ValueError(f"the block {block!r} runs backwards")
-    if last - first >= MAX_BLOCK:
+    if count > MAX_BLOCK:
         raise ValueError(
-            f"the block {block!r} has {last - first + 1} seeds, which are trained side by side in memory; "
+            f"the block {block!r} has {count} seeds, which are trained side by side "
+            "in memory; "
             f"write blocks of at most {MAX_BLOCK}"
         )
     return first, last
@@ -103,10 +123,12 @@ def seeds_of(block: str) -> tuple[int, ...]:
     Raises ValueError if the text is neither a seed nor an ascending range of at most `MAX_BLOCK`.
     """
     first, last = _ends_of(block)
-    return tuple(range(first, last + 1))
+    seeds = range(first, last + 1)
+    return tuple(seeds)
 
 
 def _distinct_seeds(blocks: tuple[str, ...]) -> tuple[str, ...]:
+    # In ascending order two blocks that overlap are neighbours.
     ends = sorted(_ends_of(block) for block in blocks)
     for (_, last), (first, _) in itertools.pairwise(ends):
         if first <= last:
@@ -121,19 +143,26 @@ def _ascending(values: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def _as_text(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    """A seed without quotes, which YAML reads as a number, as text; anything else as it is."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value
 
 
 def _empty_if_none(value: Any) -> Any:
-    return {} if value is None else value
+    """A section whose name stands there alone, which YAML reads as null, as an empty one."""
+    if value is None:
+        return {}
+    return value
 
 
 Block = Annotated[str, BeforeValidator(_as_text)]
 Options = Annotated[dict[str, Any], BeforeValidator(_empty_if_none)]
 
 
-#: A bandwidth in pixel values. Below 1e-4 a window holds no sample but its own, whatever the images; above 1e4 it is
-#: flat over every value range. Far outside, float32 has neither 1 / sigma^2 nor the exponents.
+#: A bandwidth in pixel values. Below 1e-4 a window holds no sample but its own, whatever the
+#: images; above 1e4 it is flat over every value range. Far outside, float32 has neither 1 / sigma^2
+#: nor the exponents.
 Sigma = Annotated[float, Field(ge=1e-4, le=1e4)]
 
 
@@ -141,7 +170,9 @@ Precision = Literal["float32", "bfloat16"]
 
 
 class Compute(Settings):
-    """Where the numbers are computed. Recorded in every result; bits are the same only for the same choice."""
+    """Where the numbers are computed. Recorded in every result; bits are the same only for the same
+    choice.
+    """
 
     device: Literal["auto", "cpu", "cuda"] = setting(
         "auto", "auto takes a CUDA GPU where there is one, else the CPU", OURS
@@ -155,7 +186,8 @@ class Compute(Settings):
     )
     precision: Precision = setting(
         "float32",
-        "of the factors of matrix products while models train, on a CPU; sums, weights and evaluation stay float32",
+        "of the factors of matrix products while models train, on a CPU; sums, weights and "
+        "evaluation stay float32",
         OURS,
     )
 
@@ -164,9 +196,14 @@ class Likelihood(Settings):
     """The Parzen-window protocol (paper section 5; released `parzen_ll.py`)."""
 
     samples: int = setting(
-        10_000, "generated images that the window is fitted to", f"{RELEASED} parzen_ll.py --num_samples", ge=2
+        10_000,
+        "generated images that the window is fitted to",
+        f"{RELEASED} parzen_ll.py --num_samples",
+        ge=2,
     )
-    draws: int = setting(2, "independent sets of samples per seed, for the spread over sample draws", OURS, ge=1)
+    draws: int = setting(
+        2, "independent sets of samples per seed, for the spread over sample draws", OURS, ge=1
+    )
     sigmas: Annotated[tuple[Sigma, ...], AfterValidator(_ascending)] = setting(
         tuple(round(10 ** (-1 + k / 9), 12) for k in range(10)),
         "bandwidths tried on validation images, ascending",
@@ -182,21 +219,79 @@ class Likelihood(Settings):
 
 
 class Selection(Settings):
-    """How the epoch is chosen (docs/protocol.md): highest validation log-likelihood, ties to the earliest.
+    """How the epoch is chosen (docs/protocol.md): highest validation log-likelihood, ties to the
+    earliest.
 
     The released recipe names no stopping epoch, so this rule is ours, fixed before the runs.
     """
 
-    every: int = setting(10, "epochs between two looks at the validation log-likelihood", OURS, ge=1)
+    every: int = setting(
+        10, "epochs between two looks at the validation log-likelihood", OURS, ge=1
+    )
     samples: int = setting(10_000, "generated images for each look", OURS, ge=2)
 
 
+class AnnealingSettings(Settings):
+    """Annealed importance sampling of the likelihood of decoders (Wu et al. 2017)."""
+
+    images: int = setting(100, "test images", "ours; Wu et al. 2017: 1,000", ge=1)
+    validation: int = setting(20, "validation images that choose the width", OURS, ge=1)
+    simulated: int = setting(
+        10, "images of the model's own, for the gap of both bounds", OURS, ge=1
+    )
+    chains: int = setting(16, "chains of an image", _WU, ge=1)
+    temperatures: int = setting(
+        1000, "transitions of a chain", "ours; Wu et al. 2017: 10,000", ge=2
+    )
+    leapfrogs: int = setting(10, "steps of a transition", _WU, ge=1)
+    sigmas: Annotated[tuple[Sigma, ...], AfterValidator(_ascending)] = setting(
+        (0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2, 0.25, 0.3, 0.4),
+        "widths of p(x | z) tried on validation images, ascending",
+        OURS,
+        min_length=1,
+    )
+
+
+class MeasureSettings(Settings):
+    """The measures beside the paper's own, on the same samples (docs/measures.md)."""
+
+    images: int = setting(
+        10_000,
+        "samples, and as many test images, that are compared; at most as many as there are",
+        "Kynkäänniemi et al. 2019 and Naeem et al. 2020: 50,000 and 10,000",
+        ge=2,
+    )
+    resamples: int = setting(1000, "bootstrap samples of the intervals over images", OURS, ge=2)
+    classifier_updates: int = setting(
+        1000, "updates of the classifier that is to tell samples from images", OURS, ge=1
+    )
+    many_samples: int = setting(
+        1_000_000,
+        "samples of the second Parzen estimate, of models with a latent code; 0: none",
+        "ours; published columns have 10,000,000",
+        ge=0,
+    )
+    annealing: AnnealingSettings | None = setting(
+        AnnealingSettings(), "of the likelihood of decoders; null: none", OURS
+    )
+    partition_chains: int = setting(
+        100, "chains that estimate the partition function of a Boltzmann machine", _MURRAY, ge=2
+    )
+    partition_temperatures: int = setting(
+        10_000, "their temperatures; 0: none", "Salakhutdinov & Murray 2008: 14,500", ge=0
+    )
+
+
 class Params(Section):
-    """A whole run: which data sets, which models on them, which seeds, and the protocol's settings."""
+    """A whole run: which data sets, which models on them, which seeds, and the protocol's
+    settings.
+    """
 
     _where: str = PrivateAttr("parameters")
 
-    preset: str = setting("custom", "the name that the report shows for this run", OURS, pattern=r"^[\w.-]{1,40}$")
+    preset: str = setting(
+        "custom", "the name that the report shows for this run", OURS, pattern=r"^[\w.-]{1,40}$"
+    )
     seeds: Annotated[tuple[Block, ...], AfterValidator(_distinct_seeds)] = setting(
         ("0-2",),
         "blocks of seeds; a block is trained together in one job and never changes members: "
@@ -207,17 +302,28 @@ class Params(Section):
     compute: Compute = Compute()
     likelihood: Likelihood = Likelihood()
     selection: Selection = Selection()
-    datasets: dict[str, Options] = setting({}, "data sets of the run, each with its own options", OURS)
+    measures: MeasureSettings = MeasureSettings()
+    datasets: dict[str, Options] = setting(
+        {}, "data sets of the run, each with its own options", OURS
+    )
     models: dict[str, dict[str, Options]] = setting(
-        {}, "models of the run: model -> data set -> changes to that model's recipe for that data set", OURS
+        {},
+        "models of the run: model -> data set -> changes to that model's recipe for that data set",
+        OURS,
     )
 
     samplers: dict[str, dict[str, Options]] = setting(
-        {}, "samplers of Markov chains that are compared: model -> data set -> which, from the same weights", OURS
+        {},
+        "samplers of Markov chains that are compared: model -> data set -> which, from the same "
+        "weights",
+        OURS,
     )
 
     experiments: dict[str, Options] = setting(
-        {}, "experiments of the run, each with changes to its settings: what the paper states beside Table 1", OURS
+        {},
+        "experiments of the run, each with changes to its settings: what the paper states beside "
+        "Table 1",
+        OURS,
     )
 
     @property
@@ -228,12 +334,11 @@ class Params(Section):
     @property
     def runs(self) -> list[tuple[str, str, str]]:
         """Every training job as (data set, model, block of seeds), in the file's order."""
-        return [
-            (dataset, model, block)
-            for model, recipes in self.models.items()
-            for dataset in recipes
-            for block in self.seeds
-        ]
+        runs = []
+        for model, recipes in self.models.items():
+            for dataset in recipes:
+                runs += [(dataset, model, block) for block in self.seeds]
+        return runs
 
     @classmethod
     def parse(cls, raw: Any, where: str) -> Self:
@@ -245,14 +350,17 @@ class Params(Section):
             for dataset in recipes:
                 if dataset not in params.datasets:
                     raise ReplicateError(
-                        f"{where}: models.{model}.{dataset}: the data set {dataset!r} is not among `datasets` of "
+                        f"{where}: models.{model}.{dataset}: the data set {dataset!r} is not "
+                        "among `datasets` of "
                         "this run; add it there or remove it here."
                     )
         return params
 
 
 def _check_seeds(params: Params, where: str) -> None:
-    """Refuses seeds of an experiment that are no block; its other settings are its module's to check."""
+    """Refuses seeds of an experiment that are no block; its other settings are its module's to
+    check.
+    """
     for name, options in params.experiments.items():
         seeds = _as_text(options.get("seeds"))
         if not isinstance(seeds, str):
@@ -264,23 +372,38 @@ def _check_seeds(params: Params, where: str) -> None:
 
 
 def _fields(kind: Any, path: Sequence[str | int]) -> Collection[str]:
-    """The names of the settings at `path` below the type `kind`; none where it is no group of settings."""
-    for part in path:
+    """The names of the settings at `path` below the type `kind`; none where it is no group of
+    settings.
+    """
+    for step in path:
         fields = getattr(kind, "model_fields", {})
-        if part in fields:
-            kind = fields[part].annotation
-        else:  # a place in a list, or a name in a mapping
-            kind = next((inner for inner in get_args(kind) if hasattr(inner, "model_fields")), None)
+        if step in fields:
+            kind = fields[step].annotation
+        else:
+            # An index of a list, or a name in a mapping: what lies there is of the inner type.
+            inner_types = [inner for inner in get_args(kind) if hasattr(inner, "model_fields")]
+            kind = inner_types[0] if inner_types else None
     return getattr(kind, "model_fields", {}).keys()
 
 
 def _sentence(error: Mapping[str, Any], kind: type[BaseModel], prefix: str) -> str:
-    place = error["loc"]
-    below = dotted(place)
-    path = f"{prefix}{'' if below.startswith('[') else '.'}{below}" if prefix and below else prefix or below
+    """A fault with its path."""
+    location = error["loc"]
+    path = _below(prefix, dotted(location))
     if error["type"] == "extra_forbidden":
-        return f"{path}: {unknown_key(str(place[-1]), _fields(kind, place[:-1]))}"
-    return f"{path}: {of_types(error)}" if path else of_types(error)
+        *group, key = location
+        known = _fields(kind, group)
+        return f"{path}: {unknown_key(str(key), known)}"
+    if not path:
+        return of_types(error)
+    return f"{path}: {of_types(error)}"
+
+
+def _below(prefix: str, path: str) -> str:
+    """A path below a prefix; either may be empty."""
+    if not prefix or not path or path.startswith("["):
+        return prefix + path
+    return f"{prefix}.{path}"
 
 
 def mapping_of(raw: Any, where: str) -> Mapping[str, Any]:
@@ -296,9 +419,11 @@ def _plain(section: Section) -> dict[str, Any]:
 
 
 def checked(kind: type[T], raw: Mapping[str, Any], where: str, prefix: str = "") -> T:
-    """`kind` built from `raw`; faults become one `ReplicateError` that names each path below `prefix`.
+    """`kind` built from `raw`; faults become one `ReplicateError` that names each path below
+    `prefix`.
 
-    The values are taken as JSON has them: a list will do for a tuple, text is never a number, and 4.0 no whole one.
+    The values are taken as JSON has them: a list will do for a tuple, text is never a number, and
+    4.0 no whole one.
     """
     text = json.dumps(dict(raw), default=_plain)
     try:
@@ -309,34 +434,38 @@ def checked(kind: type[T], raw: Mapping[str, Any], where: str, prefix: str = "")
 
 
 def _own_faults(error: ValidationError) -> list[Any]:
-    """The faults without those that only follow: a list is not too short because an entry of it is wrong."""
+    """The faults without those that only follow: a list is not too short because an entry of it is
+    wrong.
+    """
     faults = error.errors()
+    own = []
+    for fault in faults:
+        is_of_length = fault["type"] in ("too_short", "too_long")
+        if not is_of_length or not _has_fault_below(fault["loc"], faults):
+            own.append(fault)
+    return own
 
-    def follows(fault: Any) -> bool:
-        place = fault["loc"]
-        below = any(len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in faults)
-        return fault["type"] in ("too_short", "too_long") and below
 
-    return [fault for fault in faults if not follows(fault)]
+def _has_fault_below(location: tuple[int | str, ...], faults: Sequence[Any]) -> bool:
+    """Whether some fault lies deeper in what a location leads to."""
+    depth = len(location)
+    for fault in faults:
+        path = fault["loc"]
+        if len(path) > depth and path[:depth] == location:
+            return True
+    return False
 
 
 def read_document(text_or_path: str) -> tuple[Any, str]:
     """The values of a YAML file, or of an inline JSON object, with the name to use in messages."""
     if text_or_path.lstrip().startswith("{"):
-        return read_json_text(text_or_path, "parameters"), "parameters"
-    return read_yaml(Path(text_or_path)), text_or_path
+        document = read_json_text(text_or_path, "parameters")
+        return document, "parameters"
+    document = read_yaml(Path(text_or_path))
+    return document, text_or_path
 
 
 def load_params(text_or_path: str) -> Params:
     """Parameters from a YAML file, or from an inline JSON object as the workflow passes them."""
     raw, where = read_document(text_or_path)
     return Params.parse(raw, where)
-
-
-def training_parameters(params: Params, config: BaseModel, dataset: str, model: str, block: str) -> dict[str, Any]:
-    """Everything of the parameters that decides a training job: what its result records, defaults filled in."""
-    return {
-        "dataset": dataset, "model": model, "block": block, "config": config.model_dump(mode="json"),
-        "compute": params.compute.model_dump(mode="json"), "selection": params.selection.model_dump(mode="json"),
-        "sigmas": list(params.likelihood.sigmas), "validation_limit": params.likelihood.validation_limit,
-    }  # fmt: skip

@@ -1,15 +1,17 @@
-"""Small runs that tests set beside each other: a table of the project's own making, and the results behind it."""
+"""Small runs that tests set beside each other: a table of the project's own making, and the results
+behind it.
+"""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from replicate.codedigest import package_root
-from replicate.files import read_json, write_json
-from replicate.protocol import read_protocol
-from replicate.published import read_published
-from replicate.result import result
-from replicate.table import build_table
+from replicate.storage.files import read_json, write_json
+from replicate.storage.paths import package_root
+from replicate.verdicts.protocol import read_protocol
+from replicate.verdicts.published import read_published
+from replicate.verdicts.table1 import build_table
+from tests.framed import result
 
 #: Log-likelihoods of the seeds of a model, None for one that failed.
 Values = tuple[float | None, ...]
@@ -68,28 +70,40 @@ def write_run(
             _kept(results / kind / stem, content | {"inputs": {"data": "d" * 64}})
         evaluations[model, "digits"] = [(f"results/evaluation/{stem}", evaluation)]
     root = package_root()
-    protocol, published = read_protocol(root / "protocol.yaml"), read_published(root / "results/published/table1.csv")
+    protocol, published = (
+        read_protocol(root / "protocol.yaml"),
+        read_published(root / "results/published/table1.csv"),
+    )
     table = build_table(folder.name, list(evaluations), evaluations, published, [], protocol)
     write_json(results / "table1.json", result("table", "table-1", {}, {}, **table))
     return folder
 
 
-def write_claims(folder: Path, claims: Mapping[str, tuple[str, float]], updates: int = 100) -> Path:
-    """The claims of a run, all of one experiment: name -> verdict and the value of its one check."""
+def write_statements(
+    folder: Path, statements: Mapping[str, tuple[str, float]], updates: int = 100
+) -> Path:
+    """The statements of a run, all of one experiment: name -> verdict and the value of its one
+    check.
+    """
     seeds = [0, 1]
     found = [
         {
-            "claim": name, "says": f"Says {name}.", "state": state, "reason": "by a test", "protocol_sha256": "a" * 64,
+            "statement": name, "says": f"Says {name}.", "state": state, "reason": "by a test", "protocol_sha256": "a" * 64,
             "experiment": None if state == "not attempted" else "theory",
             "checks": [] if state == "not attempted" else
             [{"reads": "gap (nats)", "value": value, "per_seed": [value, value], "sd_over_seeds": 0.0}],
         }
-        for name, (state, value) in claims.items()
+        for name, (state, value) in statements.items()
     ]  # fmt: skip
     config = {"config": {"updates": updates, "seeds": "0-1"}}
-    experiment = result("experiment", "theory-1", config, {}, experiment="theory", seeds=seeds, checks={})
+    experiment = result(
+        "experiment", "theory-1", config, {}, experiment="theory", seeds=seeds, checks={}
+    )
     _kept(folder / "results/experiments/theory.json", experiment)
-    write_json(folder / "results/claims.json", result("claims", "claims-1", {}, {}, claims=found))
+    write_json(
+        folder / "results/statements.json",
+        result("statements", "statements-1", {}, {}, statements=found),
+    )
     return folder
 
 

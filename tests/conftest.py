@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # test workers run side by side
+# Where a person's own data lie, and from where they are fetched, must not reach the tests.
+for name in ("REPLICATE_DATA", "REPLICATE_MIRRORS", "REPLICATE_OFFLINE"):
+    os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,6 @@
-"""The benchmarks measure what they say: peers compute the density, nets have the same size, fits find exponents."""
+"""The benchmarks measure what they say: peers compute the density, nets have the same size, fits
+find exponents.
+"""
 
 import sys
 from functools import partial
@@ -7,7 +9,18 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import engines, growth, machine, memory, one_process, peers, protocol, public_loop, sweep, training
+from benchmarks import (
+    engines,
+    growth,
+    machine,
+    memory,
+    one_process,
+    peers,
+    protocol,
+    public_loop,
+    sweep,
+    training,
+)
 from benchmarks.images import handwriting
 from benchmarks.parzen import GRID, direct, ten_sigmas
 from benchmarks.timing import Timing, interleaved
@@ -38,7 +51,8 @@ def test_images_are_pixels_of_8_bits_with_the_looks_of_handwriting(held_out: boo
 
 @pytest.mark.parametrize("sigma", [0.1, 0.2, 1.0])
 @pytest.mark.parametrize(
-    "peer", [peers.released_numpy, peers.released_torch, partial(peers.kernel_density, leaf_size=60)]
+    "peer",
+    [peers.released_numpy, peers.released_torch, partial(peers.kernel_density, leaf_size=60)],
 )
 def test_peers_agree_with_the_direct_sum(images, peer: peers.Estimate, sigma: float) -> None:
     """In a loop's own precision; scikit-learn computes in float64 whatever it is given."""
@@ -66,7 +80,9 @@ def test_streamed_sums_are_those_of_all_samples_at_once(monkeypatch) -> None:
     total, seconds, alone = protocol.streamed(x, count)
     whole = torch.cat(list(protocol.chunks(count)))
     assert len(whole) == total.count == count
-    torch.testing.assert_close(total.log_densities(), log_densities(whole, x, [protocol.SIGMA]), rtol=0, atol=1e-9)
+    torch.testing.assert_close(
+        total.log_densities(), log_densities(whole, x, [protocol.SIGMA]), rtol=0, atol=1e-9
+    )
     assert min(seconds, alone) > 0
 
 
@@ -75,7 +91,10 @@ def test_public_nets_have_as_many_parameters_as_ours() -> None:
         return sum(parameter.numel() for parameter in net.parameters())
 
     ours = training.released_nets().parameter_count()
-    assert ours == {"generator": count(public_loop.generator()), "discriminator": count(public_loop.discriminator())}
+    assert ours == {
+        "generator": count(public_loop.generator()),
+        "discriminator": count(public_loop.discriminator()),
+    }
 
 
 def test_maxout_takes_the_largest_piece_as_ours_does() -> None:
@@ -92,7 +111,9 @@ def test_the_public_loop_moves_both_nets(monkeypatch) -> None:
         monkeypatch.setattr(public_loop, name, lambda net=net: net)
     public_loop.public_epoch(handwriting(200, 0))()
     for net, before in nets:
-        assert all(not torch.equal(new, old) for new, old in zip(net.parameters(), before, strict=True))
+        assert all(
+            not torch.equal(new, old) for new, old in zip(net.parameters(), before, strict=True)
+        )
 
 
 def test_operations_of_a_step_by_hand() -> None:
@@ -104,7 +125,9 @@ def test_operations_of_a_step_by_hand() -> None:
 
 def test_training_steps_take_whole_batches_and_begin_again(monkeypatch) -> None:
     model, seen = training.released_nets(2, batch=2000), []
-    monkeypatch.setattr(model, "train_step", lambda batch, epoch, step: seen.append((tuple(batch.shape), step)))
+    monkeypatch.setattr(
+        model, "train_step", lambda batch, epoch, step: seen.append((tuple(batch.shape), step))
+    )
     training.training_steps(model, 4)()
     assert seen == [((2, 2000, 784), step) for step in range(4)]
 
@@ -112,7 +135,9 @@ def test_training_steps_take_whole_batches_and_begin_again(monkeypatch) -> None:
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0, 2.0])
 def test_exponents_of_power_laws_are_found(power: float) -> None:
     sizes = [1000, 2000, 4000, 32_000]
-    assert growth.exponent(sizes, [0.3 * size**power for size in sizes]) == pytest.approx(power, abs=1e-9)
+    assert growth.exponent(sizes, [0.3 * size**power for size in sizes]) == pytest.approx(
+        power, abs=1e-9
+    )
 
 
 def test_wide_rows_have_the_dimension_asked_for() -> None:
@@ -153,9 +178,11 @@ def test_on_a_gpu_samples_and_log_likelihoods_are_timed_too(monkeypatch) -> None
 
 def test_commands_are_read_from_a_dry_run() -> None:
     text = (
-        "rule fetch:\n    jobid: 7\nShell command: \n        python -m replicate fetch --params '{ \"a\": 1 }'"
+        "rule fetch:\n    jobid: 7\nShell command: \n        python -m replicate fetch --params "
+        "'{ \"a\": 1 }'"
         "             --out x.json 2>&1 | tee -i logs/x.log\n\nrule metrics:\n"
-        "Shell command: python -m replicate metrics --table a --out b 2>&1 | tee -i logs/metrics.log\n"
+        "Shell command: python -m replicate metrics --table a --out b 2>&1 | tee -i "
+        "logs/metrics.log\n"
     )
     assert engines.commands(text) == [
         ["python", "-m", "replicate", "fetch", "--params", '{ "a": 1 }', "--out", "x.json"],
@@ -166,9 +193,13 @@ def test_commands_are_read_from_a_dry_run() -> None:
 def test_one_process_runs_stages_and_tools_and_stops_at_a_failure(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(sys, "argv", ["before"])
     manifest, tool = tmp_path / "digits.json", tmp_path / "tool.py"
-    one_process.run(["python", "-m", "replicate", "fetch", "--dataset", "digits", "--out", str(manifest)])
+    one_process.run(
+        ["python", "-m", "replicate", "fetch", "--dataset", "digits", "--out", str(manifest)]
+    )
     assert manifest.is_file()
-    tool.write_text("import pathlib, sys\npathlib.Path(sys.argv[1]).touch()\nsys.exit(int(sys.argv[2]))\n")
+    tool.write_text(
+        "import pathlib, sys\npathlib.Path(sys.argv[1]).touch()\nsys.exit(int(sys.argv[2]))\n"
+    )
     one_process.run(["python", str(tool), str(tmp_path / "made"), "0"])
     assert (tmp_path / "made").is_file()
     with pytest.raises(SystemExit):
@@ -193,8 +224,12 @@ def test_facts_of_the_machine_name_versions_and_libraries() -> None:
 
 
 def test_the_command_prints_the_machine_and_the_tables_asked_for(monkeypatch, capsys) -> None:
-    monkeypatch.setitem(command.TABLES, "peers", command.Table("", lambda given, _: {"row": str(given.repeats)}))
-    monkeypatch.setattr(sys, "argv", ["benchmarks", "peers", "--repeats", "3", "--threads", "1", "--device", "cpu"])
+    monkeypatch.setitem(
+        command.TABLES, "peers", command.Table("", lambda given, _: {"row": str(given.repeats)})
+    )
+    monkeypatch.setattr(
+        sys, "argv", ["benchmarks", "peers", "--repeats", "3", "--threads", "1", "--device", "cpu"]
+    )
     command.main()
     printed = capsys.readouterr().out
     assert printed.startswith("machine\n  processor")

@@ -1,4 +1,5 @@
-"""Absurd numbers in any setting of any section are refused with its path, in one sentence, before any job.
+"""Absurd numbers in any setting of any section are refused with its path, in one sentence, before
+any job.
 
 The settings are those of the committed schema, so that a new one is tried without a word here.
 """
@@ -13,18 +14,21 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from replicate.errors import ReplicateError
+from replicate.jobs.parameter_schema import schema_path
+from replicate.jobs.precheck import checked_plan
 from replicate.models import load_model
 from replicate.params import LARGEST, Likelihood, checked, read_document
-from replicate.precheck import checked_plan
-from replicate.schema import schema_path
 
 SCHEMA = json.loads(schema_path().read_text(encoding="utf-8"))
-#: Numbers that no setting takes, as YAML and JSON write them; `NaN` and `Infinity` are Python's JSON.
+#: Numbers that no setting takes, as YAML and JSON write them; `NaN` and `Infinity` are Python's
+#: JSON.
 NEVER = ("1e300", "-1e300", "1000000000000", "-1000000000000", "Infinity", "-Infinity", "NaN")
 
 
 class Setting(NamedTuple):
-    """A number of the schema: where it lies, and what the schema says of it; `[]` stands for an entry of a list."""
+    """A number of the schema: where it lies, and what the schema says of it; `[]` stands for an
+    entry of a list.
+    """
 
     path: tuple[str, ...]
     node: dict[str, Any]
@@ -77,7 +81,12 @@ def sentence(setting: Setting, number: str) -> str:
 
 def check(setting: Setting, number: str) -> None:
     said = sentence(setting, number)
-    assert "".join(name if name == "[]" else f".{name}" for name in setting.path)[1:].replace("[]", "[0]") in said
+    assert (
+        "".join(name if name == "[]" else f".{name}" for name in setting.path)[1:].replace(
+            "[]", "[0]"
+        )
+        in said
+    )
     assert said.endswith(".")
     assert len(said.splitlines()) == 1
 
@@ -88,7 +97,9 @@ def check(setting: Setting, number: str) -> None:
     st.sampled_from((-1, 1)),
     st.integers(2**32, 10**25) | st.floats(2**32, allow_infinity=True),
 )
-def test_any_number_out_of_reach_is_refused_wherever_it_stands(setting: Setting, sign: int, size: float) -> None:
+def test_any_number_out_of_reach_is_refused_wherever_it_stands(
+    setting: Setting, sign: int, size: float
+) -> None:
     check(setting, json.dumps(sign * size))
 
 
@@ -96,7 +107,11 @@ def test_every_absurd_number_in_every_setting_is_refused() -> None:
     tried = 0
     for setting in SETTINGS:
         least = below(setting)
-        tiny = ["1e-13"] if setting.node.get("exclusiveMinimum") == 0 and setting.node["type"] == "number" else []
+        tiny = (
+            ["1e-13"]
+            if setting.node.get("exclusiveMinimum") == 0 and setting.node["type"] == "number"
+            else []
+        )
         for number in (*NEVER, *([least] if least else []), *tiny):
             check(setting, number)
             tried += 1
@@ -106,13 +121,17 @@ def test_every_absurd_number_in_every_setting_is_refused() -> None:
 def test_every_count_has_a_bound_below() -> None:
     """A number of units, images, epochs or steps is never negative."""
     free = {".".join(setting.path) for setting in SETTINGS if below(setting) is None}
-    assert all(setting.node["type"] == "number" for setting in SETTINGS if ".".join(setting.path) in free)
+    assert all(
+        setting.node["type"] == "number" for setting in SETTINGS if ".".join(setting.path) in free
+    )
     assert {path.rpartition(".")[2] for path in free} == {
         "fixed_shift", "generator_sigmoid_bias", "hidden_bias", "shift", "target",
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("setting", [setting for setting in SETTINGS if setting.path[0] == "models"], ids=str)
+@pytest.mark.parametrize(
+    "setting", [setting for setting in SETTINGS if setting.path[0] == "models"], ids=str
+)
 def test_the_types_refuse_what_the_schema_refuses(setting: Setting) -> None:
     """A stage by hand is checked by the types alone."""
     _, model, dataset, *path = setting.path
@@ -132,5 +151,6 @@ def test_a_fault_in_a_list_does_not_make_the_list_short() -> None:
     with pytest.raises(ReplicateError) as caught:
         checked(Likelihood, {"sigmas": [1e-200]}, "parameters", "likelihood")
     assert str(caught.value) == (
-        "parameters: likelihood.sigmas[0]: input should be greater than or equal to 0.0001, not 1e-200."
+        "parameters: likelihood.sigmas[0]: input should be greater than or equal to 0.0001, not "
+        "1e-200."
     )

@@ -1,4 +1,6 @@
-"""The classifier that recognises samples: right on real digits, at chance where labels mean nothing."""
+"""The classifier that recognises samples: right on real digits, at chance where labels mean
+nothing.
+"""
 
 import json
 from pathlib import Path
@@ -8,9 +10,9 @@ import pytest
 import torch
 
 from replicate.__main__ import main
-from replicate.classifier import Classifier, fit
 from replicate.datasets.base import Splits
-from replicate.files import read_json, write_tensors
+from replicate.diagnostics.classifier import Classifier, fit
+from replicate.storage.files import read_json, write_tensors
 from tests.stages.pipeline import Pipeline
 
 
@@ -19,22 +21,52 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("classifier")
     pipeline = Pipeline(folder)
     pipeline.call("fetch", "--dataset", "digits", "--out", pipeline.manifest)
-    pipeline.call("prepare", "--dataset", "digits", "--manifest", pipeline.manifest, "--out", pipeline.data)
-    assert main(["classifier", "--data", str(pipeline.data), "--out", str(folder / "classifier.safetensors")]) == 0
+    pipeline.call(
+        "prepare", "--dataset", "digits", "--manifest", pipeline.manifest, "--out", pipeline.data
+    )
+    assert (
+        main(
+            [
+                "classifier",
+                "--data",
+                str(pipeline.data),
+                "--out",
+                str(folder / "classifier.safetensors"),
+            ]
+        )
+        == 0
+    )
     return folder
 
 
 def write_samples(path: Path, images: np.ndarray, failed: dict[str, object] | None = None) -> None:
     """Samples (seeds, draws, n, dimension) as the stage `sample` writes them."""
     seeds = list(range(len(images)))
-    about = {"dataset": "digits", "model": "adversarial_nets", "block": f"0-{len(seeds) - 1}", "seeds": seeds,
-             "shape": [1, 8, 8], "failed": failed or {}, "parameters": {}, "chains": None}  # fmt: skip
-    write_tensors(path, {"samples": images.astype(np.float32)}, {"about": json.dumps(about), "code": "0"})
+    about = {
+        "dataset": "digits",
+        "model": "adversarial_nets",
+        "block": f"0-{len(seeds) - 1}",
+        "seeds": seeds,
+        "shape": [1, 8, 8],
+        "failed": failed or {},
+        "parameters": {},
+        "chains": None,
+    }
+    write_tensors(
+        path, {"samples": images.astype(np.float32)}, {"about": json.dumps(about), "code": "0"}
+    )
 
 
 def recognise(folder: Path, samples: Path, out: Path) -> dict[str, object]:
     data = next(folder.glob("d*.safetensors"))
-    words = ["--data", str(data), "--samples", str(samples), "--classifier", str(folder / "classifier.safetensors")]
+    words = [
+        "--data",
+        str(data),
+        "--samples",
+        str(samples),
+        "--classifier",
+        str(folder / "classifier.safetensors"),
+    ]
     assert main(["recognise", *words, "--out", str(out)]) == 0
     content: dict[str, object] = read_json(out)
     return content
@@ -49,7 +81,9 @@ def test_real_test_images_are_recognised_with_their_classes(digits: Path, tmp_pa
     samples = np.stack([np.stack([real, real]), np.full((2, *real.shape), np.nan)])
     write_samples(tmp_path / "s.safetensors", samples, {"1": {"epoch": 3, "reason": "not finite"}})
     good, failed = recognise(digits, tmp_path / "s.safetensors", tmp_path / "r.json")["per_seed"]  # type: ignore[misc]
-    assert good["sure"] == pytest.approx(stated["sure"], abs=1e-9)  # two copies of the images: the same share
+    assert good["sure"] == pytest.approx(
+        stated["sure"], abs=1e-9
+    )  # two copies of the images: the same share
     truth = np.bincount(splits.labels_of("test"), minlength=10) / 257
     np.testing.assert_allclose(good["classes"], truth, atol=2 * (1 - stated["accuracy"]) + 1e-9)
     assert failed["sure"] is None
@@ -67,7 +101,9 @@ def test_one_digit_over_and_over_is_seen_as_one_class(digits: Path, tmp_path: Pa
     assert entry["correlation"] is None  # nothing varies
 
 
-def test_held_out_images_are_no_copies_and_a_slow_chain_is_correlated(digits: Path, tmp_path: Path) -> None:
+def test_held_out_images_are_no_copies_and_a_slow_chain_is_correlated(
+    digits: Path, tmp_path: Path
+) -> None:
     splits = Splits.read(digits / "digits.safetensors")
     held_out = np.concatenate([splits.flat("valid"), splits.flat("test")])
     train = splits.count("train")
@@ -82,7 +118,9 @@ def test_held_out_images_are_no_copies_and_a_slow_chain_is_correlated(digits: Pa
     assert copies["correlation"] == pytest.approx(0.8, abs=0.1)
 
 
-def test_samples_of_another_shape_are_refused(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_samples_of_another_shape_are_refused(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "s.safetensors"
     write_samples(path, np.zeros((1, 1, 5, 64)))
     content = read_json(digits / "classifier.json")
@@ -102,13 +140,19 @@ def test_samples_of_another_shape_are_refused(digits: Path, tmp_path: Path, caps
     assert not (tmp_path / "r.json").exists()
 
 
-def test_training_is_a_function_of_its_seed_and_labels_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("replicate.classifier.UPDATES", 300)
+def test_training_is_a_function_of_its_seed_and_labels_matter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("replicate.diagnostics.classifier.UPDATES", 300)
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 2, (400,), generator=generator)
     images = torch.rand(400, 1, 8, 8, generator=generator)
     images[:, 0, 2, 2] = labels * 2.0  # one pixel tells the class
-    first, again, other = fit(images, labels, 2), fit(images, labels, 2), fit(images, labels, 2, seed=1)
+    first, again, other = (
+        fit(images, labels, 2),
+        fit(images, labels, 2),
+        fit(images, labels, 2, seed=1),
+    )
     for name, value in first.weights.items():
         assert torch.equal(value, again.weights[name])
     assert not torch.equal(first.weights["hidden.weight"], other.weights["hidden.weight"])
@@ -129,7 +173,13 @@ def test_a_data_set_without_labels_gets_a_reason(digits: Path, tmp_path: Path) -
     Splits(splits.images, {}, splits.divisor).write(tmp_path / "d.safetensors")
     assert (
         main(
-            ["classifier", "--data", str(tmp_path / "d.safetensors"), "--out", str(tmp_path / "classifier.safetensors")]
+            [
+                "classifier",
+                "--data",
+                str(tmp_path / "d.safetensors"),
+                "--out",
+                str(tmp_path / "classifier.safetensors"),
+            ]
         )
         == 0
     )

@@ -1,4 +1,6 @@
-"""The end of a command whose output cannot be written: quiet where its reader has gone, else in one sentence."""
+"""The end of a command whose output cannot be written: quiet where its reader has gone, else in one
+sentence.
+"""
 
 import os
 import signal
@@ -7,8 +9,8 @@ import sys
 
 import pytest
 
-from replicate.codedigest import package_root
 from replicate.console import UNREAD, UNWRITTEN
+from replicate.storage.paths import package_root
 
 LIST, HELP = ("-m", "replicate", "list"), ("-m", "replicate", "list", "--help")
 REFERENCE = ("-m", "replicate", "reference", "--status")
@@ -18,17 +20,24 @@ MESSAGE = "import sys; from replicate.console import run; run(lambda: sys.exit('
 
 
 def ended(words: tuple[str, ...], unbuffered: bool, out: int | None = None) -> tuple[int, str]:
-    """Exit status and messages of a command whose output goes to `out`, by default to a pipe that nobody reads."""
-    mine, theirs = os.pipe()
-    os.close(mine)
+    """Exit status and messages of a command whose output goes to `out`, by default to a pipe that
+    nobody reads.
+    """
+    reader, writer = os.pipe()
+    os.close(reader)
     environment = os.environ | {"PYTHONUNBUFFERED": "1" if unbuffered else ""}
     try:
         done = subprocess.run(
-            [sys.executable, *words], stdout=theirs if out is None else out, stderr=subprocess.PIPE, text=True,
-            check=False, env=environment, cwd=package_root(),
-        )  # fmt: skip
+            [sys.executable, *words],
+            stdout=writer if out is None else out,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=environment,
+            cwd=package_root(),
+        )
     finally:
-        os.close(theirs)
+        os.close(writer)
     return done.returncode, done.stderr
 
 
@@ -37,7 +46,10 @@ def ended(words: tuple[str, ...], unbuffered: bool, out: int | None = None) -> t
 def test_a_reader_that_went_away_is_no_fault(words: tuple[str, ...], unbuffered: bool) -> None:
     status, messages = ended(words, unbuffered)
     assert messages == ""
-    noticed = unbuffered or words == ("-c", LONG)  # what fits into a buffer is all done before anybody notices
+    noticed = unbuffered or words == (
+        "-c",
+        LONG,
+    )  # what fits into a buffer is all done before anybody notices
     assert status == (UNREAD if noticed else 0)
 
 
@@ -51,7 +63,9 @@ def test_a_full_disk_under_the_output_is_told(unbuffered: bool) -> None:
     with open("/dev/full", "w") as full:  # noqa: PTH123 (a device)
         status, messages = ended(LIST, unbuffered, full.fileno())
     assert status == UNWRITTEN
-    assert messages == "replicate: what was printed could not be written: No space left on device.\n"
+    assert (
+        messages == "replicate: what was printed could not be written: No space left on device.\n"
+    )
 
 
 def test_defects_and_messages_are_those_of_any_program() -> None:

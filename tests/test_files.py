@@ -1,4 +1,6 @@
-"""Files that appear whole or not at all; faults are real: a full file system, a kill, a folder in the way."""
+"""Files that appear whole or not at all; faults are real: a full file system, a kill, a folder in
+the way.
+"""
 
 import hashlib
 import json
@@ -18,13 +20,13 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from replicate.errors import ReplicateError
-from replicate.files import (
+from replicate.storage.files import (
     CONTENT,
+    atomic_write,
     canonical_json,
     content_digest,
     read_json,
     read_tensors,
-    replacing,
     write_json,
     write_tensors,
 )
@@ -35,7 +37,7 @@ def test_all_outputs_appear_together_or_none(tmp_path: Path) -> None:
     one.write_text("before")
 
     def break_off() -> None:
-        with replacing(one, two) as (first, _):
+        with atomic_write(one, two) as (first, _):
             first.write_text("after")
             raise RuntimeError("half way")
 
@@ -44,7 +46,7 @@ def test_all_outputs_appear_together_or_none(tmp_path: Path) -> None:
     assert one.read_text() == "before"
     assert not two.exists()
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["one", "sub"]
-    with replacing(one, two) as (first, second):
+    with atomic_write(one, two) as (first, second):
         first.write_text("after")
         second.write_text("after")
     assert one.read_text() == two.read_text() == "after"
@@ -55,8 +57,9 @@ def test_a_kill_in_the_middle_of_a_write_leaves_the_old_file(tmp_path: Path) -> 
     target = tmp_path / "result.json"
     write_json(target, {"old": 1})
     code = (
-        "import os, signal, sys; from pathlib import Path; from replicate.files import replacing\n"
-        "with replacing(Path(sys.argv[1])) as (part,):\n"
+        "import os, signal, sys; from pathlib import Path; from replicate.storage.files "
+        "import atomic_write\n"
+        "with atomic_write(Path(sys.argv[1])) as (part,):\n"
         "    part.write_text('{\"new\":'); os.kill(os.getpid(), signal.SIGKILL)"
     )
     process = subprocess.run([sys.executable, "-c", code, str(target)], check=False)
@@ -64,18 +67,26 @@ def test_a_kill_in_the_middle_of_a_write_leaves_the_old_file(tmp_path: Path) -> 
     assert read_json(target) == {"old": 1}
 
 
-def test_what_a_killed_write_left_is_removed_by_the_next_but_never_what_is_being_written(tmp_path: Path) -> None:
-    """Of the same target only; while another process writes there, whoever it is, nothing is removed."""
+def test_what_a_killed_write_left_is_removed_by_the_next_but_never_what_is_being_written(
+    tmp_path: Path,
+) -> None:
+    """Of the same target only; while another process writes there, whoever it is, nothing is
+    removed.
+    """
     target, stale = tmp_path / "result.json", tmp_path / ".result.json.a1b2c3d4.part"
     others = [tmp_path / ".other.json.a1b2c3d4.part", tmp_path / ".result.json.part"]
     for path in (stale, *others):
         path.write_text("x")
     code = (
-        "import sys; from pathlib import Path; from replicate.files import replacing\n"
-        "with replacing(Path(sys.argv[1]) / 'other.json') as (part,): print(flush=True); input(); part.write_text('1')"
+        "import sys; from pathlib import Path; from replicate.storage.files import atomic_write\n"
+        "with atomic_write(Path(sys.argv[1]) / 'other.json') as (part,): print(flush=True); "
+        "input(); part.write_text('1')"
     )
     writer = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert writer.stdout is not None
     writer.stdout.readline()
@@ -86,7 +97,11 @@ def test_what_a_killed_write_left_is_removed_by_the_next_but_never_what_is_being
     writer.communicate("\n")
     assert (tmp_path / "other.json").read_text() == "1"
     write_json(target, 2)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".result.json.part", "other.json", "result.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".result.json.part",
+        "other.json",
+        "result.json",
+    ]
 
 
 def _limit_file_size() -> None:
@@ -97,10 +112,13 @@ def _limit_file_size() -> None:
 def test_a_file_over_the_size_limit_is_one_sentence_and_nothing_is_lost(tmp_path: Path) -> None:
     target = tmp_path / "big.json"
     target.write_text("{}")
-    code = "import sys; from pathlib import Path; from replicate.files import write_json\n" + (
-        "from replicate.errors import ReplicateError\n"
-        "try: write_json(Path(sys.argv[1]), list(range(10000)))\n"
-        "except ReplicateError as error: print(error)"
+    code = (
+        "import sys; from pathlib import Path; from replicate.storage.files import write_json\n"
+        + (
+            "from replicate.errors import ReplicateError\n"
+            "try: write_json(Path(sys.argv[1]), list(range(10000)))\n"
+            "except ReplicateError as error: print(error)"
+        )
     )
     process = subprocess.run(
         [sys.executable, "-c", code, str(target)],
@@ -120,7 +138,9 @@ def small_disk(tmp_path: Path) -> "os.PathLike[str]":
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)],
+        capture_output=True,
+        check=False,
     )
     if mounted.returncode:
         pytest.skip("this user may not mount a small file system")
@@ -132,7 +152,9 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_lost(small_disk: Path) -> No
     target = small_disk / "weights.safetensors"
     write_tensors(target, {"w": np.arange(1000.0)})
     before = target.read_bytes()
-    with pytest.raises(ReplicateError, match=r"weights\.safetensors: .*(disk is full|No space left)"):
+    with pytest.raises(
+        ReplicateError, match=r"weights\.safetensors: .*(disk is full|No space left)"
+    ):
         write_tensors(target, {"w": np.arange(100_000.0)})
     assert target.read_bytes() == before
     with pytest.raises(ReplicateError, match="the disk is full; free some space"):
@@ -153,7 +175,10 @@ def test_a_file_where_a_folder_should_be_is_one_sentence(tmp_path: Path) -> None
 
 
 def test_tensors_round_trip_and_equal_arrays_give_equal_bytes(tmp_path: Path) -> None:
-    arrays = {"b": np.arange(6, dtype=np.int64).reshape(2, 3), "a": np.array([1.5, math.nan], dtype=np.float32)}
+    arrays = {
+        "b": np.arange(6, dtype=np.int64).reshape(2, 3),
+        "a": np.array([1.5, math.nan], dtype=np.float32),
+    }
     about = {name: name * 3 for name in "zyxwvutsrq"}
     write_tensors(tmp_path / "1", arrays, about)
     write_tensors(tmp_path / "2", dict(reversed(arrays.items())), dict(reversed(about.items())))
@@ -166,11 +191,24 @@ def test_tensors_round_trip_and_equal_arrays_give_equal_bytes(tmp_path: Path) ->
 
 
 def test_tensor_files_are_those_of_the_safetensors_library(tmp_path: Path) -> None:
-    """Byte for byte, for every type and awkward names and shapes, with one word of metadata (it does not sort them)."""
+    """Byte for byte, for every type and awkward names and shapes, with one word of metadata (it
+    does not sort them).
+    """
     chance = np.random.default_rng(0)
     arrays = {
         f'{name}/{kind} é"\\': chance.integers(0, 2, size=shape).astype(kind)
-        for kind in ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "uint16", "bool")
+        for kind in (
+            "float64",
+            "float32",
+            "float16",
+            "int64",
+            "int32",
+            "int16",
+            "int8",
+            "uint8",
+            "uint16",
+            "bool",
+        )
         for name, shape in (("b", (3, 2)), ("a", (2, 0)), ("c", (1,)))
     }
     for metadata in (None, {"about": 'ü"\n\x7f'}):
@@ -182,16 +220,17 @@ def test_tensor_files_are_those_of_the_safetensors_library(tmp_path: Path) -> No
         write_tensors(tmp_path / "x", {"c": np.zeros(1, complex)})
 
 
-#: What changes the content of a tensor file that stays whole: a bit of a tensor, its name, type or shape, a word.
+#: What changes the content of a tensor file that stays whole: a bit of a tensor, its name, type or
+#: shape, a word.
 EDITS = {
     "bit": lambda content: content[:-1] + bytes([content[-1] ^ 1]),
     "name": lambda content: content.replace(b'"w"', b'"v"'),
     "type": lambda content: content.replace(b"F64", b"I64"),
     "shape": lambda content: content.replace(b"[3,4]", b"[4,3]"),
     "metadata": lambda content: content.replace(b"of digits", b"of dagits"),
-    "digest": lambda content: content.replace(b'"content_sha256":"', b'"content_sha256":"0', 1).replace(
-        b'"},"w', b'},"w'
-    ),
+    "digest": lambda content: content.replace(
+        b'"content_sha256":"', b'"content_sha256":"0', 1
+    ).replace(b'"},"w', b'},"w'),
 }
 
 
@@ -202,7 +241,7 @@ def test_a_tensor_file_whose_content_was_changed_is_refused(tmp_path: Path, edit
     whole = path.read_bytes()
     path.write_bytes(EDITS[edit](whole))
     assert path.read_bytes() != whole
-    with pytest.raises(ReplicateError, match="x.safetensors is not .*; delete it and run `sample` again"):
+    with pytest.raises(ReplicateError, match="x.safetensors is not .*; run `sample` again"):
         read_tensors(path, "sample")
 
 
@@ -219,7 +258,9 @@ def test_the_digest_is_of_names_types_shapes_bytes_and_words() -> None:
         "a": ["bool", [], hashlib.sha256(b"\1").hexdigest()],
         "b": ["float32", [2, 3], hashlib.sha256(struct.pack("<6f", *range(6))).hexdigest()],
     }
-    text = json.dumps({"metadata": {"x": "y"}, "tensors": of_bytes}, sort_keys=True, indent=1) + "\n"
+    text = (
+        json.dumps({"metadata": {"x": "y"}, "tensors": of_bytes}, sort_keys=True, indent=1) + "\n"
+    )
     assert content_digest(arrays, {"x": "y"}) == hashlib.sha256(text.encode()).hexdigest()
     turned = {"a": arrays["a"], "b": np.asfortranarray(arrays["b"])}
     assert content_digest(turned, {"x": "y"}) == content_digest(arrays, {"x": "y"})
@@ -229,9 +270,13 @@ def test_the_digest_is_of_names_types_shapes_bytes_and_words() -> None:
 def test_damaged_tensor_files_are_named(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "x.safetensors"
     write_tensors(path, {"w": np.arange(1000.0)})
-    content = {"empty": b"", "truncated": path.read_bytes()[:-100], "noise": os.urandom(500)}.get(damage)
+    content = {"empty": b"", "truncated": path.read_bytes()[:-100], "noise": os.urandom(500)}.get(
+        damage
+    )
     path.unlink() if content is None else path.write_bytes(content)
-    with pytest.raises(ReplicateError, match=r"x\.safetensors (does not exist|is not a whole safetensors file)"):
+    with pytest.raises(
+        ReplicateError, match=r"x\.safetensors (does not exist|is not a whole safetensors file)"
+    ):
         read_tensors(path)
 
 
@@ -241,7 +286,9 @@ json_values = st.recursive(
     | st.integers(-(2**53), 2**53)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 

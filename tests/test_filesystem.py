@@ -1,4 +1,6 @@
-"""What a file system lacks is said once and passed over; what fails is not. Each failure is injected."""
+"""What a file system lacks is notes once and passed over; what fails is not. Each failure is
+injected.
+"""
 
 import errno
 import fcntl
@@ -9,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from replicate import filesystem
 from replicate.errors import ReplicateError
-from replicate.files import write_json
+from replicate.storage import filesystem
+from replicate.storage.files import write_json
 from replicate.training.checkpoint import CheckpointFolder
 
 LACKING = ["ENOSYS", "ENOLCK", "ENOTSUP", "EINVAL", "EBADF", "EPERM", "EACCES"]
@@ -19,11 +21,17 @@ FAILING = ["EIO", "ENOSPC", "EDQUOT", "ESTALE"]
 
 
 @pytest.fixture(autouse=True)
-def nothing_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(filesystem.TOLD, "")
+def nothing_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(filesystem.NOTED, "")
 
 
-def fail(monkeypatch: pytest.MonkeyPatch, module: object, name: str, code: str, only_folders: bool = False) -> None:
+def fail(
+    monkeypatch: pytest.MonkeyPatch,
+    module: object,
+    name: str,
+    code: str,
+    only_folders: bool = False,
+) -> None:
     """Has a system call of `module` fail as the kernel would say it."""
     number, real = getattr(errno, code), getattr(module, name)
 
@@ -52,9 +60,9 @@ def test_without_locks_training_keeps_its_checkpoints_and_clears_nothing(
     assert loaded is not None
     np.testing.assert_array_equal(loaded[0]["w"], np.arange(4.0))
     assert perhaps_written_now.exists()
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "has no locks" in said
+    notes = capsys.readouterr().err
+    assert notes.count("\n") == 1
+    assert "has no locks" in notes
 
 
 @pytest.mark.parametrize("code", LACKING)
@@ -65,9 +73,9 @@ def test_without_flushing_of_folders_files_are_written(
     for name in ("one", "two"):
         write_json(tmp_path / name, 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "does not flush" in said
+    notes = capsys.readouterr().err
+    assert notes.count("\n") == 1
+    assert "does not flush" in notes
 
 
 @pytest.mark.parametrize("code", FAILING)
@@ -81,18 +89,23 @@ def test_a_failed_flush_is_a_failed_write(
 
 
 @pytest.mark.parametrize("code", FAILING)
-def test_a_failed_lock_stops_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+def test_a_failed_lock_stops_a_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
     fail(monkeypatch, fcntl, "flock", code)
-    with pytest.raises(ReplicateError, match="cannot write"), CheckpointFolder(tmp_path / "run").locked():
+    with (
+        pytest.raises(ReplicateError, match="cannot write"),
+        CheckpointFolder(tmp_path / "run").locked(),
+    ):
         pytest.fail("it went on")
 
 
-def test_what_was_told_is_not_told_again_by_the_processes_of_this_one(
+def test_what_was_noted_is_not_noted_again_by_the_processes_of_this_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fail(monkeypatch, fcntl, "flock", "ENOSYS")
     write_json(tmp_path / "x.json", 1)
-    assert os.environ[filesystem.TOLD] == "locks"
+    assert os.environ[filesystem.NOTED] == "locks"
     assert "has no locks" in capsys.readouterr().err
     write_json(tmp_path / "x.json", 2)
     assert capsys.readouterr().err == ""

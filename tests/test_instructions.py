@@ -10,13 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from replicate.instructions import LIMITS, cpuinfo, instruction_sets
-from replicate.runrecord import RunRecord
+from replicate.records.instructions import LIMITS, cpuinfo, instruction_sets
+from replicate.records.run_record import StageMeter
 
 ON_X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="names of x86-64 processors")
-SAID = (
-    "import {loaded}, json; from replicate.instructions import instruction_sets; print(json.dumps(instruction_sets()))"
-)
+SAID = "import {loaded}, json; from replicate.records.instructions import instruction_sets; print(json.dumps(instruction_sets()))"
 
 
 @functools.cache  # a start of torch is dear
@@ -24,14 +22,18 @@ def said(loaded: str, **told: str) -> dict[str, str]:
     """What a new process says that has loaded these libraries, with this in its environment."""
     known = {name: value for name, value in os.environ.items() if name not in LIMITS}
     code = SAID.format(loaded=loaded)
-    done = subprocess.run([sys.executable, "-c", code], env=known | told, capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=known | told, capture_output=True, check=True
+    )
     return dict(json.loads(done.stdout))
 
 
 def changed(loaded: str, **told: str) -> dict[str, str]:
     """What it says otherwise than one that was told nothing."""
     before = said(loaded)
-    return {name: value for name, value in said(loaded, **told).items() if before.get(name) != value}
+    return {
+        name: value for name, value in said(loaded, **told).items() if before.get(name) != value
+    }
 
 
 def test_what_limits_torch_shows_and_nothing_else_changes() -> None:
@@ -61,7 +63,7 @@ def test_a_library_that_is_not_loaded_is_not_loaded_to_be_asked() -> None:
 
 
 def test_the_record_of_a_stage_has_them(tmp_path: Path) -> None:
-    RunRecord("x").write(tmp_path / "x.json")
+    StageMeter("x").write(tmp_path / "x.json")
     record = json.loads((tmp_path / "x.run.json").read_text())
     assert record["instructions"] == instruction_sets()
 

@@ -1,4 +1,6 @@
-"""The lists of files of kept runs, against `sha256sum`, and what refuses a run that is not what its list says."""
+"""The lists of files of kept runs, against `sha256sum`, and what refuses a run that is not what its
+list says.
+"""
 
 import shutil
 import subprocess
@@ -8,9 +10,17 @@ from pathlib import Path
 import pytest
 
 from replicate.__main__ import main
-from replicate.codedigest import package_root
 from replicate.errors import ReplicateError
-from replicate.kept import LIST, add_to_sums, check_kept, differences, read_sums, renew, sums_of
+from replicate.records.kept_runs import (
+    LIST,
+    add_to_sums,
+    check_kept,
+    differences,
+    read_sums,
+    renew,
+    sums_of,
+)
+from replicate.storage.paths import package_root
 
 KEPT = package_root() / "results/reference/statements/seeds-10-19"
 
@@ -99,19 +109,28 @@ def test_every_command_that_reads_kept_runs_refuses_a_damaged_one(
     """`verify`, `report` with and beside it, and `check`; `reference --sums` takes it as it is."""
     place = tmp_path / "results/reference/run"
     shutil.copytree(KEPT, place)
-    claims = place / "claims.json"
-    claims.write_bytes(claims.read_bytes().replace(b"replicated", b"replicatee", 1))
+    statements = place / "statements.json"
+    statements.write_bytes(statements.read_bytes().replace(b"replicated", b"replicatee", 1))
     monkeypatch.chdir(tmp_path)
     preset = str(package_root() / "presets/smoke.yaml")
     whole = package_root() / "results/reference/mnist-1-seed"
-    page = ["report", "--params", preset, "--table", str(whole / "table1.json"), "--out", "page.html", "--results"]
+    page = [
+        "report",
+        "--params",
+        preset,
+        "--table",
+        str(whole / "table1.json"),
+        "--out",
+        "page.html",
+        "--results",
+    ]
     commands = [
         ["verify", "--run", str(KEPT), "--reference", str(place)], [*page, "results"],
         [*page, str(whole), "--compare", str(place)], ["check", "--params", preset],
     ]  # fmt: skip
     for words in commands:
         assert main(words) == 2, words
-        assert "claims.json is not what it was kept as" in capsys.readouterr().err
+        assert "statements.json is not what it was kept as" in capsys.readouterr().err
     assert main(["reference", "--sums", "--results", "results/reference"]) == 0
-    assert "1 files are new, changed or gone, first claims.json" in capsys.readouterr().out
+    assert "1 files are new, changed or gone, first statements.json" in capsys.readouterr().out
     assert main(commands[0]) == 0  # the word that was changed is none that is compared

@@ -1,4 +1,6 @@
-"""Every run that is kept below results/reference: read, compared with all others and with runs of every preset."""
+"""Every run that is kept below results/reference: read, compared with all others and with runs of
+every preset.
+"""
 
 import functools
 import itertools
@@ -10,21 +12,33 @@ import pytest
 from PIL import Image
 
 from replicate.__main__ import main
-from replicate.codedigest import package_root
 from replicate.comparison.beside import read_beside, section
-from replicate.files import read_json, read_tensors, write_json
-from replicate.kept import LIST, differences
-from replicate.params import Params, load_params, training_parameters
-from replicate.runfolder import RunFolder, kept_runs, read_run
+from replicate.comparison.verify import compare_models, decide
+from replicate.comparison.verify_statements import compare_statements
+from replicate.figures.theme import checked_svg
+from replicate.params import Params, load_params
+from replicate.records.kept_runs import LIST, differences
+from replicate.records.parameters import training_parameters
+from replicate.records.run_folder import RunFolder, kept_runs, read_run
 from replicate.stages.train import model_parameters
-from replicate.verify import compare_models, judged
-from replicate.verify_claims import compare_claims
+from replicate.storage.files import read_json, read_tensors, write_json
+from replicate.storage.paths import package_root
 
 ROOT = package_root()
 KEPT = ROOT / "results/reference"
 FOLDERS = kept_runs(KEPT)
 #: What the pages and tools of this project read of a kept run.
-STAGES = {"train", "bandwidth", "evaluate", "recognise", "table", "experiment", "claims"}
+STAGES = {
+    "train",
+    "bandwidth",
+    "evaluate",
+    "samplers",
+    "recognise",
+    "table",
+    "experiment",
+    "statements",
+    "draw",
+}
 #: A run with every kind of result, which the others are set beside.
 WHOLE = KEPT / "mnist-1-seed"
 
@@ -43,8 +57,10 @@ def test_it_is_itself_bit_by_bit_and_says_the_same_as_every_other(folder: Path) 
     """That is what `python -m replicate verify --run` tells of it."""
     pairs = []
     for other in FOLDERS:
-        pairs += compare_models(run_in(folder), run_in(other)) + compare_claims(run_in(folder), run_in(other))
-    comparisons, _, _ = judged(pairs)
+        pairs += compare_models(run_in(folder), run_in(other)) + compare_statements(
+            run_in(folder), run_in(other)
+        )
+    comparisons, _, _ = decide(pairs)
     own = [one.outcome for one in comparisons if one.reference == str(folder)]
     assert own
     assert set(own) == {"same bits"}
@@ -57,11 +73,11 @@ def test_it_can_be_set_beside_another_run(folder: Path) -> None:
     shown = section(beside)
     measured = beside.content["counts"]["rows"] + beside.content["counts"]["rows_of_one_run"]
     assert measured >= len(read_json(WHOLE / "table1.json")["rows"]) - 1
-    attempted = [claim for claim in shown["claims"]["differ"] if claim["found"]["change"] == "only there"]
-    statements = folder / "claims.json"
+    attempted = [claim for claim in shown.differing if claim.compared["change"] == "only there"]
+    statements = folder / "statements.json"
     if statements.is_file():
-        judged_there = [claim for claim in read_json(statements)["claims"] if claim["checks"]]
-        assert shown["statements"] == {"ours": False, "theirs": True}
+        judged_there = [entry for entry in read_json(statements)["statements"] if entry["checks"]]
+        assert (shown.has_statements.ours, shown.has_statements.theirs) == (False, True)
         assert attempted == []
         assert len(beside.theirs.statements) >= len(judged_there) > 0
     else:
@@ -83,7 +99,8 @@ def files() -> list[Path]:
 def test_every_file_belongs_to_one_run_and_is_of_a_kind_that_something_reads() -> None:
     """What no reader knows is either read as something else or kept for nothing."""
     for path in files():
-        if path in (KEPT / "README.md", KEPT / "plan.yaml") or path.name == LIST:
+        of_all_runs = (KEPT / "README.md", KEPT / "plan.yaml", KEPT / "multiverse.json")
+        if path in of_all_runs or path.name == LIST:
             continue
         assert len([folder for folder in FOLDERS if folder in path.parents]) == 1, path
         kind(path)
@@ -94,25 +111,35 @@ def kind(path: Path) -> None:
     if path.name.endswith(".run.json"):
         assert read_json(path)["schema"] == 1
         assert read_json(path)["stage"] in STAGES, path
+    elif path.name == "weights.json":
+        assert set(read_json(path)) == {"chosen", "epochs", "last"}, path
     elif path.suffix == ".json":
         assert read_json(path)["stage"] in STAGES, path
     elif path.suffix == ".safetensors":
         tensors, metadata = read_tensors(path)
         exported = "rounded" in json.loads(metadata.get("about", "{}"))
-        of_images = read_json(path.with_suffix(".json"))["stage"] == "evaluate" if not exported else False
+        of_images = (
+            read_json(path.with_suffix(".json"))["stage"] == "evaluate" if not exported else False
+        )
         assert exported or (of_images and set(tensors) == {"fold0"}), path
     elif path.suffix == ".csv":
         assert path.name == "table1.csv" or path.parent.name == "curves", path
     elif path.suffix == ".png":
         with Image.open(path) as picture:
             picture.verify()
+    elif path.suffix == ".svg":
+        listing = read_json(path.with_name("figures.json"))
+        assert path.stem in {figure["name"] for figure in listing["figures"]}, path
+        checked_svg(path.read_bytes())
     else:
         assert path.name == "params.yaml", path
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=named)
 def test_its_parameter_file_is_that_of_its_results(folder: Path) -> None:
-    """Models, data sets, blocks and precision that the results record are those that the file asks for."""
+    """Models, data sets, blocks and precision that the results record are those that the file asks
+    for.
+    """
     params = load_params(str(folder / "params.yaml"))
     for (dataset, model), blocks in run_in(folder).models.items():
         for block, job in blocks.items():
@@ -123,10 +150,20 @@ def test_its_parameter_file_is_that_of_its_results(folder: Path) -> None:
 
 def evaluated(params: Params, values: dict[int, float]) -> dict[str, Any]:
     """What an evaluation measured: seed -> log-likelihood."""
-    draw = {"standard_error": 2.0, "standard_error_folds": None, "effective_samples": None, "autocorrelation": None}
+    draw = {
+        "standard_error": 2.0,
+        "standard_error_folds": None,
+        "effective_samples": None,
+        "autocorrelation": None,
+    }
     draw["folds"] = [{"at_edge": False, "fine_log_likelihood": 1.0}]
     per_seed = [
-        {"seed": seed, "failed": None, "log_likelihood": value, "draws": [draw | {"log_likelihood": value}]}
+        {
+            "seed": seed,
+            "failed": None,
+            "log_likelihood": value,
+            "draws": [draw | {"log_likelihood": value}],
+        }
         for seed, value in values.items()
     ]
     sigmas, limit = list(params.likelihood.sigmas), params.likelihood.validation_limit
@@ -137,31 +174,49 @@ def evaluated(params: Params, values: dict[int, float]) -> dict[str, Any]:
 
 
 def fabricate(folder: Path, params: Params) -> None:
-    """A run with these parameters that nobody waited for: results of its trainings, and claims as they were kept."""
+    """A run with these parameters that nobody waited for: results of its trainings, and statements as
+    they were kept.
+    """
     data = run_in(WHOLE).models["mnist", "vae"]["0"]["train"].content["inputs"]
     for dataset, model, block in params.runs:
-        given = training_parameters(params, model_parameters(params, dataset, model), dataset, model, block)
+        given = training_parameters(
+            params, model_parameters(params, dataset, model), dataset, model, block
+        )
         first, last = (int(end) for end in (block.split("-") * 2)[:2])
         seeds = list(range(first, last + 1))
-        of = {"schema": 1, "code": "a" * 16, "dataset": dataset, "model": model, "block": block, "seeds": seeds}
+        of = {
+            "schema": 1,
+            "code": "a" * 16,
+            "dataset": dataset,
+            "model": model,
+            "block": block,
+            "seeds": seeds,
+        }
         stem = f"{dataset}/{model}/{block}.json"
-        write_json(folder / "train" / stem, of | {"stage": "train", "parameters": given, "inputs": data})
+        write_json(
+            folder / "train" / stem, of | {"stage": "train", "parameters": given, "inputs": data}
+        )
         measured = evaluated(params, {seed: 100.0 + seed for seed in seeds})
         frame = {"stage": "evaluate", "parameters": {"compute": given["compute"]}, "inputs": data}
         write_json(folder / "evaluation" / stem, of | frame | measured)
-    write_json(folder / "claims.json", claims_of(params))
+    write_json(folder / "statements.json", statements_of(params))
     write_json(folder / "params.yaml", params.model_dump(mode="json"))
 
 
-def claims_of(params: Params) -> dict[str, Any]:
-    """The claims that the run's experiments decide, as they were found on the same data."""
+def statements_of(params: Params) -> dict[str, Any]:
+    """The statements that the run's experiments decide, as they were found on the same data."""
     sides = {None: "seeds-0-9", "digits": "seeds-0-9", "mnist": "mnist-seeds-0-5"}
-    kept = {dataset: read_json(KEPT / "statements" / name / "claims.json") for dataset, name in sides.items()}
+    kept = {
+        dataset: read_json(KEPT / "statements" / name / "statements.json")
+        for dataset, name in sides.items()
+    }
     found = dict(kept[None])
-    found["claims"] = []
+    found["statements"] = []
     for name, changes in params.experiments.items():
-        claims = kept[changes.get("dataset")]["claims"]
-        found["claims"] += [claim for claim in claims if claim["experiment"] == name]
+        statements = kept[changes.get("dataset")]["statements"]
+        found["statements"] += [
+            statement for statement in statements if statement["experiment"] == name
+        ]
     return found
 
 

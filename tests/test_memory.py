@@ -1,4 +1,5 @@
-"""Memory above that of the same stage with next to no input: at most twice the bytes of what it reads.
+"""Memory above that of the same stage with next to no input: at most twice the bytes of what it
+reads.
 
 `pytest -m slow -rP tests/test_memory.py` prints the figures of docs/performance.md.
 """
@@ -14,13 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from replicate.codedigest import package_root
 from replicate.datasets.base import Splits
-from replicate.files import write_tensors
+from replicate.storage.files import write_tensors
+from replicate.storage.paths import package_root
 
 pytestmark = pytest.mark.slow
 
-#: Runs a stage and prints its largest resident set in bytes: of this program alone, whatever started it.
+#: Runs a stage and prints its largest resident set in bytes: of this program alone, whatever
+#: started it.
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -45,7 +47,10 @@ def peak(*words: object) -> int:
 def told(stage: str, bytes_in: int, idle: int, full: int) -> float:
     """Bytes above the idle ones for each byte of input."""
     share = (full - idle) / bytes_in
-    print(f"{stage}: {bytes_in / 2**20:.0f} MiB read, {(full - idle) / 2**20:.0f} MiB above an idle start: {share:.2f}")
+    print(
+        f"{stage}: {bytes_in / 2**20:.0f} MiB read, {(full - idle) / 2**20:.0f} MiB above an "
+        f"idle start: {share:.2f}"
+    )
     return share
 
 
@@ -72,9 +77,13 @@ def test_samples_are_held_once(tmp_path: Path, count: int) -> None:
         given = ["--params", CPU, "--samples", path, "--data", data]
         chosen = path.with_suffix(".b.json")
         found["bandwidth"].append(peak("bandwidth", *given, "--out", chosen))
-        found["evaluate"].append(peak("evaluate", *given, "--bandwidth", chosen, "--out", path.with_suffix(".e.json")))
+        found["evaluate"].append(
+            peak("evaluate", *given, "--bandwidth", chosen, "--out", path.with_suffix(".e.json"))
+        )
     size = (count - 1000) * DIMENSION * 4
-    assert [stage for stage, (idle, full) in found.items() if told(stage, size, idle, full) > 2] == []
+    assert [
+        stage for stage, (idle, full) in found.items() if told(stage, size, idle, full) > 2
+    ] == []
 
 
 def archive(path: Path, count: int, side: int) -> Path:
@@ -82,7 +91,9 @@ def archive(path: Path, count: int, side: int) -> Path:
     generator, contents = np.random.default_rng(0), []
     for _ in range(50):
         stream = io.BytesIO()
-        Image.fromarray(generator.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(stream, "PNG")
+        Image.fromarray(generator.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(
+            stream, "PNG"
+        )
         contents.append(stream.getvalue())
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target:
         for number in range(count):
@@ -95,7 +106,10 @@ def test_images_are_held_once(tmp_path: Path, count: int, side: int) -> None:
     found = []
     for number in (50, count):
         folder = archive(tmp_path / f"{number}.zip", number, side)
-        params = ["--params", json.dumps({"datasets": {"images": {"folder": str(folder), "size": side}}})]
+        params = [
+            "--params",
+            json.dumps({"datasets": {"images": {"folder": str(folder), "size": side}}}),
+        ]
         manifest = tmp_path / f"{number}.json"
         peak("fetch", *params, "--dataset", "images", "--out", manifest)
         words = ["prepare", *params, "--dataset", "images", "--manifest", manifest]

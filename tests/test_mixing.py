@@ -1,11 +1,20 @@
-"""Effective sample sizes against closed forms, and against the formulas of the papers written out in plain loops."""
+"""Effective sample sizes against closed forms, and against the formulas of the papers written out
+in plain loops.
+"""
 
 import math
 
 import numpy as np
 import pytest
 
-from replicate.mixing import LAGS, autocorrelation, effective_sample_size, mixing, projections, split
+from replicate.diagnostics.effective_samples import (
+    LAGS,
+    autocorrelation,
+    effective_sample_size,
+    mixing,
+    projections,
+    split,
+)
 
 
 def ar1(rho: float, chains: int, length: int, seed: int = 0) -> np.ndarray:
@@ -18,7 +27,9 @@ def ar1(rho: float, chains: int, length: int, seed: int = 0) -> np.ndarray:
 
 
 def as_images(chains: np.ndarray, dimension: int = 6) -> np.ndarray:
-    """Images whose leading direction, by far, is the chains' scalar; image i is of chain i % chains."""
+    """Images whose leading direction, by far, is the chains' scalar; image i is of chain i %
+    chains.
+    """
     scalars = chains.T.reshape(-1)
     noise = np.random.default_rng(9).standard_normal((len(scalars), dimension)) * 1e-3
     direction = np.random.default_rng(8).standard_normal(dimension)
@@ -31,7 +42,10 @@ def plain_ess(chains: np.ndarray) -> float:
     means = [sum(chain) / n for chain in chains]
     grand = sum(means) / m
     between = n / (m - 1) * sum((mean - grand) ** 2 for mean in means)
-    variances = [sum((x - mean) ** 2 for x in chain) / (n - 1) for chain, mean in zip(chains, means, strict=True)]
+    variances = [
+        sum((x - mean) ** 2 for x in chain) / (n - 1)
+        for chain, mean in zip(chains, means, strict=True)
+    ]
     within = sum(variances) / m
     total = (n - 1) / n * within + between / n
 
@@ -59,7 +73,34 @@ def test_against_the_formulas_in_loops(rho: float) -> None:
     halves = split(chains)
     correlations = autocorrelation(halves)
     assert correlations is not None
-    assert effective_sample_size(correlations, halves.size) == pytest.approx(plain_ess(halves), rel=1e-10)
+    assert effective_sample_size(correlations, halves.size) == pytest.approx(
+        plain_ess(halves), rel=1e-10
+    )
+
+
+#: (rho, chains, length) -> `arviz.ess(chains, method="mean")` of ArviZ 0.23.4, for `ar1` and for
+#: the same with means 0, 0.3, 0.6, ...
+ARVIZ = {
+    (0.9, 8, 500): (209.51867844090634, 27.417991196165573),
+    (0.5, 4, 1000): (1180.7104095121517, 47.1829471779866),
+    (0.0, 10, 200): (1944.6222484144575, 24.144425558714442),
+    (-0.4, 6, 400): (5614.595731896293, 30.435499261329443),
+    (0.99, 20, 300): (34.189214436014275, 22.299713837329982),
+}
+
+
+@pytest.mark.parametrize(("rho", "chains", "length"), ARVIZ)
+def test_against_arviz(rho: float, chains: int, length: int) -> None:
+    """Within 4 %: ArviZ ends Geyer's sequence by half a pair, as Stan does."""
+    states = ar1(rho, chains, length)
+    drifted = states + np.arange(chains)[:, None] * 0.3
+    sizes = []
+    for kind in (states, drifted):
+        halves = split(kind)
+        correlations = autocorrelation(halves)
+        assert correlations is not None
+        sizes.append(effective_sample_size(correlations, halves.size))
+    assert sizes == pytest.approx(ARVIZ[rho, chains, length], rel=0.04)
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.8])
@@ -75,7 +116,9 @@ def test_autoregressive_chains_have_the_closed_form(rho: float) -> None:
 
 
 def test_images_never_count_more_than_their_number() -> None:
-    """Alternating chains are worth more for a mean, but 20,000 images that count as 60,000 would only puzzle."""
+    """Alternating chains are worth more for a mean, but 20,000 images that count as 60,000 would
+    only puzzle.
+    """
     chains = ar1(-0.5, 50, 400)
     correlations = autocorrelation(split(chains))
     assert correlations is not None
@@ -116,7 +159,10 @@ def test_independent_draws_are_their_number() -> None:
 
 @pytest.mark.parametrize(("count", "chains"), [(200, 100), (700, 100)])
 def test_short_chains_say_nothing(count: int, chains: int) -> None:
-    assert mixing(np.random.default_rng(4).standard_normal((count, 4)), chains).effective_samples is None
+    assert (
+        mixing(np.random.default_rng(4).standard_normal((count, 4)), chains).effective_samples
+        is None
+    )
 
 
 def test_images_that_are_all_the_same_say_nothing() -> None:
@@ -126,7 +172,10 @@ def test_images_that_are_all_the_same_say_nothing() -> None:
 def test_the_order_of_images_decides_which_chain_they_are_of() -> None:
     """Read the other way round, the same images would look mixed."""
     images = as_images(ar1(0.95, 50, 200))
-    straight, turned = mixing(images, 50), mixing(images.reshape(200, 50, -1).swapaxes(0, 1).reshape(10_000, -1), 50)
+    straight, turned = (
+        mixing(images, 50),
+        mixing(images.reshape(200, 50, -1).swapaxes(0, 1).reshape(10_000, -1), 50),
+    )
     assert straight.effective_samples is not None
     assert turned.effective_samples is not None
     assert straight.effective_samples < 600 < turned.effective_samples
@@ -142,7 +191,9 @@ def test_projections_are_the_leading_principal_components() -> None:
     """Against the eigenvectors of the covariance, up to sign."""
     noise = np.random.default_rng(5)
     rows = (
-        noise.standard_normal((500, 40)) * np.geomspace(10, 0.1, 40) @ np.linalg.qr(noise.standard_normal((40, 40)))[0]
+        noise.standard_normal((500, 40))
+        * np.geomspace(10, 0.1, 40)
+        @ np.linalg.qr(noise.standard_normal((40, 40)))[0]
     )
     values, vectors = np.linalg.eigh(np.cov(rows.T))
     expected = (rows - rows.mean(0)) @ vectors[:, ::-1][:, :10]

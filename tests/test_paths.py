@@ -12,8 +12,8 @@ import pytest
 from replicate.__main__ import STAGES, TOOLS, WRITE_FOLDERS, main
 from replicate.datasets import data_folder
 from replicate.errors import ReplicateError
-from replicate.files import read_json, write_json
-from replicate.paths import check_output, home_path
+from replicate.storage.files import read_json, write_json
+from replicate.storage.paths import check_output, home_path
 
 
 def _socket(path: Path) -> None:
@@ -47,7 +47,11 @@ def test_what_is_no_plain_file_is_never_replaced(tmp_path: Path, kind: str) -> N
 
 def test_a_link_to_a_plain_file_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
-    target, link, second = tmp_path / "disk" / "target.json", tmp_path / "link.json", tmp_path / "second.json"
+    target, link, second = (
+        tmp_path / "disk" / "target.json",
+        tmp_path / "link.json",
+        tmp_path / "second.json",
+    )
     write_json(target, "old")
     link.symlink_to("disk/target.json")
     second.symlink_to(link)
@@ -58,8 +62,12 @@ def test_a_link_to_a_plain_file_stays_and_its_target_is_replaced(tmp_path: Path)
     assert [path.name for path in target.parent.iterdir()] == ["target.json"]
 
 
-def test_a_link_into_a_store_that_nobody_may_write_is_replaced_and_the_store_stays(tmp_path: Path) -> None:
-    """As `dvc checkout` makes them with `cache.type symlink`: other checkouts lead to the same bytes."""
+def test_a_link_into_a_store_that_nobody_may_write_is_replaced_and_the_store_stays(
+    tmp_path: Path,
+) -> None:
+    """As `dvc checkout` makes them with `cache.type symlink`: other checkouts lead to the same
+    bytes.
+    """
     stored, link = tmp_path / "store.json", tmp_path / "x.json"
     write_json(stored, "stored")
     stored.chmod(0o444)
@@ -71,7 +79,9 @@ def test_a_link_into_a_store_that_nobody_may_write_is_replaced_and_the_store_sta
 
 
 @pytest.mark.parametrize("name", ["x.json", "x.run.json", "x.csv", "x.safetensors"])
-def test_what_stands_where_a_file_beside_the_output_belongs_is_found_before_the_work(tmp_path: Path, name: str) -> None:
+def test_what_stands_where_a_file_beside_the_output_belongs_is_found_before_the_work(
+    tmp_path: Path, name: str
+) -> None:
     os.mkfifo(tmp_path / name)
     with pytest.raises(ReplicateError, match=name):
         check_output(tmp_path / "x.json")
@@ -121,7 +131,9 @@ def test_every_command_refuses_a_pipe_before_it_reads_anything(
         ("gone/x.json", "gone is a link to /mnt/usb"),
     ],
 )
-def test_names_that_no_output_can_have_are_refused_before_the_work(tmp_path: Path, name: str, word: str) -> None:
+def test_names_that_no_output_can_have_are_refused_before_the_work(
+    tmp_path: Path, name: str, word: str
+) -> None:
     (tmp_path / "gone").symlink_to("/mnt/usb")
     with pytest.raises(ReplicateError, match=word):
         check_output(Path(name) if name in ("/", ".", "..") else tmp_path / name)
@@ -136,11 +148,15 @@ def test_home_folders(monkeypatch: pytest.MonkeyPatch) -> None:
     assert data_folder() == Path("/home/somebody/my data")
     assert home_path("a~/~b") == Path("a~/~b")
     monkeypatch.setenv("REPLICATE_DATA", "~nosuchuser/x")
-    with pytest.raises(ReplicateError, match="REPLICATE_DATA '~nosuchuser/x' names a home folder that is not known"):
+    with pytest.raises(
+        ReplicateError, match="REPLICATE_DATA '~nosuchuser/x' names a home folder that is not known"
+    ):
         data_folder()
 
 
 def test_a_link_to_a_disk_that_is_not_mounted_is_named_wherever_it_stands(tmp_path: Path) -> None:
     (tmp_path / "data").symlink_to("/mnt/usb/data")
-    with pytest.raises(ReplicateError, match=r"/data is a link to /mnt/usb/data, which is not there"):
+    with pytest.raises(
+        ReplicateError, match=r"/data is a link to /mnt/usb/data, which is not there"
+    ):
         write_json(tmp_path / "data" / "mnist" / "x.json", 1)

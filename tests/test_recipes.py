@@ -1,15 +1,17 @@
-"""Our own recipes are what the committed trials chose, and every trial is one of the committed file."""
+"""Our own recipes are what the committed trials chose, and every trial is one of the committed
+file.
+"""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from replicate.codedigest import package_root
-from replicate.files import read_json
 from replicate.models import REGISTRY, load_model
 from replicate.params import checked
-from replicate.stages.tune import read_trials, settings
+from replicate.stages.tune import configs_of, read_trials
+from replicate.storage.files import read_json
+from replicate.storage.paths import package_root
 
 FILES = sorted((package_root() / "tuning").glob("*.yaml"))
 #: Reference rows: nothing of them is tuned.
@@ -26,7 +28,9 @@ def of_trial(entry: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
 
 
 def measured(path: Path) -> dict[str, list[dict[str, Any]]]:
-    models: dict[str, list[dict[str, Any]]] = read_json(package_root() / f"results/tuning/{path.stem}.json")["models"]
+    models: dict[str, list[dict[str, Any]]] = read_json(
+        package_root() / f"results/tuning/{path.stem}.json"
+    )["models"]
     return models
 
 
@@ -35,8 +39,10 @@ def test_every_model_had_the_same_trials_as_the_file_lists(path: Path) -> None:
     trials, found = read_trials(path), measured(path)
     assert set(found) == set(trials.models) == set(REGISTRY) - UNTUNED
     for name, entries in found.items():
-        configs = [config.model_dump(mode="json") for config in settings(trials, name)]
-        assert [of_trial(entry, config) for entry, config in zip(entries, configs, strict=True)] == configs
+        configs = [config.model_dump(mode="json") for config in configs_of(trials, name)]
+        assert [
+            of_trial(entry, config) for entry, config in zip(entries, configs, strict=True)
+        ] == configs
         assert {entry["seeds"] for entry in entries} == {trials.seeds}
 
 
@@ -47,5 +53,7 @@ def test_the_best_trial_is_the_recipe(path: Path) -> None:
         sound = [entry for entry in entries if entry["log_likelihood"] is not None]
         best = max(sound, key=lambda entry: entry["log_likelihood"])
         model = load_model(name)
-        recipe = checked(model.Config, dict(model.recipes[trials.dataset][0]), name).model_dump(mode="json")
+        recipe = checked(model.Config, dict(model.recipes[trials.dataset][0]), name).model_dump(
+            mode="json"
+        )
         assert recipe == of_trial(best, recipe), name

@@ -1,30 +1,49 @@
-"""The second opinion on Table 1: it agrees with the table, knows nothing of the package, and finds injected faults."""
+"""The second opinion on Table 1: it agrees with the table, knows nothing of the package, and finds
+injected faults.
+"""
 
 import ast
+import functools
 import importlib.util
 import json
+import math
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from replicate import models
-from replicate.codedigest import package_root
-from replicate.files import read_json, write_json, write_tensors
-from replicate.protocol import read_protocol
-from replicate.published import read_published
-from replicate.result import result
-from replicate.table import build_table
+from replicate.storage.files import read_json, write_json, write_tensors
+from replicate.storage.paths import package_root
+from replicate.verdicts.protocol import Protocol, read_protocol
+from replicate.verdicts.published import read_published
+from replicate.verdicts.statements import statement_verdict, statement_verdicts
+from replicate.verdicts.table1 import build_table
+from tests.framed import result
 
 ROOT = package_root()
 SCRIPT = ROOT / "tools/recompute.py"
-PUBLISHED, PROTOCOL = read_published(ROOT / "results/published/table1.csv"), read_protocol(ROOT / "protocol.yaml")
-#: Model -> level on MNIST: decided and undecided claims, a failed seed, a model without a published value.
-LEVELS = {"dbn": 139.0, "stacked_cae": 175.0, "deep_gsn": 219.0, "adversarial_nets": 236.0, "vae": 280.0}
+PUBLISHED, PROTOCOL = (
+    read_published(ROOT / "results/published/table1.csv"),
+    read_protocol(ROOT / "protocol.yaml"),
+)
+#: Model -> level on MNIST: decided and undecided claims, a failed seed, a model without a published
+#: value.
+LEVELS = {
+    "dbn": 139.0,
+    "stacked_cae": 175.0,
+    "deep_gsn": 219.0,
+    "adversarial_nets": 236.0,
+    "vae": 280.0,
+}
 
 
 def _training(path: Path, seeds: int, failed: int | None) -> dict[str, Any]:
@@ -54,7 +73,9 @@ def _samplers(path: Path, level: float, seeds: int) -> dict[str, Any]:
     return content
 
 
-def _evaluation(path: Path, level: float, seeds: int, folds: int, failed: int | None = None) -> dict[str, Any]:
+def _evaluation(
+    path: Path, level: float, seeds: int, folds: int, failed: int | None = None
+) -> dict[str, Any]:
     """An evaluation whose images, means and errors agree, as the stage `evaluate` writes it."""
     noise = np.random.default_rng(int(level))
     sizes = [40] * folds if folds == 1 else [30, 50, 35, 45, 40]
@@ -92,13 +113,17 @@ def _evaluation(path: Path, level: float, seeds: int, folds: int, failed: int | 
     if sampler := PROTOCOL.samplers.deciding(path.parent.name):
         content |= {"chains": sampler.chains, "sampler": sampler.model_dump()}
     write_json(path, content)
-    write_tensors(path.with_suffix(".safetensors"), {f"fold{k}": fold for k, fold in enumerate(images)})
+    write_tensors(
+        path.with_suffix(".safetensors"), {f"fold{k}": fold for k, fold in enumerate(images)}
+    )
     return content
 
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table of five models on MNIST and four on five folds, with the files that it was made from."""
+    """A table of five models on MNIST and four on five folds, with the files that it was made
+    from.
+    """
     tmp_path, found = tmp_path_factory.mktemp("run"), {}
     trainings, samplers = {}, {}
     for dataset, factor, folds in (("mnist", 1.0, 1), ("tfd", 9.2, 5)):
@@ -117,7 +142,14 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(models.REGISTRY, "vae", ("VAE", "none"))
         content = build_table(
-            "test", list(found), found, PUBLISHED, [], PROTOCOL, training=trainings, samplers=samplers
+            "test",
+            list(found),
+            found,
+            PUBLISHED,
+            [],
+            PROTOCOL,
+            training=trainings,
+            samplers=samplers,
         )
     write_json(tmp_path / "results/table1.json", result("table", "", {}, {}, **content))
     return tmp_path
@@ -131,17 +163,31 @@ def table(kept: Path, tmp_path: Path) -> Path:
 
 def words_for(table: Path) -> list[str]:
     published = ROOT / "results/published/table1.csv"
-    return ["--table", str(table), "--protocol", str(ROOT / "protocol.yaml"), "--published", str(published)]
+    return [
+        "--table",
+        str(table),
+        "--protocol",
+        str(ROOT / "protocol.yaml"),
+        "--published",
+        str(published),
+    ]
 
 
-def complaint(table: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What the script says when it exits because of a difference."""
-    monkeypatch.chdir(table.parent.parent)
+@functools.cache
+def script() -> ModuleType:
+    """The script as a module."""
     spec = importlib.util.spec_from_file_location("recompute", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def complaint(table: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the script says when it exits because of a difference."""
+    monkeypatch.chdir(table.parent.parent)
+    module = script()
     with pytest.raises(SystemExit) as caught:
         module.main(words_for(table))
     return str(caught.value.code)
@@ -166,13 +212,17 @@ def test_it_agrees_with_the_table(table: Path) -> None:
     assert {"inconclusive", "no published value"} < states
     assert len(states) >= 4
     words = [sys.executable, str(SCRIPT), *words_for(table)]
-    done = subprocess.run(words, capture_output=True, text=True, cwd=table.parent.parent, check=False)
+    done = subprocess.run(
+        words, capture_output=True, text=True, cwd=table.parent.parent, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the largest difference is" in done.stdout
     assert int(done.stdout.split()[1]) > 400
 
 
-def test_a_changed_log_likelihood_of_one_image_is_found(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_log_likelihood_of_one_image_is_found(
+    table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = table.parent / "evaluation/mnist/deep_gsn/0-6.safetensors"
     content = bytearray(path.read_bytes())
     start = 8 + int.from_bytes(content[:8], "little")
@@ -196,14 +246,38 @@ def _set(content: Any, place: str, value: Any) -> None:
     [
         ("rows/3/cells/mnist/verdict/state", "replicated", "mnist/adversarial_nets/verdict/state"),
         ("rows/0/cells/mnist/measured/sd_over_seeds", 1.0, "mnist/dbn/measured/sd_over_seeds"),
-        ("rows/0/cells/mnist/measured/interquartile_interval/1", 150.0, "mnist/dbn/measured/interquartile_interval/1"),
-        ("rows/0/cells/tfd/measured/standard_error_folds", 0.5, "tfd/dbn/measured/standard_error_folds"),
-        ("rows/0/cells/tfd/measured/variances/seed/variance", 9.0, "tfd/dbn/measured/variances/seed/variance"),
-        ("rows/2/cells/mnist/verdict/ci90_simultaneous/0", -1.0, "mnist/deep_gsn/verdict/ci90_simultaneous/0"),
+        (
+            "rows/0/cells/mnist/measured/interquartile_interval/1",
+            150.0,
+            "mnist/dbn/measured/interquartile_interval/1",
+        ),
+        (
+            "rows/0/cells/tfd/measured/standard_error_folds",
+            0.5,
+            "tfd/dbn/measured/standard_error_folds",
+        ),
+        (
+            "rows/0/cells/tfd/measured/variances/seed/variance",
+            9.0,
+            "tfd/dbn/measured/variances/seed/variance",
+        ),
+        (
+            "rows/2/cells/mnist/verdict/ci90_simultaneous/0",
+            -1.0,
+            "mnist/deep_gsn/verdict/ci90_simultaneous/0",
+        ),
         ("rows/1/cells/mnist/verdict/state", "not replicated", "mnist/stacked_cae/verdict/state"),
         ("orderings/1/verdict/state", "replicated", "T1r/tfd/verdict/state"),
-        ("orderings/0/comparisons/2/share_interval/0", 0.9, "T1r/mnist/comparisons/2/share_interval/0"),
-        ("orderings/0/comparisons/0/ci95_simultaneous", None, "T1r/mnist/comparisons/0/ci95_simultaneous"),
+        (
+            "orderings/0/comparisons/2/share_interval/0",
+            0.9,
+            "T1r/mnist/comparisons/2/share_interval/0",
+        ),
+        (
+            "orderings/0/comparisons/0/ci95_simultaneous",
+            None,
+            "T1r/mnist/comparisons/0/ci95_simultaneous",
+        ),
         ("rows/0/cells/mnist/measured/mean", None, "mnist/dbn/measured/mean"),
     ],
 )
@@ -221,3 +295,95 @@ def test_a_verdict_from_nowhere_is_found(table: Path, monkeypatch: pytest.Monkey
     content["rows"][0]["cells"]["mnist"]["measured"] = None
     table.write_text(json.dumps(content))
     assert "mnist/dbn" in complaint(table, monkeypatch)
+
+
+# --------------------------------------------------------------------------------- statements
+
+STATEMENTS = ROOT / "results/reference/statements"
+RULES = yaml.safe_load((ROOT / "protocol.yaml").read_text(encoding="utf-8"))
+
+
+def kept_results(folder: Path) -> dict[str, tuple[str, Any]]:
+    """Statement -> the kept result that decides it by the checks of today."""
+    results = {}
+    for path in sorted(folder.glob("*.json")):
+        content = read_json(path)
+        if content.get("stage") != "experiment":
+            continue
+        for name, checks in content.get("checks", {}).items():
+            if checks.keys() == PROTOCOL.statements[name].checks.keys():
+                results[name] = (str(path), content)
+    return results
+
+
+def test_it_agrees_with_every_statement_of_the_kept_results() -> None:
+    module, states = script(), set()
+    for folder in sorted(STATEMENTS.iterdir()):
+        shown = statement_verdicts(PROTOCOL, kept_results(folder))
+        states |= {entry["state"] for entry in shown}
+        found = list(module.recomputed_statements({"statements": shown}, RULES))
+        assert [place for size, place in found if not size <= 1e-9] == []
+        assert len(found) >= len(PROTOCOL.statements)
+    assert {"replicated", "not replicated", "inconclusive", "not attempted"} <= states
+
+
+@given(
+    seeds=st.lists(st.floats(-2, 2) | st.none(), min_size=1, max_size=12),
+    exact=st.floats(-1, 1),
+    shift=st.floats(-1, 1),
+    side=st.sampled_from(["above", "below"]),
+    second=st.booleans(),
+)
+def test_it_agrees_on_any_numbers(
+    seeds: list[float | None], exact: float, shift: float, side: str, second: bool
+) -> None:
+    """With failed seeds, too few of them, no spread, and several checks together."""
+    checks: dict[str, Any] = {
+        "tested": {"reads": "a", side: 0.1},
+        "exact": {"reads": "b", side: 0.0, "exact": True},
+    }
+    measured: dict[str, Any] = {"tested": seeds, "exact": exact}
+    if second:
+        checks["again"] = {"reads": "c", "below": 0.5}
+        measured["again"] = [None if value is None else value + shift for value in seeds]
+    entry = {"section": "6", "says": "x", "checks": checks}
+    protocol = Protocol.model_validate({**RULES, "statements": {"X": entry}})
+    content = {
+        "experiment": "x", "parameters": {"config": {}}, "changed": [], "not_applicable": None,
+        "checks": {"X": measured},
+    }  # fmt: skip
+    shown = statement_verdict("X", protocol, {"X": ("x.json", content)})  # type: ignore[dict-item]
+    module = script()
+    tested = len(checks) - 1
+    for (name, rule), verdict in zip(checks.items(), shown["checks"], strict=True):
+        expected = module.check_verdict(rule, measured[name], tested)
+        assert max(module.differences(name, expected, verdict))[0] <= 1e-9
+    expected = module.decided(entry, measured, [*zip(checks, shown["checks"], strict=True)])
+    assert max(module.differences("X", expected, shown))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "named"),
+    [
+        ("state", "inconclusive", "E1/state"),
+        ("checks/1/ci90/0", -5.0, "E1/checks/1/ci90/0"),
+        ("checks/1/value", 0.5, "E1/checks/1/value"),
+        ("checks/0/state", None, "E1/checks/0/state"),
+        ("result", None, "E1/state"),
+    ],
+)
+def test_a_changed_number_or_verdict_of_a_statement_is_found(
+    place: str, value: Any, named: str
+) -> None:
+    shown = statement_verdicts(PROTOCOL, kept_results(STATEMENTS / "version-4-seeds-0-9"))
+    (entry,) = [entry for entry in shown if entry["statement"] == "E1"]
+    assert entry["state"] not in ("not attempted", "inconclusive")
+    _set(entry, place, value)
+    found = script().recomputed_statements({"statements": shown}, RULES)
+    assert named in [where for size, where in found if size > 1e-9]
+
+
+def test_a_statement_that_is_missing_is_found() -> None:
+    found = list(script().recomputed_statements({"statements": []}, RULES))
+    assert len(found) == len(PROTOCOL.statements)
+    assert all(math.isinf(size) for size, _ in found)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from replicate.sourcestate import COMMIT, source_state
+from replicate.records.source_state import COMMIT, source_state
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +17,9 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def git(folder: Path, *words: str) -> str:
-    return subprocess.run(["git", "-C", folder, *words], check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", "-C", folder, *words], check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def project_in(folder: Path) -> Path:
@@ -52,7 +54,9 @@ def test_changes_elsewhere_in_a_larger_repository_are_none_of_the_project(tmp_pa
 
 
 def test_a_repository_that_only_lies_around_the_project_says_nothing_of_it(tmp_path: Path) -> None:
-    """Such as a home folder that is kept in git, with the project unpacked or cloned below it and ignored."""
+    """Such as a home folder that is kept in git, with the project unpacked or cloned below it and
+    ignored.
+    """
     (tmp_path / ".gitignore").write_text("gan\n")
     project = project_in(tmp_path / "gan")
     committed(tmp_path)
@@ -69,7 +73,9 @@ def test_a_clone_in_another_repository_is_its_own(tmp_path: Path) -> None:
     assert source_state(project)["commit"] == own
 
 
-def test_a_hook_of_another_repository_does_not_lend_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hook_of_another_repository_does_not_lend_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project, other = project_in(tmp_path / "gan"), tmp_path / "other"
     own = committed(project)
     other.mkdir()

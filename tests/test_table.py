@@ -4,18 +4,21 @@ import csv
 import json
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
 
 from replicate import datasets, models
 from replicate.errors import ReplicateError
-from replicate.measured import measured
 from replicate.params import Likelihood
-from replicate.protocol import Equivalence, Protocol, read_protocol
-from replicate.published import read_context, read_published
-from replicate.table import build_table, table_csv
+from replicate.records.frame import checked_content
+from replicate.records.schema import SamplersOfRow, Table1
+from replicate.verdicts.protocol import Equivalence, Protocol, read_protocol
+from replicate.verdicts.published import read_context, read_published
+from replicate.verdicts.seeds import pool_seeds
+from replicate.verdicts.table1 import build_table, table_csv
+from tests.result_kinds import undeclared
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = read_published(ROOT / "results/published/table1.csv")
@@ -25,7 +28,9 @@ PROTOCOL = read_protocol(ROOT / "protocol.yaml")
 TUNED_ALIKE = PROTOCOL.model_copy(
     update={
         "claims": {
-            claim: entry.model_copy(update={"awaits": None}) if claim in PROTOCOL.directional else entry
+            claim: entry.model_copy(update={"awaits": None})
+            if claim in PROTOCOL.directional
+            else entry
             for claim, entry in PROTOCOL.claims.items()
         }
     }
@@ -33,9 +38,14 @@ TUNED_ALIKE = PROTOCOL.model_copy(
 
 
 def evaluation(
-    values: list[float | None], first_seed: int = 0, dataset: str = "mnist", model: str = "adversarial_nets"
+    values: list[float | None],
+    first_seed: int = 0,
+    dataset: str = "mnist",
+    model: str = "adversarial_nets",
 ) -> tuple[str, dict[str, Any]]:
-    """An evaluation with two draws a seed, one nat apart; None is a failed seed. TFD has five folds, two nats apart."""
+    """An evaluation with two draws a seed, one nat apart; None is a failed seed. TFD has five
+    folds, two nats apart.
+    """
     folds = 5 if dataset == "tfd" else 1
 
     def draw(value: float) -> dict[str, Any]:
@@ -44,15 +54,23 @@ def evaluation(
              "fine_log_likelihood": value + 1}
             for fold in range(folds)
         ]  # fmt: skip
-        error = float(np.std([fold["log_likelihood"] for fold in each], ddof=1) / np.sqrt(5)) if folds > 1 else None
+        error = (
+            float(np.std([fold["log_likelihood"] for fold in each], ddof=1) / np.sqrt(5))
+            if folds > 1
+            else None
+        )
         return {"log_likelihood": value, "standard_error": 2.0, "standard_error_folds": error, "folds": each,
                 "effective_samples": 10000.0, "autocorrelation": None}  # fmt: skip
 
     per_seed = []
     for place, value in enumerate(values):
         draws = [draw(v) for v in ([] if value is None else [value - 0.5, value + 0.5])]
-        failed = {"epoch": 3, "reason": "the loss is not a finite number"} if value is None else None
-        per_seed.append({"seed": first_seed + place, "failed": failed, "log_likelihood": value, "draws": draws})
+        failed = (
+            {"epoch": 3, "reason": "the loss is not a finite number"} if value is None else None
+        )
+        per_seed.append(
+            {"seed": first_seed + place, "failed": failed, "log_likelihood": value, "draws": draws}
+        )
     content = {
         "per_seed": per_seed, "n_test": [10000] * folds, "n_samples": 10000, "dimension": 784, "chains": None,
         "n_validation": [836] * 5 if folds > 1 else [1000], "validation_available": [836] * 5 if folds > 1 else [10000],
@@ -78,9 +96,15 @@ def training(
 
 
 def compared(
-    levels: dict[str, float], seeds: int = 6, draws: int = 2, start: float = 0.0, floor: float = -1e4
+    levels: dict[str, float],
+    seeds: int = 6,
+    draws: int = 2,
+    start: float = 0.0,
+    floor: float = -1e4,
 ) -> tuple[str, Any]:
-    """Samplers of a block: seeds two nats apart around their levels, and what is left of the start."""
+    """Samplers of a block: seeds two nats apart around their levels, and what is left of the
+    start.
+    """
 
     def draw(level: float, seed: int) -> dict[str, Any]:
         value = level + 2.0 * (seed - (seeds - 1) / 2)
@@ -93,7 +117,11 @@ def compared(
         name: {"settings": {}, "per_seed": [[draw(level, seed)] * draws for seed in range(seeds)]}
         for name, level in levels.items()
     }
-    return "samplers.json", {"seeds": list(range(seeds)), "samplers": samplers, "independent_pixels": floor}
+    return "samplers.json", {
+        "seeds": list(range(seeds)),
+        "samplers": samplers,
+        "independent_pixels": floor,
+    }
 
 
 def steady(level: float) -> tuple[str, Any]:
@@ -115,14 +143,23 @@ def build(
         }
     runs = list(evaluations)
     table = build_table(
-        "test", runs, evaluations, PUBLISHED, CONTEXT, protocol, training=trainings, samplers=samplers or {}
+        "test",
+        runs,
+        evaluations,
+        PUBLISHED,
+        CONTEXT,
+        protocol,
+        training=trainings,
+        samplers=samplers or {},
     )
     json.dumps(table, allow_nan=False)
     return table
 
 
 def cell(*evaluations: tuple[str, dict[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = build({("adversarial_nets", "mnist"): list(evaluations)})["rows"][3]["cells"]["mnist"]
+    found: dict[str, Any] = build({("adversarial_nets", "mnist"): list(evaluations)})["rows"][3][
+        "cells"
+    ]["mnist"]
     return found
 
 
@@ -133,18 +170,37 @@ def column(levels: dict[str, float], dataset: str = "mnist", seeds: int = 6) -> 
         (model, dataset): [evaluation([level + s for s in spread], dataset=dataset, model=model)]
         for model, level in levels.items()
     }
-    samplers = {(model, dataset): [steady(level)] for model, level in levels.items() if model in PROTOCOL.samplers.rows}
+    samplers = {
+        (model, dataset): [steady(level)]
+        for model, level in levels.items()
+        if model in PROTOCOL.samplers.rows
+    }
     return build(evaluations, samplers=samplers)
 
 
 def test_rows_and_columns_are_the_papers() -> None:
     table = build({})
-    assert [row["title"] for row in table["rows"]] == ["DBN", "Stacked CAE", "Deep GSN", "Adversarial nets"]
-    numbers = [[row["cells"][d]["published"]["log_likelihood"] for d in ("mnist", "tfd")] for row in table["rows"]]
+    assert [row["title"] for row in table["rows"]] == [
+        "DBN",
+        "Stacked CAE",
+        "Deep GSN",
+        "Adversarial nets",
+    ]
+    numbers = [
+        [row["cells"][d]["published"]["log_likelihood"] for d in ("mnist", "tfd")]
+        for row in table["rows"]
+    ]
     assert numbers == [[138, 1909], [121, 2110], [214, 1890], [225, 2057]]
-    errors = [[row["cells"][d]["published"]["standard_error"] for d in ("mnist", "tfd")] for row in table["rows"]]
+    errors = [
+        [row["cells"][d]["published"]["standard_error"] for d in ("mnist", "tfd")]
+        for row in table["rows"]
+    ]
     assert errors == [[2, 66], [1.6, 50], [1.1, 29], [2, 26]]
-    assert all(cell["verdict"]["state"] == "not attempted" for row in table["rows"] for cell in row["cells"].values())
+    assert all(
+        cell["verdict"]["state"] == "not attempted"
+        for row in table["rows"]
+        for cell in row["cells"].values()
+    )
 
 
 def test_the_default_parameters_are_the_protocols_estimate() -> None:
@@ -152,22 +208,33 @@ def test_the_default_parameters_are_the_protocols_estimate() -> None:
     found = (likelihood.samples, likelihood.validation_limit, likelihood.sigmas)
     mnist, tfd = PROTOCOL.estimates["mnist"], PROTOCOL.estimates["tfd"]
     assert found == (mnist.samples, mnist.validation, mnist.sigmas)
-    assert (tfd.samples, tfd.sigmas, tfd.validation, tfd.folds) == (mnist.samples, mnist.sigmas, None, 5)
+    assert (tfd.samples, tfd.sigmas, tfd.validation, tfd.folds) == (
+        mnist.samples,
+        mnist.sigmas,
+        None,
+        5,
+    )
 
 
 def test_margins_follow_their_rule() -> None:
-    """number_margin is 3 published standard errors; claim_margin the gap to the nearest other row of the column."""
+    """number_margin is 3 published standard errors; claim_margin the gap to the nearest other row
+    of the column.
+    """
     for (model, dataset), row in PUBLISHED.items():
-        others = [r["log_likelihood"] for (m, d), r in PUBLISHED.items() if d == dataset and m != model]
+        others = [
+            r["log_likelihood"] for (m, d), r in PUBLISHED.items() if d == dataset and m != model
+        ]
         entry = PROTOCOL.equivalence(row["claim"])
         assert entry.dataset == dataset
         assert entry.number_margin == pytest.approx(3 * row["standard_error"])
-        assert entry.claim_margin == pytest.approx(min(abs(row["log_likelihood"] - other) for other in others))
+        assert entry.claim_margin == pytest.approx(
+            min(abs(row["log_likelihood"] - other) for other in others)
+        )
         assert (entry.original_df == 4) == (row["uncertainty_over"] == "folds")
 
 
 def test_blocks_are_put_together_and_every_spread_is_named() -> None:
-    found = measured([evaluation([10.0, 14.0]), evaluation([12.0], first_seed=2)])
+    found = pool_seeds([evaluation([10.0, 14.0]), evaluation([12.0], first_seed=2)])
     assert found is not None
     assert found["seeds"] == [0, 1, 2]
     assert found["mean"] == pytest.approx(12.0)
@@ -183,13 +250,18 @@ def test_blocks_are_put_together_and_every_spread_is_named() -> None:
 def test_few_seeds_withhold_the_verdict() -> None:
     verdict = cell(evaluation([225.0, 226, 224, 225, 225]))["verdict"]
     assert verdict["state"] == "withheld"
-    assert "5 seeds; the protocol asks for 10 and decides nothing with fewer than 6" in verdict["reason"]
+    assert (
+        "5 seeds; the protocol asks for 10 and decides nothing with fewer than 6"
+        in verdict["reason"]
+    )
     assert verdict["ci90"] is not None
 
 
 def test_enough_seeds_decide() -> None:
     assert cell(evaluation([225.0, 226, 224, 225, 225, 223]))["verdict"]["state"] == "replicated"
-    assert cell(evaluation([150.0, 151, 149, 150, 152, 148]))["verdict"]["state"] == "not replicated"
+    assert (
+        cell(evaluation([150.0, 151, 149, 150, 152, 148]))["verdict"]["state"] == "not replicated"
+    )
     assert cell(evaluation([260.0, 261, 259, 262, 258, 260]))["verdict"]["state"] == "exceeds"
     verdict = cell(evaluation([225.0, 226, 224, 225, 225, 223]))["verdict"]
     assert verdict["protocol_sha256"] == PROTOCOL.sha256("T1/mnist/adversarial_nets")
@@ -204,7 +276,9 @@ def test_an_undecided_claim_says_how_many_seeds_would_decide() -> None:
 
 def test_a_failed_seed_stays_in_sight_and_stops_the_verdict() -> None:
     found = cell(evaluation([225.0, 226, None, 225, 225, 223, 224]))
-    assert found["measured"]["failed"] == [{"seed": 2, "epoch": 3, "reason": "the loss is not a finite number"}]
+    assert found["measured"]["failed"] == [
+        {"seed": 2, "epoch": 3, "reason": "the loss is not a finite number"}
+    ]
     assert found["measured"]["seeds"] == [0, 1, 2, 3, 4, 5, 6]
     assert found["verdict"]["state"] == "inconclusive"
     assert "1 of 7 seeds failed" in found["verdict"]["reason"]
@@ -219,7 +293,9 @@ def test_all_seeds_failed_is_shown_and_not_averaged() -> None:
 def test_csv_says_the_same() -> None:
     key = ("adversarial_nets", "mnist")
     table = build({key: [evaluation([10.0, 14.0])]})
-    rows = {(row["model"], row["dataset"]): row for row in csv.DictReader(StringIO(table_csv(table)))}
+    rows = {
+        (row["model"], row["dataset"]): row for row in csv.DictReader(StringIO(table_csv(table)))
+    }
     assert float(rows[key]["mean"]) == 12.0
     assert rows[key]["state"] == "withheld"
     assert rows["dbn", "tfd"]["mean"] == ""
@@ -236,17 +312,28 @@ def test_an_entry_keeps_its_hash_when_another_changes(tmp_path: Path) -> None:
         after = read_protocol(changed)
         return [claim for claim in PROTOCOL.claims if PROTOCOL.sha256(claim) != after.sha256(claim)]
 
-    assert moved("number_margin: 6.0, claim_margin: 17.0", "number_margin: 7.0, claim_margin: 17.0") == ["T1/mnist/dbn"]
+    assert moved(
+        "number_margin: 6.0, claim_margin: 17.0", "number_margin: 7.0, claim_margin: 17.0"
+    ) == ["T1/mnist/dbn"]
     assert moved("behind: [stacked_cae]", "behind: []") == ["T1r/tfd"]
-    assert moved("validation: 1000", "validation: 500") == [c for c in PROTOCOL.claims if "/mnist" in c]
+    assert moved("validation: 1000", "validation: 500") == [
+        c for c in PROTOCOL.claims if "/mnist" in c
+    ]
     assert moved("folds: 5", "folds: 4") == [c for c in PROTOCOL.claims if "/tfd" in c]
+    of_deep_gsn = moved("deep_gsn: {epochs: 1000", "deep_gsn: {epochs: 900")
+    assert "T1/mnist/deep_gsn" in of_deep_gsn
+    assert set(of_deep_gsn) <= {"T1/mnist/deep_gsn", *PROTOCOL.directional}
+    assert "T1/tfd/adversarial_nets" in moved(
+        "adversarial_nets: {epochs: 72", "adversarial_nets: {epochs: 71"
+    )
 
 
 def test_a_bad_protocol_is_named(tmp_path: Path) -> None:
     path = tmp_path / "protocol.yaml"
     path.write_text("version: 2\nclaims:\n  T1/x: {kind: equivalence, number_margin: -1}\n")
     with pytest.raises(
-        ReplicateError, match=r"claims\.T1/x\.equivalence\.number_margin: input should be greater than 0"
+        ReplicateError,
+        match=r"claims\.T1/x\.equivalence\.number_margin: input should be greater than 0",
     ):
         read_protocol(path)
     text = (ROOT / "protocol.yaml").read_text()
@@ -258,28 +345,39 @@ def test_a_bad_protocol_is_named(tmp_path: Path) -> None:
         build_table("test", [], {}, PUBLISHED, CONTEXT, read_protocol(path))
     path.write_text(text.replace("  T1/mnist/dbn:", "  T1/mnist/dnb:"))
     with pytest.raises(ReplicateError, match=r"no equivalence entry T1/mnist/dbn"):
-        build_table("t", [], {("dbn", "mnist"): [evaluation([1.0] * 6)]}, PUBLISHED, CONTEXT, read_protocol(path))
+        build_table(
+            "t",
+            [],
+            {("dbn", "mnist"): [evaluation([1.0] * 6)]},
+            PUBLISHED,
+            CONTEXT,
+            read_protocol(path),
+        )
 
 
 @pytest.mark.parametrize("text", ["", "nonsense\n", "nonsense\n1\n", "claim,model\na,b\n"])
 def test_a_damaged_table_of_published_values_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "table1.csv"
     path.write_text(text)
-    with pytest.raises(ReplicateError, match=r"table1\.csv (holds no published values|is not a readable table)"):
+    with pytest.raises(
+        ReplicateError, match=r"table1\.csv (holds no published values|is not a readable table)"
+    ):
         read_published(path)
 
 
 def test_a_seed_counts_once() -> None:
-    """The same block twice, or a block left over from other parameters, would feign more evidence."""
+    """The same block twice, or a block left over from other parameters, would feign more
+    evidence.
+    """
     with pytest.raises(ReplicateError, match="seed 0 stands in more than one of"):
-        measured([evaluation([10.0, 14.0]), evaluation([10.0, 14.0, 12.0])])
+        pool_seeds([evaluation([10.0, 14.0]), evaluation([10.0, 14.0, 12.0])])
 
 
 def test_blocks_of_different_estimates_are_not_put_together() -> None:
     other = evaluation([12.0], first_seed=2)
     other[1]["n_samples"] = 200
     with pytest.raises(ReplicateError, match="has another n_samples"):
-        measured([evaluation([10.0, 14.0]), other])
+        pool_seeds([evaluation([10.0, 14.0]), other])
 
 
 @pytest.mark.parametrize(
@@ -291,7 +389,9 @@ def test_blocks_of_different_estimates_are_not_put_together() -> None:
         ("sigmas", [0.2], "other bandwidths than the protocol's"),
     ],
 )
-def test_another_estimate_than_the_protocols_withholds_the_verdict(name: str, value: object, reason: str) -> None:
+def test_another_estimate_than_the_protocols_withholds_the_verdict(
+    name: str, value: object, reason: str
+) -> None:
     block = evaluation([225.0, 226, 224, 225, 225, 223])
     block[1][name] = value
     verdict = cell(block)["verdict"]
@@ -304,7 +404,9 @@ def test_a_tfd_run_must_use_all_validation_images_of_five_folds() -> None:
     key = ("adversarial_nets", "tfd")
     found = build({key: [block]})["rows"][3]["cells"]["tfd"]
     assert found["verdict"]["state"] == "exceeds"
-    assert found["measured"]["standard_error_folds"] == pytest.approx(np.std([-4, -2, 0, 2, 4], ddof=1) / np.sqrt(5))
+    assert found["measured"]["standard_error_folds"] == pytest.approx(
+        np.std([-4, -2, 0, 2, 4], ddof=1) / np.sqrt(5)
+    )
     block[1]["n_validation"] = [836] * 4 + [800]
     verdict = build({key: [block]})["rows"][3]["cells"]["tfd"]["verdict"]
     assert verdict["state"] == "withheld"
@@ -312,7 +414,9 @@ def test_a_tfd_run_must_use_all_validation_images_of_five_folds() -> None:
 
 
 def test_published_errors_on_tfd_are_too_wide_for_the_claim_margin() -> None:
-    """Docs/protocol.md, section 3: t(.95, 4 df) * 26 = 55 nats, more than 53; so no number of seeds would decide."""
+    """Docs/protocol.md, section 3: t(.95, 4 df) * 26 = 55 nats, more than 53; so no number of seeds
+    would decide.
+    """
     block = evaluation([2057.0, 2056, 2058, 2057, 2057.5, 2056.5], dataset="tfd")
     verdict = build({("adversarial_nets", "tfd"): [block]})["rows"][3]["cells"]["tfd"]["verdict"]
     assert verdict["state"] == "inconclusive"
@@ -380,7 +484,9 @@ def test_the_order_is_withheld_until_the_rows_were_tuned_alike() -> None:
 
 
 def test_negative_control_of_the_order_a_worse_model_is_not_ahead() -> None:
-    mnist = column({"dbn": 138.0, "stacked_cae": 121.0, "deep_gsn": 214.0, "adversarial_nets": 180.0})["orderings"][0]
+    mnist = column(
+        {"dbn": 138.0, "stacked_cae": 121.0, "deep_gsn": 214.0, "adversarial_nets": 180.0}
+    )["orderings"][0]
     assert mnist["verdict"]["state"] == "not replicated"
     assert mnist["verdict"]["reason"] == "the order is the other way round for Deep GSN"
 
@@ -398,11 +504,15 @@ def test_the_order_on_tfd_has_one_model_in_front() -> None:
 
 
 def test_an_order_too_close_to_call_says_how_many_seeds_would_decide() -> None:
-    mnist = column({"dbn": 138.0, "stacked_cae": 121.0, "deep_gsn": 214.0, "adversarial_nets": 215.0})["orderings"][0]
+    mnist = column(
+        {"dbn": 138.0, "stacked_cae": 121.0, "deep_gsn": 214.0, "adversarial_nets": 215.0}
+    )["orderings"][0]
     assert mnist["verdict"]["state"] == "inconclusive"
     assert mnist["verdict"]["seeds_needed"] > 6
     assert "undecided for Deep GSN" in mnist["verdict"]["reason"]
-    gsn = mnist["comparisons"][2]  # ours 210, 212, ..., 220; published 214, which is not above itself
+    gsn = mnist["comparisons"][
+        2
+    ]  # ours 210, 212, ..., 220; published 214, which is not above itself
     assert (gsn["seeds_ahead"], gsn["share_ahead"]) == (3, 0.5)
     assert gsn["share_interval"] == pytest.approx([0.1876, 0.8124], abs=1e-4)
 
@@ -413,7 +523,8 @@ def test_an_order_needs_the_protocols_seeds_of_every_model() -> None:
     assert mnist["verdict"]["state"] == "withheld"
     assert mnist["comparisons"][0]["difference"] is not None
     blocks = {
-        (model, "mnist"): [evaluation([level + k for k in range(6)], model=model)] for model, level in papers.items()
+        (model, "mnist"): [evaluation([level + k for k in range(6)], model=model)]
+        for model, level in papers.items()
     }
     blocks["dbn", "mnist"] = [evaluation([138.0, 139, None, 140, 141, 142, 143], model="dbn")]
     verdict = build(blocks)["orderings"][0]["verdict"]
@@ -434,10 +545,12 @@ def test_reference_rows_stand_last_and_count_in_no_family(monkeypatch: pytest.Mo
     assert rows[-2]["cells"]["mnist"]["measured"]["simultaneous_models"] == 1
     verdict = rows[-1]["cells"]["mnist"]["verdict"]
     assert verdict["state"] == "no published value"
-    assert verdict["reason"] == "a reference row, for which nothing is trained"
+    assert verdict["reason"].startswith("a reference row, for which nothing is trained; elsewhere")
 
 
-def test_a_model_that_cannot_live_in_a_space_is_not_applicable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_cannot_live_in_a_space_is_not_applicable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(models.REGISTRY, "bounded", ("Bounded", "none"))
     monkeypatch.setitem(datasets.REGISTRY, "contrast", ("Contrast", "none"))
     monkeypatch.setattr(datasets, "UNBOUNDED", frozenset({"contrast"}))
@@ -464,7 +577,38 @@ def test_the_context_names_status_and_differences() -> None:
     assert {row["status"] for row in rows} == {"verified", "unverified"}
     assert all(row["differences"] and row["source"] for row in rows)
     numbers = [(row["dataset"].lower(), row["log_likelihood"], row["source"]) for row in rows]
-    assert not [n for n in numbers if "Goodfellow" in n[2]], "Table 1's own rows stand in table1.csv"
+    assert not [n for n in numbers if "Goodfellow" in n[2]], (
+        "Table 1's own rows stand in table1.csv"
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "dataset", "words"),
+    [
+        ("gmmn", "mnist", "elsewhere: 147 ± 2 (Li, Swersky and Zemel, 2015, unverified)"),
+        ("gmmn_autoencoder", "mnist", "elsewhere: 282 ± 2 (Li, Swersky and Zemel, 2015)"),
+        (
+            "conditional_adversarial_nets",
+            "mnist",
+            "elsewhere: 132 ± 1.8 (Mirza and Osindero (arXiv 1411.1784), 2014)",
+        ),
+        ("gmmn_autoencoder", "tfd", "elsewhere: 2204 ± 20 (Li, Swersky and Zemel, 2015)"),
+        ("gmmn", "digits", None),
+        ("vae", "mnist", None),
+    ],
+)
+def test_a_row_that_others_have_published_names_their_number(
+    model: str, dataset: str, words: str | None
+) -> None:
+    """On the data set that it was published for alone, and without a verdict on it."""
+    blocks = {(model, dataset): [evaluation([147.0, 148.0], model=model, dataset=dataset)]}
+    rows = {row["model"]: row["cells"] for row in build(blocks)["rows"]}
+    verdict = rows[model][dataset]["verdict"]
+    assert verdict["state"] == "no published value"
+    if words is None:
+        assert "elsewhere" not in verdict["reason"]
+    else:
+        assert verdict["reason"].endswith(words)
 
 
 @pytest.mark.parametrize("status", ["", "M", "checked"])
@@ -497,7 +641,13 @@ def test_a_row_sampled_otherwise_than_the_protocol_says_is_shown_and_decides_not
     assert "its sampler is not known" in verdict()["reason"]
 
 
-RISES = {0.0: "replicated", 1.9: "replicated", 2.1: "withheld", 30.0: "withheld", -30.0: "replicated"}
+RISES = {
+    0.0: "replicated",
+    1.9: "replicated",
+    2.1: "withheld",
+    30.0: "withheld",
+    -30.0: "replicated",
+}
 
 
 @pytest.mark.parametrize(("rise", "state"), RISES.items())
@@ -508,10 +658,14 @@ def test_a_training_that_still_rose_decides_nothing(rise: float, state: str) -> 
     verdict = table["rows"][3]["cells"]["mnist"]["verdict"]
     assert verdict["state"] == state
     if state == "withheld":
-        assert f"still rising: {rise:+.1f} nats over the last 20% of 1000 epochs" in verdict["reason"]
+        assert (
+            f"still rising: {rise:+.1f} nats over the last 20% of 1000 epochs" in verdict["reason"]
+        )
 
 
-@pytest.mark.parametrize(("level", "state"), [(150.0, "withheld"), (220.0, "withheld"), (260.0, "exceeds")])
+@pytest.mark.parametrize(
+    ("level", "state"), [(150.0, "withheld"), (220.0, "withheld"), (260.0, "exceeds")]
+)
 def test_of_a_training_that_still_rose_only_exceeds_may_stand(level: float, state: str) -> None:
     key, block = ("adversarial_nets", "mnist"), evaluation([level + k for k in range(6)])
     table = build({key: [block]}, {key: [training([0, 1, 2, 3, 4, 5], rise=10.0)]})
@@ -519,7 +673,10 @@ def test_of_a_training_that_still_rose_only_exceeds_may_stand(level: float, stat
 
 
 def test_an_end_that_a_source_fixed_is_the_end_and_a_shorter_run_is_not_that_recipe() -> None:
-    key, block = ("deep_gsn", "mnist"), evaluation([214.0, 215, 213, 214, 214, 213], model="deep_gsn")
+    key, block = (
+        ("deep_gsn", "mnist"),
+        evaluation([214.0, 215, 213, 214, 214, 213], model="deep_gsn"),
+    )
 
     def verdict(epochs: int) -> dict[str, Any]:
         table = build({key: [block]}, {key: [training([0, 1, 2, 3, 4, 5], 10.0, epochs)]})
@@ -542,7 +699,9 @@ PAPERS = {"dbn": 138.0, "stacked_cae": 121.0, "deep_gsn": 214.0, "adversarial_ne
 
 
 def order_of(dbn: tuple[str, Any] | None) -> dict[str, Any]:
-    """The verdict on the order of MNIST's rows, by the paper's numbers, with these samplers of the DBN."""
+    """The verdict on the order of MNIST's rows, by the paper's numbers, with these samplers of the
+    DBN.
+    """
     evaluations, samplers = {}, {}
     for model, level in PAPERS.items():
         evaluations[model, "mnist"] = [evaluation([level + k for k in range(6)], model=model)]
@@ -556,10 +715,13 @@ def order_of(dbn: tuple[str, Any] | None) -> dict[str, Any]:
     return found
 
 
-#: A sampler that stands still remembers its start; white noise is no better than independent pixels. `None`: unknown.
+#: A sampler that stands still remembers its start; white noise is no better than independent
+#: pixels. `None`: unknown.
 SILENT = {
     "its samplers were not compared": None,
-    "the sampler published has 6 draws": compared(dict.fromkeys(("published", "mixed", "longer"), 138.0), draws=1),
+    "the sampler published has 6 draws": compared(
+        dict.fromkeys(("published", "mixed", "longer"), 138.0), draws=1
+    ),
     "have not forgotten where they started (correlation up to 0.94": compared(
         dict.fromkeys(("published", "mixed", "longer"), 138.0), start=0.94
     ),
@@ -569,14 +731,78 @@ SILENT = {
     "no better than pixels drawn independently": compared(
         dict.fromkeys(("published", "mixed", "longer"), 138.0), floor=139.0
     ),
-    "the order differs between samplers for DBN": compared({"published": 138.0, "mixed": 240.0, "longer": 240.0}),
+    "the order differs between samplers for DBN": compared(
+        {"published": 138.0, "mixed": 240.0, "longer": 240.0}
+    ),
 }
 
 
 @pytest.mark.parametrize(("reason", "samplers"), SILENT.items())
-def test_no_sentence_ranks_a_row_whose_sampler_decides(reason: str, samplers: tuple[str, Any] | None) -> None:
+def test_no_sentence_ranks_a_row_whose_sampler_decides(
+    reason: str, samplers: tuple[str, Any] | None
+) -> None:
     assert order_of(steady(138.0))["state"] == "replicated"
     verdict = order_of(samplers)
     assert verdict["state"] == "withheld"
     assert reason in verdict["reason"]
     assert verdict["reason"].startswith(("DBN: ", "the sampler decides: "))
+
+
+def _assert_declared(content: Any, kind: Any) -> None:
+    """Content has the fields of its type and no other."""
+    checked_content(content, kind, Path("table1.json"), "build it again")
+    assert not undeclared(content, kind)
+
+
+def test_a_table_has_the_fields_of_its_type_and_no_other() -> None:
+    """Measured and failed cells, a training of unknown end, samplers that are compared or not, and
+    every state of an order that these lead to.
+    """
+    levels = {"adversarial_nets": 225.0, "dbn": 138.0, "stacked_cae": 121.0, "deep_gsn": 214.0}
+    failed = {("adversarial_nets", "mnist"): [evaluation([None, None])]}
+    alone = {("adversarial_nets", "mnist"): [evaluation([225.0, 226.0])]}
+    near = {name: 225.0 + 0.1 * place for place, name in enumerate(levels)}
+    tables = [build({}), build(failed), build(alone, trainings={}), column(levels), column(near)]
+    states = set()
+    for table in tables:
+        for row in table["rows"]:
+            for cell_of_row in row["cells"].values():
+                states.add(cell_of_row["verdict"]["state"])
+                samplers = (cell_of_row["measured"] or {}).get("samplers")
+                if samplers is not None:
+                    for summary in samplers["samplers"].values():
+                        summary["settings"] = PROTOCOL.samplers.rows["dbn"]["published"].model_dump(
+                            mode="json"
+                        )
+                    _assert_declared(samplers, SamplersOfRow)
+        hints = get_type_hints(Table1)
+        assert table.keys() < hints.keys()
+        for name in table.keys() - {"rows"}:
+            _assert_declared(table[name], hints[name])
+        _assert_declared(table["rows"], hints["rows"])
+    assert {"replicated", "withheld", "not attempted"} <= states
+
+
+def test_published_numbers_are_those_of_their_files() -> None:
+    context_file = ROOT / "results/published/context.csv"
+    with context_file.open(encoding="utf-8", newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    context = read_context(context_file)
+    assert len(lines) == len(context)
+    for line, value in zip(lines, context, strict=True):
+        words = {name: text for name, text in value.items() if isinstance(text, str)}
+        assert words == {name: line[name] for name in words}
+        assert words.keys() == line.keys() - {"log_likelihood", "standard_error"}
+        assert value["log_likelihood"] == float(line["log_likelihood"])
+        error = value["standard_error"]
+        assert (None if error is None else f"{error:g}") == (
+            f"{float(line['standard_error']):g}" if line["standard_error"] else None
+        )
+    table_file = ROOT / "results/published/table1.csv"
+    with table_file.open(encoding="utf-8", newline="") as stream:
+        of_table = list(csv.DictReader(stream))
+    published = read_published(table_file)
+    assert [(line["model"], line["dataset"]) for line in of_table] == list(published)
+    for line, row in zip(of_table, published.values(), strict=True):
+        for name, entry in row.items():
+            assert type(entry)(line[name]) == entry

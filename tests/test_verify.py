@@ -1,4 +1,6 @@
-"""Runs beside kept ones: the same bits, a flipped digit, other versions, other settings; Welch against scipy."""
+"""Runs beside kept ones: the same bits, a flipped digit, other versions, other settings; Welch
+against scipy.
+"""
 
 import copy
 import json
@@ -15,11 +17,18 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from replicate.__main__ import main
-from replicate.codedigest import package_root
-from replicate.files import read_json, read_tensors, write_json, write_tensors
-from replicate.runfolder import read_run
-from replicate.verify import Comparison, Numbers, Pair, compare_models, first_difference, judged
-from replicate.verify_claims import compare_claims
+from replicate.comparison.verify import (
+    Comparison,
+    Numbers,
+    Pair,
+    compare_models,
+    decide,
+    first_difference,
+)
+from replicate.comparison.verify_statements import compare_statements
+from replicate.records.run_folder import read_run
+from replicate.storage.files import read_json, read_tensors, write_json, write_tensors
+from replicate.storage.paths import package_root
 from tests.stages.pipeline import Pipeline
 
 VALUES = (100.0, 104.0, 98.0, 101.0)
@@ -42,19 +51,37 @@ def _write(path: Path, stage: str, parameters: dict[str, Any], **values: Any) ->
     write_json(path.with_name(f"{path.stem}.run.json"), RECORD)
 
 
-def _models(folder: Path, values: tuple[float, ...] = VALUES, first: int = 0, epochs: int = 5) -> Path:
+def _models(
+    folder: Path, values: tuple[float, ...] = VALUES, first: int = 0, epochs: int = 5
+) -> Path:
     """A run of one model on one data set, in one block of seeds."""
     seeds = list(range(first, first + len(values)))
     block = f"{first}-{seeds[-1]}"
     of = {"dataset": "digits", "model": "vae", "block": block, "seeds": seeds}
-    draw = {"standard_error": 2.0, "standard_error_folds": None, "effective_samples": None, "autocorrelation": None}
+    draw = {
+        "standard_error": 2.0,
+        "standard_error_folds": None,
+        "effective_samples": None,
+        "autocorrelation": None,
+    }
     draw["folds"] = [{"at_edge": False, "fine_log_likelihood": 1.0}]
     per_seed = [
-        {"seed": seed, "failed": None, "log_likelihood": value, "draws": [draw | {"log_likelihood": value}]}
+        {
+            "seed": seed,
+            "failed": None,
+            "log_likelihood": value,
+            "draws": [draw | {"log_likelihood": value}],
+        }
         for seed, value in zip(seeds, values, strict=True)
     ]
     asked = {"config": {"epochs": epochs, "rate": 0.1}, "compute": {"threads": 1}, "block": block}
-    _write(folder / f"train/digits/vae/{block}.json", "train", asked, **of, chosen_epoch=[epochs] * len(seeds))
+    _write(
+        folder / f"train/digits/vae/{block}.json",
+        "train",
+        asked,
+        **of,
+        chosen_epoch=[epochs] * len(seeds),
+    )
     _write(
         folder / f"evaluation/digits/vae/{block}.json", "evaluate", {"compute": {}}, **of, per_seed=per_seed,
         n_test=[10], n_samples=100, n_validation=[10], validation_available=[10], dimension=64, sigmas=[0.1],
@@ -63,20 +90,34 @@ def _models(folder: Path, values: tuple[float, ...] = VALUES, first: int = 0, ep
     return folder
 
 
-def _claims(folder: Path, values: tuple[float | None, ...] = VALUES, changed: str | None = None) -> Path:
-    """A run with one claim of one experiment, decided by one exact check and one over seeds."""
+def _statements(
+    folder: Path, values: tuple[float | None, ...] = VALUES, changed: str | None = None
+) -> Path:
+    """A run with one statement of one experiment, decided by one exact check and one over seeds."""
     seeds = list(range(len(values)))
     checks = [
         {"reads": "error", "exact": True, "value": 0.0, "per_seed": None},
         {"reads": "gain (nats)", "exact": False, "value": 100.75, "per_seed": list(values)},
     ]
-    claim = {"claim": "G1", "experiment": "gradients", "state": "replicated", "changed": changed, "checks": checks}
-    claim["protocol_sha256"] = "a" * 64
+    statement = {
+        "statement": "G1",
+        "experiment": "gradients",
+        "state": "replicated",
+        "changed": changed,
+        "checks": checks,
+    }
+    statement["protocol_sha256"] = "a" * 64
     config = {"seeds": "0-3", "width": 3 if changed else 64}
     found = {"G1": {"error": 0.0, "gain": list(values)}}
     named = {"experiment": "gradients", "seeds": seeds, "series": {}}
-    _write(folder / "experiments/gradients.json", "experiment", {"config": config}, **named, checks=found)
-    _write(folder / "claims.json", "claims", {"preset": "t"}, claims=[claim])
+    _write(
+        folder / "experiments/gradients.json",
+        "experiment",
+        {"config": config},
+        **named,
+        checks=found,
+    )
+    _write(folder / "statements.json", "statements", {"preset": "t"}, statements=[statement])
     return folder
 
 
@@ -96,7 +137,7 @@ def _set(path: Path, *steps: Any, to: Any) -> None:
 
 def _one(ours: Path, theirs: Path) -> Comparison:
     run, kept = read_run(ours), read_run(theirs)
-    (found,), _, _ = judged(compare_models(run, kept) + compare_claims(run, kept))
+    (found,), _, _ = decide(compare_models(run, kept) + compare_statements(run, kept))
     return found
 
 
@@ -127,13 +168,18 @@ def test_a_real_run_is_the_same_bits_as_itself_and_a_changed_image_is_found(
     assert f"{path} differs" in capsys.readouterr().out
 
 
-def test_one_flipped_digit_fails_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_flipped_digit_fails_and_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     ours, theirs = _models(tmp_path / "a"), _models(tmp_path / "b")
     assert _one(ours, theirs).outcome == "same bits"
     _set(ours / EVALUATION, "per_seed", 2, "log_likelihood", to=98.00000000000001)
     assert main(["verify", "--run", str(ours), "--reference", str(theirs)]) == 1
     out, error = capsys.readouterr()
-    assert f"{ours / EVALUATION} differs from {theirs / EVALUATION} at /per_seed/2/log_likelihood" in out
+    assert (
+        f"{ours / EVALUATION} differs from {theirs / EVALUATION} at /per_seed/2/log_likelihood"
+        in out
+    )
     assert "98.00000000000001 here, 98.0 there" in out
     assert out.splitlines()[-1].endswith(": 1 failed")
     assert "1 of 1 comparisons failed" in error
@@ -180,9 +226,15 @@ def test_another_platform_is_named_and_the_means_are_compared(
     assert "standard error over test images 2.0 here, 2.0 there" in found.text
 
 
-@pytest.mark.parametrize(("steps", "value"), [(("versions", "python"), "3.11.9"), (("processor",), "EPYC")])
-def test_what_decides_no_bits_is_no_reason(tmp_path: Path, steps: tuple[str, ...], value: str) -> None:
-    """The third number of Python's version, and the processor's name where the instruction sets are the same."""
+@pytest.mark.parametrize(
+    ("steps", "value"), [(("versions", "python"), "3.11.9"), (("processor",), "EPYC")]
+)
+def test_what_decides_no_bits_is_no_reason(
+    tmp_path: Path, steps: tuple[str, ...], value: str
+) -> None:
+    """The third number of Python's version, and the processor's name where the instruction sets are
+    the same.
+    """
     ours, theirs = _models(tmp_path / "a", (100.5, 104.0, 98.0, 101.0)), _models(tmp_path / "b")
     for record in ours.rglob("*.run.json"):
         _set(record, *steps, to=value)
@@ -206,7 +258,10 @@ def test_without_a_run_record_bits_are_not_asked_for(tmp_path: Path) -> None:
 
 def test_other_seeds_are_compared_by_welch_and_far_means_fail(tmp_path: Path) -> None:
     theirs = _models(tmp_path / "b")
-    near, far = _models(tmp_path / "a", (101.0, 99.0, 103.0), 4), _models(tmp_path / "c", (131.0, 129.0, 133.0), 4)
+    near, far = (
+        _models(tmp_path / "a", (101.0, 99.0, 103.0), 4),
+        _models(tmp_path / "c", (131.0, 129.0, 133.0), 4),
+    )
     found = _one(near, theirs)
     assert found.outcome == "no difference found"
     assert "blocks of seeds 4-6 here, 0-3 there" in found.text
@@ -224,7 +279,9 @@ def test_one_seed_gives_a_difference_and_no_verdict(tmp_path: Path) -> None:
 def test_a_failed_seed_is_inconclusive(tmp_path: Path) -> None:
     ours, theirs = _models(tmp_path / "a", first=4), _models(tmp_path / "b")
     gone = {"failed": {"epoch": 2, "reason": "x"}, "log_likelihood": None, "draws": []}
-    _change(ours / EVALUATION.replace("0-3", "4-7"), lambda content: content["per_seed"][0].update(gone))
+    _change(
+        ours / EVALUATION.replace("0-3", "4-7"), lambda content: content["per_seed"][0].update(gone)
+    )
     found = _one(ours, theirs)
     assert found.outcome == "inconclusive"
     assert "failed seeds 4 here, none there" in found.text
@@ -236,13 +293,19 @@ def test_other_settings_and_other_data_are_named_and_not_compared(tmp_path: Path
     _set(ours / TRAINING, "inputs", "data", to="e" * 64)
     found = _one(ours, theirs)
     assert found.outcome == "different runs"
-    for setting in ("config.epochs 9 here, 5 there", "n_samples 50 here, 100 there", f"data {'e' * 16} here"):
+    for setting in (
+        "config.epochs 9 here, 5 there",
+        "n_samples 50 here, 100 there",
+        f"data {'e' * 16} here",
+    ):
         assert setting in found.text
     assert "rate" not in found.text
 
 
 def test_rounded_weights_are_compared_with_rounded_ones_alone(tmp_path: Path) -> None:
-    """An exported generator that was evaluated again beside the run it comes from: neither a second run nor a fault."""
+    """An exported generator that was evaluated again beside the run it comes from: neither a second
+    run nor a fault.
+    """
     ours, theirs = _models(tmp_path / "a"), _models(tmp_path / "b")
     rounded = {"rounded": {"to": "float16", "largest_difference": 0.001, "images": 100}}
     for folder in (ours, theirs):
@@ -250,7 +313,7 @@ def test_rounded_weights_are_compared_with_rounded_ones_alone(tmp_path: Path) ->
         shutil.copy(folder / EVALUATION.replace(".json", ".run.json"), folder / "again.run.json")
     _set(theirs / "again.json", "per_seed", 0, "log_likelihood", to=100.5)
     run, kept = read_run(ours), read_run(theirs)
-    (whole, exported), _, _ = judged(compare_models(run, kept))
+    (whole, exported), _, _ = decide(compare_models(run, kept))
     assert (whole.subject, whole.outcome) == ("digits vae", "same bits")
     assert (exported.subject, exported.outcome) == ("digits vae with rounded weights", "failed")
     assert f"{ours / 'again.json'} differs from {theirs / 'again.json'}" in exported.text
@@ -273,17 +336,17 @@ def test_a_block_of_other_settings_is_not_averaged_in(tmp_path: Path) -> None:
     assert "config.epochs 9 here, 5 there" in _one(ours, _models(tmp_path / "b")).text
 
 
-def test_claims_the_same_changed_and_of_other_versions(tmp_path: Path) -> None:
-    ours, theirs = _claims(tmp_path / "a"), _claims(tmp_path / "b")
+def test_statements_the_same_changed_and_of_other_versions(tmp_path: Path) -> None:
+    ours, theirs = _statements(tmp_path / "a"), _statements(tmp_path / "b")
     assert _one(ours, theirs).outcome == "same bits"
-    near = _claims(tmp_path / "c", (100.5, 104.0, 98.0, 101.0))
+    near = _statements(tmp_path / "c", (100.5, 104.0, 98.0, 101.0))
     found = _one(near, theirs)
     assert found.outcome == "failed"
     assert f"{near / 'experiments/gradients.json'} differs" in found.text
-    _set(theirs / "claims.json", "claims", 0, "state", to="inconclusive")
-    assert "what the claim says of it is not" in _one(ours, theirs).text
-    _set(theirs / "claims.json", "claims", 0, "state", to="replicated")
-    drawn = _claims(tmp_path / "e")
+    _set(theirs / "statements.json", "statements", 0, "state", to="inconclusive")
+    assert "what the statement says of it is not" in _one(ours, theirs).text
+    _set(theirs / "statements.json", "statements", 0, "state", to="replicated")
+    drawn = _statements(tmp_path / "e")
     _set(drawn / "experiments/gradients.json", "series", "curve", to=[1.0])
     assert "gradients.json at /series" in _one(drawn, theirs).text
     _set(near / "experiments/gradients.run.json", "versions", "torch", to="2.14.0")
@@ -296,40 +359,47 @@ def test_claims_the_same_changed_and_of_other_versions(tmp_path: Path) -> None:
         "torch 2.14.0 here",
     ):
         assert words in found.text
-    found = _one(_claims(tmp_path / "d", (1.0, 2.0), changed="width"), theirs)
+    found = _one(_statements(tmp_path / "d", (1.0, 2.0), changed="width"), theirs)
     assert found.outcome == "different runs"
     assert "width 3 here, 64 there" in found.text
 
 
-def test_a_claim_whose_experiment_was_not_kept_is_compared_by_its_checks(tmp_path: Path) -> None:
-    ours, theirs = _claims(tmp_path / "a", (100.5, 104.0, 98.0, 101.0)), _claims(tmp_path / "b")
+def test_a_statement_whose_experiment_was_not_kept_is_compared_by_its_checks(
+    tmp_path: Path,
+) -> None:
+    ours, theirs = (
+        _statements(tmp_path / "a", (100.5, 104.0, 98.0, 101.0)),
+        _statements(tmp_path / "b"),
+    )
     (theirs / "experiments/gradients.json").unlink()
     found = _one(ours, theirs)
     assert found.outcome == "no difference found"
     assert f"no result of gradients was kept in {theirs}" in found.text
     for folder in (ours, theirs):
-        _set(folder / "claims.json", "claims", 0, "changed", to="width")
+        _set(folder / "statements.json", "statements", 0, "changed", to="width")
     assert "the values" in _one(ours, theirs).text
 
 
 def test_opposite_verdicts_fail_and_a_failed_seed_is_inconclusive(tmp_path: Path) -> None:
-    ours, theirs = _claims(tmp_path / "a", (1.0, None, 2.0)), _claims(tmp_path / "b")
+    ours, theirs = _statements(tmp_path / "a", (1.0, None, 2.0)), _statements(tmp_path / "b")
     _set(ours / "experiments/gradients.json", "code", to="experiment-2")
     assert _one(ours, theirs).outcome == "inconclusive"
-    _set(ours / "claims.json", "claims", 0, "state", to="not replicated")
+    _set(ours / "statements.json", "statements", 0, "state", to="not replicated")
     found = _one(ours, theirs)
     assert found.outcome == "failed"
     assert "opposite verdicts by the same rule: not replicated here, replicated there" in found.text
-    _set(ours / "claims.json", "claims", 0, "protocol_sha256", to="b" * 64)
+    _set(ours / "statements.json", "statements", 0, "protocol_sha256", to="b" * 64)
     found = _one(ours, theirs)
     assert found.outcome == "inconclusive"
     assert f"rule {'b' * 16} here, {'a' * 16} there" in found.text
 
 
-def test_the_data_set_of_an_experiment_that_was_not_kept_is_in_the_parameter_file(tmp_path: Path) -> None:
-    ours, theirs = _claims(tmp_path / "a"), _claims(tmp_path / "b", (1.0, 2.0, 3.0))
+def test_the_data_set_of_an_experiment_that_was_not_kept_is_in_the_parameter_file(
+    tmp_path: Path,
+) -> None:
+    ours, theirs = _statements(tmp_path / "a"), _statements(tmp_path / "b", (1.0, 2.0, 3.0))
     for folder, dataset in ((ours, "mnist"), (theirs, "digits")):
-        _set(folder / "claims.json", "claims", 0, "experiment", to="features")
+        _set(folder / "statements.json", "statements", 0, "experiment", to="features")
         (folder / "params.yaml").write_text(f"experiments: {{features: {{dataset: {dataset}}}}}")
     found = _one(ours, theirs)
     assert found.outcome == "different runs"
@@ -339,9 +409,13 @@ def test_the_data_set_of_an_experiment_that_was_not_kept_is_in_the_parameter_fil
 @pytest.mark.parametrize(
     ("run", "reference", "message"),
     [
-        ("nowhere", "models", "nowhere is not a folder; give the folder that holds the results of a run"),
-        ("empty", "models", "holds no evaluation and no claims; run the pipeline first"),
-        ("models", "claims", "have no model on a data set and no claim in common"),
+        (
+            "nowhere",
+            "models",
+            "nowhere is not a folder; give the folder that holds the results of a run",
+        ),
+        ("empty", "models", "holds no evaluation and no statements; run the pipeline first"),
+        ("models", "statements", "have no model on a data set and no statement in common"),
         ("twice", "models", "digits vae 0-3; give the folder of one run"),
         ("broken", "models", "is not valid JSON"),
     ],
@@ -350,11 +424,14 @@ def test_what_is_missing_is_one_sentence(
     tmp_path: Path, run: str, reference: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _models(tmp_path / "models")
-    _claims(tmp_path / "claims")
+    _statements(tmp_path / "statements")
     _models(_models(tmp_path / "twice") / "again")
     (tmp_path / "empty").mkdir()
     (_models(tmp_path / "broken") / EVALUATION).write_text("{")
-    assert main(["verify", "--run", str(tmp_path / run), "--reference", str(tmp_path / reference)]) == 2
+    assert (
+        main(["verify", "--run", str(tmp_path / run), "--reference", str(tmp_path / reference)])
+        == 2
+    )
     error = capsys.readouterr().err
     assert message in error
     assert len(error.splitlines()) == 1
@@ -367,17 +444,20 @@ def test_by_default_every_kept_run_that_has_something_in_common(
     _models(Path("results"))
     assert main(["verify"]) == 2
     assert "results/reference holds no kept run" in capsys.readouterr().err
-    for name, write in (("one", _models), ("deeper/two", _models), ("three", _claims)):
+    for name, write in (("one", _models), ("deeper/two", _models), ("three", _statements)):
         folder = write(Path("results/reference") / name)
         (folder / "params.yaml").write_text("preset: t\n")
     assert main(["verify"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "verify: 2 compared with 2 reference run(s): 2 same bits"
+    assert (
+        capsys.readouterr().out.splitlines()[-1]
+        == "verify: 2 compared with 2 reference run(s): 2 same bits"
+    )
 
 
 def test_the_kept_runs_of_the_project_are_readable_and_agree() -> None:
     kept = package_root() / "results/reference"
     ours, theirs = (read_run(kept / "statements" / name) for name in ("seeds-10-19", "seeds-0-9"))
-    comparisons, intervals, level = judged(compare_claims(ours, theirs))
+    comparisons, intervals, level = decide(compare_statements(ours, theirs))
     assert {one.outcome for one in comparisons} == {"no difference found"}
     assert level == pytest.approx(1 - 0.05 / intervals)
     run = read_run(kept / "mnist-1-seed")
@@ -397,7 +477,7 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
 
 def _judged(*sides: tuple[tuple[float, ...], tuple[float, ...]]) -> tuple[list[Comparison], float]:
     pairs = [Pair("s", "r", None, numbers=(Numbers("x", *side),)) for side in sides]
-    comparisons, _, level = judged(pairs)
+    comparisons, _, level = decide(pairs)
     return comparisons, level
 
 
@@ -422,7 +502,9 @@ def test_the_outcome_is_that_of_scipys_test_at_the_simultaneous_level(
 
 
 @given(SIDE, SIDE)
-def test_swapping_the_sides_changes_no_outcome(ours: tuple[float, ...], theirs: tuple[float, ...]) -> None:
+def test_swapping_the_sides_changes_no_outcome(
+    ours: tuple[float, ...], theirs: tuple[float, ...]
+) -> None:
     (there, back), _ = _judged((ours, theirs), (theirs, ours))
     assert there.outcome == back.outcome
 
@@ -433,7 +515,8 @@ def test_rounding_without_spread_is_no_difference() -> None:
 
 
 JSON = st.recursive(
-    st.integers() | st.floats(allow_nan=False) | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda x: st.lists(x) | st.dictionaries(st.text(), x),
 )
 
 

@@ -1,6 +1,8 @@
 #!/bin/sh
 # Makes .venv hold the versions of a lock file; does nothing where it already does. `make` calls it:
 #   PYTHON=python3 sh tools/environment.sh requirements.lock
+# TORCH=cpu, cuda or a folder of PyTorch's own index, such as cu126, takes that build of torch; without it torch
+# comes from where all packages come from. TORCH_INDEX names a mirror of that index.
 #
 # An environment is believed if an installation into it was finished (a copy of the lock file says so), its Python
 # runs and is new enough, and it was made where it is: its scripts begin with the path of its Python. Any other is
@@ -9,6 +11,9 @@ set -eu
 lock=$1
 venv=.venv
 started=$(date +%s)
+TORCH=${TORCH:-}
+# Seconds between two lines on a long installation.
+BEAT=${BEAT:-10}
 PYTHON=${PYTHON:-python3}
 NEW_ENOUGH='import sys; sys.exit(sys.version_info < (3, 11))'
 # Settings of pip's configuration file that would put the packages elsewhere or refuse to install them.
@@ -55,16 +60,43 @@ apt install python3-venv), then again."
 }
 
 install() { # install OPTION... FILE
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+  # What pip downloads lies below the environment until it is installed, so that its size tells how far it is.
+  mkdir -p "$venv/tmp"
+  TMPDIR=$PWD/$venv/tmp "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@" &
+  pip=$!
+  trap 'kill "$pip" 2> /dev/null; exit 130' HUP INT TERM
+  waited=0
+  while kill -0 "$pip" 2> /dev/null; do
+    sleep 1
+    waited=$((waited + 1))
+    [ $((waited % BEAT)) -ne 0 ] || echo "  $waited s, $(du -sk "$venv" | awk '{print int($1 / 1024)}') MB"
+  done
+  wait "$pip"
+  trap - HUP INT TERM
+  rm -rf "$venv/tmp"
 }
 
-cmp -s "$lock" "$venv/$lock" && finished && exit 0
+has_build() { # the build of torch that was asked for is there, or none was asked for
+  [ -z "$TORCH" ] || [ "$(cat "$venv/torch-build" 2> /dev/null)" = "$TORCH" ]
+}
+
+cmp -s "$lock" "$venv/$lock" && finished && has_build && exit 0
 [ -f "$lock" ] || stop "There is no $lock here; run make in the project's folder."
 finished || make_anew
+index=
+if ! has_build; then # before anything is installed: an index that does not answer costs seconds
+  index=$("$venv/bin/python" tools/torch_index.py "$TORCH") || exit 1
+fi
 echo "Installing $lock into $venv ..."
 install --require-hashes -r "$lock"
 # Every build of torch (CPU, CUDA, ROCm) has the same version and other bytes, so no list of digests would hold.
-install -r requirements-torch.lock
+if [ -n "$index" ]; then
+  # A build's version, 2.13.0+cpu, is above the plain one, so that pip prefers it.
+  install --upgrade --extra-index-url "$index" -r requirements-torch.lock
+  echo "$TORCH" > "$venv/torch-build"
+else
+  install -r requirements-torch.lock
+fi
 [ -x "$venv/bin/snakemake" ] || stop "pip put the packages elsewhere than into $venv; see: $venv/bin/pip config list."
 cp "$lock" "$venv/$lock"
 echo "Installed $lock in $(($(date +%s) - started)) s."

@@ -1,9 +1,10 @@
-"""Refreshes requirements.lock and requirements-dev.lock from the direct dependencies in pyproject.toml.
+"""Writes the lock files anew from the direct dependencies in pyproject.toml.
 
-Installs them into a new environment, first those of a run, then those of tests and checks, and writes down
-what pip chose, with the SHA-256 of every file of these versions on the index (uv collects them; UV_DEFAULT_INDEX names
-another index than PyPI). torch and torchvision go into requirements-torch.lock, without digests. To move to a newer
-version, change its pin in pyproject.toml and workflow/envs/replicate.yaml first.
+Installs them into a new environment, first those of a run, then those of tests and checks, and
+writes down what pip chose, with the SHA-256 of every file of these versions on the index (uv
+collects them; UV_DEFAULT_INDEX names another index than PyPI). torch and torchvision go into
+requirements-torch.lock, without digests. To move to a newer version, change its pin in
+pyproject.toml and workflow/envs/replicate.yaml first.
 """
 
 import signal
@@ -14,28 +15,50 @@ import tomllib
 import venv
 from pathlib import Path
 
-RUNTIME, DEV, TORCH = Path("requirements.lock"), Path("requirements-dev.lock"), Path("requirements-torch.lock")
+RUNTIME = Path("requirements.lock")
+DEV = Path("requirements-dev.lock")
+TORCH = Path("requirements-torch.lock")
 HEADS = {
-    RUNTIME: "# Everything that a run needs, pinned. `make lock` writes this file anew from pyproject.toml.\n",
-    DEV: "# What tests and checks need besides requirements.lock. `make lock` writes this file anew.\n"
-    "-r requirements.lock\n",
-    TORCH: "# Pinned without digests: every build (CPU, CUDA, ROCm, a wheel of one's own) has the same version, other\n"
-    "# bytes, and companions of its own. `make lock` writes this file anew.\n",
+    RUNTIME: (
+        "# Everything that a run needs, pinned. "
+        "`make lock` writes this file anew from pyproject.toml.\n"
+    ),
+    DEV: (
+        "# What tests and checks need besides requirements.lock. "
+        "`make lock` writes this file anew.\n"
+        "-r requirements.lock\n"
+    ),
+    TORCH: (
+        "# Pinned without digests: every build (CPU, CUDA, ROCm, a wheel of one's own) has the "
+        "same version, other\n"
+        "# bytes, and companions of its own. `make lock` writes this file anew.\n"
+    ),
 }
 BUILDS = ("torch", "torchvision")
-COMPILE = ("pip", "compile", "--quiet", "--no-deps", "--generate-hashes", "--universal", "--no-header", "--no-annotate")
+COMPILE = (
+    "pip",
+    "compile",
+    "--quiet",
+    "--no-deps",
+    "--generate-hashes",
+    "--universal",
+    "--no-header",
+    "--no-annotate",
+)
 
 
 def pip(python: Path, *words: str) -> str:
     """What pip of an environment prints."""
-    return subprocess.run([python, "-m", "pip", *words], check=True, stdout=subprocess.PIPE, text=True).stdout
+    command = [str(python), "-m", "pip", *words]
+    process = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return process.stdout
 
 
 def frozen(python: Path, requirements: list[str]) -> list[str]:
     """Installs the requirements; every version in the environment afterwards.
 
-    A local version such as +cpu is left out: the same line then gives each machine its own build. setuptools is needed
-    and comes with some Pythons only; pip itself is left alone.
+    A local version such as +cpu is left out: the same line then gives each machine its own build.
+    setuptools is needed and comes with some Pythons only; pip itself is left alone.
     """
     pip(python, "install", "--quiet", *requirements)
     lines = pip(python, "freeze", "--all").splitlines()
@@ -43,39 +66,49 @@ def frozen(python: Path, requirements: list[str]) -> list[str]:
 
 
 def with_digests(lines: list[str], python: Path) -> str:
-    """The pinned lines, each with the digests of its files for any system; uv lies beside `python`."""
-    command = [python.with_name("uv"), *COMPILE, "--python", python, "-"]
-    given = "\n".join(lines)
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, input=given).stdout
+    """The pinned lines, each with the digests of its files for any system; needs uv."""
+    uv = python.with_name("uv")
+    command = [str(uv), *COMPILE, "--python", str(python), "-"]
+    process = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, input="\n".join(lines)
+    )
+    return process.stdout
 
 
-def write(runtime: list[str], more: list[str], python: Path) -> None:
+def write(runtime: list[str], dev: list[str], python: Path) -> None:
     """Writes the three files.
 
-    requirements.lock names the pins of requirements-torch.lock in a comment, so that it stands for both: an environment
-    is up to date, and a run record's digest tells of it, by this one file.
+    requirements.lock names the pins of requirements-torch.lock in a comment, so that it stands for
+    both: this one file decides whether an environment is up to date, and run records have its
+    digest.
     """
-    builds = [line for line in runtime if line.split("==")[0] in BUILDS]
-    others = [line for line in runtime if line not in builds]
-    TORCH.write_text(HEADS[TORCH] + "".join(f"{line}\n" for line in builds), encoding="utf-8")
-    about = f"# {TORCH}: {' '.join(builds)}\n"
-    RUNTIME.write_text(HEADS[RUNTIME] + about + with_digests(others, python), encoding="utf-8")
-    DEV.write_text(HEADS[DEV] + with_digests(more, python), encoding="utf-8")
+    torch = [line for line in runtime if line.split("==")[0] in BUILDS]
+    without_torch = [line for line in runtime if line not in torch]
+    TORCH.write_text(HEADS[TORCH] + "".join(f"{line}\n" for line in torch), encoding="utf-8")
+    comment = f"# {TORCH}: {' '.join(torch)}\n"
+    pins = with_digests(without_torch, python)
+    RUNTIME.write_text(HEADS[RUNTIME] + comment + pins, encoding="utf-8")
+    DEV.write_text(HEADS[DEV] + with_digests(dev, python), encoding="utf-8")
 
 
 def main() -> None:
     """Writes the lock files."""
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = project["optional-dependencies"]
-    tests = [name for entries in extras.values() for name in entries if not name.startswith(project["name"])]
+    tests = []
+    for requirements in project["optional-dependencies"].values():
+        # An extra may name another extra of the project itself.
+        tests += [name for name in requirements if not name.startswith(project["name"])]
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = Path(folder, "bin", "python")
         runtime = frozen(python, project["dependencies"])
         both = frozen(python, [*project["dependencies"], *tests])
-        moved = sorted(set(runtime) - set(both))
-        if moved:
-            sys.exit(f"The tests need other versions than a run does: {', '.join(moved)}; change pyproject.toml.")
+        differing = sorted(set(runtime) - set(both))
+        if differing:
+            sys.exit(
+                f"The tests need other versions than a run does: {', '.join(differing)}; change "
+                "pyproject.toml."
+            )
         pip(python, "install", "--quiet", "uv")
         write(runtime, [line for line in both if line not in runtime], python)
     print(f"{RUNTIME} and {TORCH}: {len(runtime)} packages, {DEV}: {len(both) - len(runtime)} more")

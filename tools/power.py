@@ -1,10 +1,12 @@
-"""Prints the power of the rules of statements: how often a claim's weakest check would pass if the kept runs are right.
+"""Prints the power of the rules of statements: how often a statement's weakest check would pass if
+the kept runs are right.
 
-python tools/power.py results/reference/statements/seeds-*/claims.json
+python tools/power.py results/reference/statements/seeds-*/statements.json
 
-Mean and spread of each check over all seeds of the given files; then the chance that a one-sided test at 5 % with the
-protocol's number of seeds passes, by Student's noncentral t distribution. Printed is the least of a claim's checks;
-that all of them pass is less likely. No seed may stand in two of the files.
+Mean and spread of each check over all seeds of the given files; then the chance that a one-sided
+test at 5 % with the protocol's number of seeds passes, by Student's noncentral t distribution.
+Printed is the least of a statement's checks; that all of them pass is less likely. No seed may
+stand in two of the files.
 """
 
 import argparse
@@ -23,7 +25,8 @@ LEVEL = 0.05
 
 
 def power(values: Sequence[float], threshold: float, sign: int, seeds: int) -> float:
-    """The chance that the mean of `seeds` draws, with mean and spread of `values`, tests beyond the threshold.
+    """The chance that the mean of `seeds` draws, with mean and spread of `values`, tests beyond the
+    threshold.
 
     Args:
         sign: 1 if the mean is to be above the threshold, -1 if below.
@@ -36,26 +39,40 @@ def power(values: Sequence[float], threshold: float, sign: int, seeds: int) -> f
 
 
 def main() -> None:
-    """One line per claim: seeds known, seeds that the protocol asks for, and the least power of its checks."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """One line per statement: seeds known, seeds that the protocol asks for, and the least power of
+    its checks.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
-        "files", nargs="+", type=Path, help="claims.json of runs of the full form with other seeds each"
+        "files",
+        nargs="+",
+        type=Path,
+        help="statements.json of runs of the full form with other seeds each",
     )
     known: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     rules: dict[str, dict[str, Any]] = {}
     asked: defaultdict[str, int] = defaultdict(int)
     for file in parser.parse_args().files:
-        for claim in json.loads(file.read_text(encoding="utf-8"))["claims"]:
-            tested = {check["reads"]: check for check in claim["checks"] if check["per_seed"]}
-            name = " on ".join(filter(None, (claim["claim"], claim.get("dataset"))))  # older files do not name it
+        for statement in json.loads(file.read_text(encoding="utf-8"))["statements"]:
+            tested = {check["reads"]: check for check in statement["checks"] if check["per_seed"]}
+            name = " on ".join(
+                filter(None, (statement["statement"], statement.get("dataset")))
+            )  # older files do not name it
             if tested:
                 rules[name] = tested
-                asked[name] = max(asked[name], claim["seeds"])
+                asked[name] = max(asked[name], statement["seeds"])
             for reads, check in tested.items():
                 known[name][reads] += [value for value in check["per_seed"] if value is not None]
     for name, checks in rules.items():
         found = [
-            power(known[name][reads], check["threshold"], -1 if check["side"] == "below" else 1, asked[name])
+            power(
+                known[name][reads],
+                check["threshold"],
+                -1 if check["side"] == "below" else 1,
+                asked[name],
+            )
             for reads, check in checks.items()
         ]
         count = len(known[name][next(iter(checks))])

@@ -1,12 +1,15 @@
-"""Recomputes Table 1 from the log-likelihood of every test image, and compares it with what the table says.
+"""Recomputes Table 1 from the log-likelihood of every test image, and the statements from the
+numbers of every experiment, and compares both with what the run says.
 
 python tools/recompute.py [--table results/table1.json] [--protocol protocol.yaml]
                           [--published results/published/table1.csv]
 
-A second opinion: it imports nothing of the package, reads the kept log-likelihoods, the protocol and the published
-values itself, and writes the formulas of docs/protocol.md down again. Means, errors, intervals, variances and verdicts
-must agree to 1e-9 (of the larger of 1 and the number). Left out is what test images do not tell: the fine bandwidth,
-the effective samples, and the hashes.
+The statements are those of `statements.json` beside the table, if it is there.
+
+A second opinion: it imports nothing of the package, reads the kept log-likelihoods, the protocol
+and the published values itself, and writes the formulas of docs/protocol.md down again. Means,
+errors, intervals, variances and verdicts must agree to 1e-9 (of the larger of 1 and the number).
+Left out is what test images do not tell: the fine bandwidth, the effective samples, and the hashes.
 """
 
 import argparse
@@ -34,16 +37,19 @@ def tensors(path: Path) -> dict[str, np.ndarray]:
     header = json.loads(content[8:start])
     header.pop("__metadata__", None)
     return {
-        name: np.frombuffer(content[start + entry["data_offsets"][0] : start + entry["data_offsets"][1]],
-                            DTYPES[entry["dtype"]]).reshape(entry["shape"])
+        name: np.frombuffer(
+            content[start + entry["data_offsets"][0] : start + entry["data_offsets"][1]],
+            DTYPES[entry["dtype"]],
+        ).reshape(entry["shape"])
         for name, entry in header.items()
-    }  # fmt: skip
+    }
 
 
 class Cell:
     """The seeds of one model on one data set, from the kept log-likelihoods.
 
-    `draws[i]` is (draws, folds): the mean over the test images of each fold; `errors[i]` their standard errors.
+    `draws[i]` is (draws, folds): the mean over the test images of each fold; `errors[i]` their
+    standard errors.
     """
 
     def __init__(self, files: list[str]) -> None:
@@ -59,7 +65,10 @@ class Cell:
                     continue
                 mean = np.stack([fold[place].sum(1) / fold.shape[2] for fold in folds], axis=1)
                 variance = np.stack([fold[place].var(1) for fold in folds], axis=1)
-                self.seeds[entry["seed"]] = mean, np.sqrt(variance / [fold.shape[2] for fold in folds])
+                self.seeds[entry["seed"]] = (
+                    mean,
+                    np.sqrt(variance / [fold.shape[2] for fold in folds]),
+                )
 
     @property
     def values(self) -> np.ndarray:
@@ -67,7 +76,9 @@ class Cell:
         return np.array([self.seeds[seed][0].mean() for seed in sorted(self.seeds)])
 
     def numbers(self, together: int) -> dict[str, Any]:
-        """What `measured` must say; `together`: models of the column that the simultaneous interval covers."""
+        """What `measured` must say; `together`: models of the column that the simultaneous interval
+        covers.
+        """
         values, ordered = self.values, [self.seeds[seed] for seed in sorted(self.seeds)]
         if not len(values):
             return {"mean": None, "sd_over_seeds": None, "interval": None, "per_seed": []}
@@ -94,23 +105,33 @@ class Cell:
             "seeds": sorted([*self.seeds, *self.failed]),
         }
         if k > 1:
-            resampled = np.sort(values[np.random.default_rng(2014).integers(0, k, (10_000, k))], axis=1)
+            resampled = np.sort(
+                values[np.random.default_rng(2014).integers(0, k, (10_000, k))], axis=1
+            )
             found |= {
                 "sd_over_seeds": math.sqrt(((values - values.mean()) ** 2).sum() / (k - 1)),
                 "interval": t_interval(values.mean(), stats.sem(values), k - 1, 0.95),
-                "interval_simultaneous": t_interval(values.mean(), stats.sem(values), k - 1, 1 - 0.05 / together),
-                "interquartile_interval": np.percentile(resampled[:, cut : k - cut].mean(1), [2.5, 97.5]).tolist(),
+                "interval_simultaneous": t_interval(
+                    values.mean(), stats.sem(values), k - 1, 1 - 0.05 / together
+                ),
+                "interquartile_interval": np.percentile(
+                    resampled[:, cut : k - cut].mean(1), [2.5, 97.5]
+                ).tolist(),
             }
         return found
 
     def obstacle(
         self, rule: dict[str, Any], estimate: dict[str, Any], sampler: dict[str, Any] | None = None
     ) -> str | None:
-        """The state that no test may change, or None; `sampler` is the protocol's for a row of Markov chains."""
+        """The state that no test may change, or None; `sampler` is the protocol's for a row of
+        Markov chains.
+        """
         for one in self.evaluations:
             if sampler is not None and one.get("sampler") != sampler:
                 return "withheld"
-            validation = [estimate["validation"] or available for available in one["validation_available"]]
+            validation = [
+                estimate["validation"] or available for available in one["validation_available"]
+            ]
             given = (one["n_samples"], len(one["n_test"]), one["n_validation"], one["sigmas"])
             if given != (estimate["samples"], estimate["folds"], validation, estimate["sigmas"]):
                 return "withheld"
@@ -120,7 +141,11 @@ class Cell:
 
 
 def still_rising(
-    shown: dict[str, Any] | None, rules: dict[str, Any], dataset: str, model: str, published_error: float
+    shown: dict[str, Any] | None,
+    rules: dict[str, Any],
+    dataset: str,
+    model: str,
+    published_error: float,
 ) -> bool:
     """Section 8: whether the training of a row had not ended, from the curves of its results."""
     if shown is None:
@@ -128,8 +153,14 @@ def still_rising(
     blocks = [json.loads(Path(file).read_text(encoding="utf-8")) for file in shown["files"]]
     looks: dict[int, list[float]] = {}
     for block in blocks:
-        for epoch, values in zip(block["curve"]["epoch"], block["curve"]["log_likelihood"], strict=True):
-            good = [v for seed, v in zip(block["seeds"], values, strict=True) if str(seed) not in block["failed"]]
+        for epoch, values in zip(
+            block["curve"]["epoch"], block["curve"]["log_likelihood"], strict=True
+        ):
+            good = [
+                v
+                for seed, v in zip(block["seeds"], values, strict=True)
+                if str(seed) not in block["failed"]
+            ]
             looks.setdefault(epoch, []).extend(good)
     seeds = max(len(values) for values in looks.values())
     epochs = np.array(sorted(epoch for epoch, values in looks.items() if len(values) == seeds))
@@ -139,31 +170,52 @@ def still_rising(
     if fixed is not None:
         return bool(end < fixed["epochs"])
     width, early = rules["smoothed_over"] * end, (1 - rules["over"]) * end
-    last, before = means[epochs > end - width], means[(epochs > early - width) & (epochs <= early + 1e-6)]
+    last, before = (
+        means[epochs > end - width],
+        means[(epochs > early - width) & (epochs <= early + 1e-6)],
+    )
     return not len(before) or bool(last.mean() - before.mean() > published_error)
 
 
 def speaks(shown: dict[str, Any] | None, rules: dict[str, Any], margin: float) -> bool:
-    """Section 7: whether a row of Markov chains says something of its model, from what its samplers measured."""
+    """Section 7: whether a row of Markov chains tells something of its model, by its samplers."""
     if shown is None:
         return False
     blocks = [json.loads(Path(file).read_text(encoding="utf-8")) for file in shown["files"]]
-    draws: dict[str, list[dict[str, float]]] = {}
-    for name in (rules["decides"], rules["beside"], rules["longer"]):
-        of_blocks = [block["samplers"][name]["per_seed"] for block in blocks if name in block["samplers"]]
-        draws[name] = [draw for seeds in of_blocks for seed in seeds if seed is not None for draw in seed]
-        if len(draws[name]) < rules["draws"]:
+    mixed, longer = rules["beside"], rules["longer"]
+    for name in (rules["decides"], mixed, longer):
+        seeds = draws_by(blocks, name, "log_likelihood")
+        if sum(map(len, seeds)) < rules["draws"]:
             return False
-    values = {name: np.array([draw["log_likelihood"] for draw in found]) for name, found in draws.items()}
-    start = np.array([draw["remembered_start"] for draw in draws[rules["beside"]]])
+    start = independent(draws_by(blocks, mixed, "remembered_start"))
     upper = t_interval(start.mean(), stats.sem(start), len(start) - 1, 0.95)[1]
-    move = abs(values[rules["longer"]].mean() - values[rules["beside"]].mean())
+    value = independent(draws_by(blocks, mixed, "log_likelihood")).mean()
+    longer_value = independent(draws_by(blocks, longer, "log_likelihood")).mean()
     floor = np.mean([block["independent_pixels"] for block in blocks])
-    return bool(upper <= rules["remembered_start"] and move <= margin and values[rules["beside"]].mean() > floor)
+    forgets = upper <= rules["remembered_start"]
+    return bool(forgets and abs(longer_value - value) <= margin and value > floor)
+
+
+def draws_by(blocks: list[dict[str, Any]], sampler: str, measure: str) -> list[np.ndarray]:
+    """What every draw by a sampler measured: an array for each seed that did not fail."""
+    seeds: list[Any] = []
+    for block in blocks:
+        seeds += block["samplers"].get(sampler, {}).get("per_seed", [])
+    sound = [draws for draws in seeds if draws is not None]
+    return [np.array([draw[measure] for draw in draws]) for draws in sound]
+
+
+def independent(seeds: list[np.ndarray]) -> np.ndarray:
+    """Values that are independent of each other: the seeds' means, or the draws of one seed."""
+    if len(seeds) == 1:
+        return seeds[0]
+    return np.array([draws.mean() for draws in seeds])
 
 
 def by_model(cell: Cell, shown: dict[str, Any] | None, rules: dict[str, Any]) -> np.ndarray:
-    """The values of a row's seeds that speak of its model: by the mixed sampler where chains sample it."""
+    """The values of a row's seeds that speak of its model: by the mixed sampler where chains sample
+    it.
+    """
     seeds: dict[int, float] = {}
     for file in shown["files"] if shown else ():
         block = json.loads(Path(file).read_text(encoding="utf-8"))
@@ -178,13 +230,20 @@ def variances(seeds: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
     """Training seed, sample draw and test images, by a one-way analysis of variance."""
     draws = [means.mean(1) for means, _ in seeds]
     freedom = sum(len(values) - 1 for values in draws)
-    within = sum(((values - values.mean()) ** 2).sum() for values in draws) / freedom if freedom else None
+    within = (
+        sum(((values - values.mean()) ** 2).sum() for values in draws) / freedom
+        if freedom
+        else None
+    )
     between = None
     if within is not None and len(draws) > 1:
         means = np.array([values.mean() for values in draws])
         between = means.var(ddof=1) - within * np.mean([1 / len(values) for values in draws])
     images = np.mean([errors.mean() ** 2 for _, errors in seeds])
-    return {name: {"variance": value} for name, value in (("seed", between), ("draw", within), ("test_images", images))}
+    return {
+        name: {"variance": value}
+        for name, value in (("seed", between), ("draw", within), ("test_images", images))
+    }
 
 
 def t_interval(centre: float, error: float, degrees: float, level: float) -> list[float]:
@@ -213,8 +272,12 @@ def equivalence_state(narrow: list[float], wide: list[float], margin: float) -> 
     return "not replicated" if max(wide) < -margin else "inconclusive"
 
 
-def enough(centre: float, variance: float, k: int, published: tuple[float, float], margin: float) -> int | None:
-    """The fewest seeds, k + 1 to 1,000, whose interval would clear the margin on one side or the other."""
+def enough(
+    centre: float, variance: float, k: int, published: tuple[float, float], margin: float
+) -> int | None:
+    """The fewest seeds, k + 1 to 1,000, whose interval would clear the margin on one side or the
+    other.
+    """
     counts = np.arange(k + 1, 1001)
     ours, (theirs, degrees) = variance / counts, published
     nu = (ours + theirs) ** 2 / (ours**2 / (counts - 1) + theirs**2 / degrees)
@@ -224,11 +287,19 @@ def enough(centre: float, variance: float, k: int, published: tuple[float, float
 
 
 def equivalence(
-    cell: Cell, published: dict[str, str], rule: dict[str, Any], protocol: dict[str, Any], claims: int,
+    cell: Cell,
+    published: dict[str, str],
+    rule: dict[str, Any],
+    protocol: dict[str, Any],
+    claims: int,
     shown: dict[str, Any],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """What the verdict on a published value must say."""
-    values, theta, error = cell.values, float(published["log_likelihood"]), float(published["standard_error"])
+    values, theta, error = (
+        cell.values,
+        float(published["log_likelihood"]),
+        float(published["standard_error"]),
+    )
     estimate, samplers = protocol["estimates"][rule["dataset"]], protocol["samplers"]
     sampler = samplers["rows"].get(published["model"], {}).get(samplers["decides"])
     k, obstacle = len(values), cell.obstacle(rule, estimate, sampler)
@@ -242,57 +313,95 @@ def equivalence(
     narrow, wide, narrow_all, wide_all = (t_interval(centre, *spread, level) for level in levels)
     predicted = t_interval(values.mean(), math.sqrt(variance * (1 + 1 / k) + error**2), k - 1, 0.95)
     found = {
-        "difference": centre, "ci90": narrow, "ci95": wide, "ci90_simultaneous": narrow_all,
-        "ci95_simultaneous": wide_all, "naive_z": centre / math.sqrt(variance / k + error**2),
-        "prediction_interval": predicted, "compatible": predicted[0] <= theta <= predicted[1], "state": obstacle,
-    }  # fmt: skip
+        "difference": centre,
+        "ci90": narrow,
+        "ci95": wide,
+        "ci90_simultaneous": narrow_all,
+        "ci95_simultaneous": wide_all,
+        "naive_z": centre / math.sqrt(variance / k + error**2),
+        "prediction_interval": predicted,
+        "compatible": predicted[0] <= theta <= predicted[1],
+        "state": obstacle,
+    }
     if obstacle is None:
-        found["state"] = found["claim_state"] = equivalence_state(narrow, wide, rule["claim_margin"])
+        found["state"] = found["claim_state"] = equivalence_state(
+            narrow, wide, rule["claim_margin"]
+        )
         found["number_state"] = equivalence_state(narrow, wide, rule["number_margin"])
-        rising = still_rising(shown["ending"], protocol["rising"], rule["dataset"], published["model"], error)
+        rising = still_rising(
+            shown["ending"], protocol["rising"], rule["dataset"], published["model"], error
+        )
         if rising and found["state"] != "exceeds":
             found["state"] = "withheld"
         if found["state"] == "inconclusive":
-            found["seeds_needed"] = enough(centre, variance, k, (error**2, degrees), rule["claim_margin"])
+            found["seeds_needed"] = enough(
+                centre, variance, k, (error**2, degrees), rule["claim_margin"]
+            )
     return found
 
 
 def comparison(ours: np.ndarray, theirs: np.ndarray, ahead: bool, rivals: int) -> dict[str, Any]:
     """What the comparison of two models must say."""
     welch = stats.ttest_ind(ours, theirs, equal_var=False)
-    narrow, wide, all_wide = (list(welch.confidence_interval(level)) for level in (0.9, 0.95, 1 - 0.05 / rivals))
+    narrow, wide, all_wide = (
+        list(welch.confidence_interval(level)) for level in (0.9, 0.95, 1 - 0.05 / rivals)
+    )
     sign = 1 if ahead else -1
     forth, back = (sorted(sign * bound for bound in interval) for interval in (narrow, all_wide))
     state = "replicated" if forth[0] > 0 else "not replicated" if back[1] < 0 else "inconclusive"
     u = stats.mannwhitneyu(ours, theirs).statistic
     return {
-        "difference": ours.mean() - theirs.mean(), "ci90": narrow, "ci95": wide, "ci95_simultaneous": all_wide,
-        "state": state, "probability_of_improvement": u / (len(ours) * len(theirs)),
-    }  # fmt: skip
+        "difference": ours.mean() - theirs.mean(),
+        "ci90": narrow,
+        "ci95": wide,
+        "ci95_simultaneous": all_wide,
+        "state": state,
+        "probability_of_improvement": u / (len(ours) * len(theirs)),
+    }
 
 
 def ordering(
-    cells: dict[str, Cell], shown: dict[str, dict[str, Any]], published: dict[str, dict[str, str]],
-    rule: dict[str, Any], protocol: dict[str, Any],
-) -> dict[str, Any]:  # fmt: skip
+    cells: dict[str, Cell],
+    shown: dict[str, dict[str, Any]],
+    published: dict[str, dict[str, str]],
+    rule: dict[str, Any],
+    protocol: dict[str, Any],
+) -> dict[str, Any]:
     """What the verdict on a published ordering must say."""
     rivals, samplers = [*rule["ahead_of"], *rule["behind"]], protocol["samplers"]
-    as_published = {model: cells[model].values if model in cells else np.empty(0) for model in (rule["model"], *rivals)}
+    as_published = {
+        model: cells[model].values if model in cells else np.empty(0)
+        for model in (rule["model"], *rivals)
+    }
     values = {
-        model: by_model(cells[model], shown[model]["samplers"], samplers) if model in cells else np.empty(0)
+        model: by_model(cells[model], shown[model]["samplers"], samplers)
+        if model in cells
+        else np.empty(0)
         for model in as_published
     }
     ours, comparisons = values[rule["model"]], []
     for rival in rivals:
         theta = float(published[rival]["log_likelihood"])
-        found: dict[str, Any] = {"rival": rival, "seeds": len(ours), "seeds_ahead": int((ours > theta).sum())}
+        found: dict[str, Any] = {
+            "rival": rival,
+            "seeds": len(ours),
+            "seeds_ahead": int((ours > theta).sum()),
+        }
         if len(ours):
-            share = stats.binomtest(found["seeds_ahead"], len(ours)).proportion_ci(0.95, method="wilson")
-            found |= {"share_ahead": (ours > theta).mean(), "share_interval": [share.low, share.high]}
+            share = stats.binomtest(found["seeds_ahead"], len(ours)).proportion_ci(
+                0.95, method="wilson"
+            )
+            found |= {
+                "share_ahead": (ours > theta).mean(),
+                "share_interval": [share.low, share.high],
+            }
         if min(len(ours), len(values[rival])) > 1:
             found |= comparison(ours, values[rival], rival in rule["ahead_of"], len(rivals))
         if len(ours) and len(values[rival]):
-            gaps = (ours.mean() - values[rival].mean(), as_published[rule["model"]].mean() - as_published[rival].mean())
+            gaps = (
+                ours.mean() - values[rival].mean(),
+                as_published[rule["model"]].mean() - as_published[rival].mean(),
+            )
             found["published_sampler_agrees"] = bool(gaps[0] * gaps[1] > 0)
         comparisons.append(found)
     states = {found.get("state") for found in comparisons}
@@ -312,10 +421,15 @@ def ordering(
 
 
 def _ordering_obstacle(
-    cells: dict[str, Cell], shown: dict[str, dict[str, Any]], published: dict[str, dict[str, str]],
-    rule: dict[str, Any], protocol: dict[str, Any],
-) -> str | None:  # fmt: skip
-    """The state of the first row of an ordering that says nothing of its model; None where all do."""
+    cells: dict[str, Cell],
+    shown: dict[str, dict[str, Any]],
+    published: dict[str, dict[str, str]],
+    rule: dict[str, Any],
+    protocol: dict[str, Any],
+) -> str | None:
+    """The state of the first row of an ordering that says nothing of its model; None where all
+    do.
+    """
     samplers = protocol["samplers"]
     for model in (rule["model"], *rule["ahead_of"], *rule["behind"]):
         rows, error = samplers["rows"].get(model), float(published[model]["standard_error"])
@@ -331,10 +445,14 @@ def _ordering_obstacle(
 
 
 def differences(place: str, expected: Any, found: Any) -> Iterator[tuple[float, str]]:
-    """How far each value lies from the table's, with its place; infinity where they are of different kinds."""
+    """How far each value lies from the table's, with its place; infinity where they are of
+    different kinds.
+    """
     if isinstance(expected, dict):
         for key, value in expected.items():
-            yield from differences(f"{place}/{key}", value, found.get(key) if isinstance(found, dict) else None)
+            yield from differences(
+                f"{place}/{key}", value, found.get(key) if isinstance(found, dict) else None
+            )
     elif isinstance(expected, list):
         same = isinstance(found, list) and len(found) == len(expected)
         for k, value in enumerate(expected):
@@ -353,18 +471,34 @@ def recomputed(
     """Every value of the table that test images tell, compared."""
     published = {(row["dataset"], row["model"]): row for row in rows}
     kinds = {row["model"]: row["kind"] for row in table["rows"]}
-    places = {(name, row["model"]): cell for row in table["rows"] for name, cell in row["cells"].items()}
-    cells = {key: Cell(cell["measured"]["files"]) for key, cell in places.items() if cell["measured"]}
+    places = {
+        (name, row["model"]): cell for row in table["rows"] for name, cell in row["cells"].items()
+    }
+    cells = {
+        key: Cell(cell["measured"]["files"]) for key, cell in places.items() if cell["measured"]
+    }
     sound = [key for key, cell in cells.items() if cell.seeds]
     for (name, model), shown in places.items():
         place = f"{name}/{model}"
         if (cell := cells.get((name, model))) is None:
-            yield (0.0 if shown["verdict"]["state"] in ("not attempted", "not applicable") else math.inf), place
+            yield (
+                (
+                    0.0
+                    if shown["verdict"]["state"] in ("not attempted", "not applicable")
+                    else math.inf
+                ),
+                place,
+            )
             continue
         together = sum(kinds[other] == "model" for data, other in sound if data == name)
-        yield from differences(f"{place}/measured", cell.numbers(max(together, 1)), shown["measured"])
+        yield from differences(
+            f"{place}/measured", cell.numbers(max(together, 1)), shown["measured"]
+        )
         if row := published.get((name, model)):
-            rule, claims = protocol["claims"][row["claim"]], sum(key in published and key[0] == name for key in sound)
+            rule, claims = (
+                protocol["claims"][row["claim"]],
+                sum(key in published and key[0] == name for key in sound),
+            )
             verdict = equivalence(cell, row, rule, protocol, claims, shown["measured"])
         else:
             verdict = {"state": "no published value"}
@@ -380,9 +514,103 @@ def recomputed(
             yield from differences(claim, expected, shown_orderings.get(claim))
 
 
+def check_verdict(rule: dict[str, Any], measured: Any, tested: int) -> dict[str, Any]:
+    """What the verdict on one check of a statement must say (section 6); `tested`: checks of the
+    statement that have a number for each seed.
+    """
+    threshold, sign = (rule["below"], -1) if "below" in rule else (rule["above"], 1)
+    if rule.get("exact"):
+        holds = sign * (measured - threshold) > 0
+        return {"value": measured, "state": "replicated" if holds else "not replicated"}
+    values = np.array([value for value in measured if value is not None], float)
+    k = len(values)
+    if k < 2:
+        return {"per_seed": measured, "value": values.mean() if k else None, "state": None}
+    levels = (0.9, 0.95, 1 - 0.05 / tested)
+    narrow, wide, all_wide = (
+        t_interval(values.mean(), stats.sem(values), k - 1, level) for level in levels
+    )
+    # Distances beyond the threshold: above 0 is where the statement wants them.
+    forth, back = (
+        sorted(sign * (bound - threshold) for bound in interval) for interval in (narrow, all_wide)
+    )
+    state = "replicated" if forth[0] > 0 else "not replicated" if back[1] < 0 else "inconclusive"
+    needed = None
+    if state == "inconclusive":
+        counts = np.arange(k + 1, 1001)
+        errors, centre = values.std(ddof=1) / np.sqrt(counts), sign * (values.mean() - threshold)
+        above = centre - stats.t.ppf(0.95, counts - 1) * errors > 0
+        below = centre + stats.t.ppf(1 - 0.025 / tested, counts - 1) * errors < 0
+        needed = int(counts[above | below][0]) if (above | below).any() else None
+    return {
+        "per_seed": measured,
+        "value": values.mean(),
+        "sd_over_seeds": values.std(ddof=1),
+        "ci90": narrow,
+        "ci95": wide,
+        "ci95_simultaneous": all_wide,
+        "state": state,
+        "seeds_needed": needed,
+    }
+
+
+def decided(
+    rule: dict[str, Any], measured: dict[str, Any], verdicts: list[tuple[str, dict[str, Any]]]
+) -> dict[str, Any]:
+    """The verdict on a statement from those on its checks, top to bottom of section 6."""
+    exact = [verdict for name, verdict in verdicts if rule["checks"][name].get("exact")]
+    tested = [(name, verdict) for name, verdict in verdicts if verdict not in exact]
+    states = [verdict["state"] for _, verdict in tested]
+    if any(verdict["state"] == "not replicated" for verdict in exact):
+        state = "not replicated"
+    elif any(None in measured[name] for name, _ in tested):
+        state = "inconclusive"
+    elif tested and len(measured[tested[0][0]]) < rule.get("minimum_seeds", 6):
+        state = "withheld"
+    elif "not replicated" in states:
+        state = "not replicated"
+    elif "inconclusive" in states:
+        counts = [verdict["seeds_needed"] for _, verdict in tested]
+        open_ones = [n for n, of in zip(counts, states, strict=True) if of == "inconclusive"]
+        needed = None if None in open_ones else max(open_ones)
+        return {"state": "inconclusive", "seeds_needed": needed}
+    else:
+        state = "replicated"
+    return {"state": state, "seeds_needed": None}
+
+
+def statement(rule: dict[str, Any], file: str | None, name: str) -> dict[str, Any]:
+    """What the verdict on a statement must say (section 6); `file`: the result that decides it."""
+    if file is None:
+        return {"state": "not attempted", "checks": []}
+    result = json.loads(Path(file).read_text(encoding="utf-8"))
+    if result["not_applicable"]:
+        return {"state": "not applicable", "checks": []}
+    measured, checks = result["checks"][name], rule["checks"]
+    tested = sum(not check.get("exact") for check in checks.values())
+    verdicts = [
+        (label, check_verdict(check, measured[label], tested)) for label, check in checks.items()
+    ]
+    checked = [verdict for _, verdict in verdicts]
+    return {**decided(rule, measured, verdicts), "checks": checked}
+
+
+def recomputed_statements(
+    shown: dict[str, Any], protocol: dict[str, Any]
+) -> Iterator[tuple[float, str]]:
+    """Every value and verdict of the statements, compared."""
+    entries = {entry["statement"]: entry for entry in shown["statements"]}
+    for name, rule in protocol["statements"].items():
+        entry = entries.get(name)
+        expected = statement(rule, entry["result"], name) if entry else {"state": "not attempted"}
+        yield from differences(name, expected, entry)
+
+
 def main(words: list[str] | None = None) -> None:
     """Prints the largest difference; exits with 1 where one exceeds the tolerance."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--table", type=Path, default=Path("results/table1.json"))
     parser.add_argument("--protocol", type=Path, default=Path("protocol.yaml"))
     parser.add_argument("--published", type=Path, default=Path("results/published/table1.csv"))
@@ -392,12 +620,22 @@ def main(words: list[str] | None = None) -> None:
     with arguments.published.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     found = list(recomputed(table, protocol, rows))
+    files = str(arguments.table)
+    statements = arguments.table.with_name("statements.json")
+    if statements.is_file():
+        shown = json.loads(statements.read_text(encoding="utf-8"))
+        found += recomputed_statements(shown, protocol)
+        files += f" and {statements}"
     wrong = [(size, place) for size, place in found if not size <= TOLERANCE]
     largest, place = max(found)
-    print(f"recompute: {len(found)} values of {arguments.table}; the largest difference is {largest:.1e}, at {place}")
+    print(
+        f"recompute: {len(found)} values of {files}; the largest difference is "
+        f"{largest:.1e}, at {place}"
+    )
     if wrong:
         sys.exit(
-            f"{len(wrong)} values differ by more than {TOLERANCE:.0e}: {', '.join(place for _, place in wrong[:10])}"
+            f"{len(wrong)} values differ by more than {TOLERANCE:.0e}: "
+            f"{', '.join(place for _, place in wrong[:10])}"
         )
 
 

@@ -1,6 +1,6 @@
-"""Brings a run's results back from DVC, reads every byte, and says which of them are current in this checkout.
+"""Brings a run's results back from DVC, and checks every byte of them against this checkout.
 
-Nothing needs to be told to Snakemake: it judges files by their records, wherever they come from.
+Snakemake needs no word of it: it judges files by their records, wherever they come from.
 """
 
 import signal
@@ -13,49 +13,58 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from replicate.errors import ReplicateError
 from replicate.jobs.digests import Digests
+from replicate.jobs.job_list import JobList
+from replicate.jobs.plan import Plan
 from replicate.jobs.standing import DIGESTS, Standing
-from replicate.jobs.table import Jobs
 from replicate.params import read_document
-from replicate.plan import Plan
-from replicate.sourcestate import in_git
+from replicate.records.source_state import in_git
 
 AGAIN = "`snakemake --cores all` makes what is missing or differs"
 
 
 def stop(sentence: str) -> NoReturn:
-    """Ends with a sentence for the user."""
+    """Ends the program with a sentence for the user."""
     sys.exit(f"restore: {sentence}.")
 
 
 def bring_back() -> None:
     """`dvc pull` where there is a remote, else `dvc checkout` from this machine's cache."""
     if not in_git(Path()):
-        stop("DVC needs git, and this folder is no git checkout; `make report` makes the results here")
+        stop(
+            "DVC needs git, and this folder is no git checkout; `make report` makes the results "
+            "here"
+        )
     if not Path("dvc.lock").is_file():
         stop("there is no dvc.lock, so no run has been recorded; `dvc repro` records one")
+    command = ["dvc", "remote", "list"]
     try:
-        done = subprocess.run(["dvc", "remote", "list"], capture_output=True, text=True, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
         stop(f"`dvc remote list` did not start ({error.strerror})")
-    remote = bool(done.stdout.strip())
-    if not remote:
-        print("restore: no DVC remote is configured (`dvc remote add`), so only this machine's cache is searched")
-    if subprocess.run(["dvc", "pull" if remote else "checkout"], check=False).returncode:
+    verb = "pull"
+    if not process.stdout.strip():
+        verb = "checkout"
+        print(
+            "restore: no DVC remote is configured (`dvc remote add`), so only this machine's cache "
+            "is searched"
+        )
+    if subprocess.run(["dvc", verb], check=False).returncode:
         stop(f"DVC could not bring back every file that dvc.lock names (see above); {AGAIN}")
 
 
 def main() -> None:
-    """Restores and judges."""
+    """Restores the results and checks them."""
     bring_back()
     try:
-        jobs = Jobs(Plan(*read_document("params.yaml")))
+        jobs = JobList(Plan(*read_document("params.yaml")))
     except ReplicateError as error:
         stop(f"the results are back and cannot be judged: {str(error).rstrip('.')}")
-    found = Standing(jobs, Digests(DIGESTS, fresh=True)).findings(jobs.all.values())
-    if found:
+    findings = Standing(jobs, Digests(DIGESTS, fresh=True)).findings(jobs.all.values())
+    if findings:
+        first = findings[0]
         stop(
-            f"the results are back; {len(found)} of {len(jobs.all)} jobs are not current in this checkout, first "
-            f"{found[0].job.name}: {found[0].reason}; {AGAIN}"
+            f"the results are back; {len(findings)} of {len(jobs.all)} jobs are not current in "
+            f"this checkout, first {first.job.name}: {first.reason}; {AGAIN}"
         )
     print("restore: the results are back and current; `snakemake -n` finds nothing to do")
 

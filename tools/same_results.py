@@ -2,8 +2,8 @@
 
 python tools/same_results.py ONE OTHER
 
-Left out is what is measured anew at every run, the records (*.run.json) and the report's section on costs, and
-results/standing.txt, which DVC alone writes.
+Left out is what is measured anew at every run, the records (*.run.json) and the report's section on
+costs, and results/standing.txt, which DVC alone writes.
 """
 
 import argparse
@@ -17,26 +17,30 @@ STANDING = "standing.txt"
 COSTS = re.compile(rb'<section id="costs".*?</section>', re.DOTALL)
 
 
-def scientific(root: Path) -> dict[str, bytes]:
-    """Every result below `root` that must not differ between runs, by its path."""
-    found = {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in sorted((root / "results").rglob("*"))
-        if path.is_file() and path.name != STANDING and not path.name.endswith(".run.json")
-    }
+def results(root: Path) -> dict[str, bytes]:
+    """Path below `root` -> content, of every file that must not differ between runs."""
+    contents = {}
+    for path in sorted((root / "results").rglob("*")):
+        measured_anew = path.name == STANDING or path.name.endswith(".run.json")
+        if path.is_file() and not measured_anew:
+            contents[str(path.relative_to(root))] = path.read_bytes()
     page = root / "report" / "index.html"
-    return found | {"report/index.html": COSTS.sub(b"", page.read_bytes())}
+    contents["report/index.html"] = COSTS.sub(b"", page.read_bytes())
+    return contents
 
 
 def main() -> None:
     """Prints how many files agree; exits with 1 and their names if any differ."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folders", nargs=2, type=Path)
-    one, other = (scientific(folder) for folder in parser.parse_args().folders)
-    differing = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+    left, right = (results(folder) for folder in parser.parse_args().folders)
+    names = left.keys() | right.keys()
+    differing = sorted(name for name in names if left.get(name) != right.get(name))
     if differing:
-        sys.exit(f"{len(differing)} of {len(one.keys() | other.keys())} files differ: {', '.join(differing)}")
-    print(f"{len(one)} files are the same, byte by byte")
+        sys.exit(f"{len(differing)} of {len(names)} files differ: {', '.join(differing)}")
+    print(f"{len(left)} files are the same, byte by byte")
 
 
 if __name__ == "__main__":

@@ -17,38 +17,49 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-partial-raster", "--num-ras
 
 
 def take(browser: str, page: Path, out: Path) -> None:
-    """Opens the page offline, standing still, and writes what the window shows as a PNG file."""
+    """Opens the page offline, without motion, and writes what the window shows as a PNG file."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=browser, args=FLAGS)
-        context = opened.new_context(
-            viewport=SIZE, device_scale_factor=1, color_scheme="light", reduced_motion="reduce", offline=True
+        chromium = playwright.chromium.launch(executable_path=browser, args=FLAGS)
+        context = chromium.new_context(
+            viewport=SIZE,
+            device_scale_factor=1,
+            color_scheme="light",
+            reduced_motion="reduce",
+            offline=True,
         )
-        shown = context.new_page()
-        shown.goto(page.resolve().as_uri())
-        shown.screenshot(path=out)
-        opened.close()
+        tab = context.new_page()
+        tab.goto(page.resolve().as_uri())
+        tab.screenshot(path=out)
+        chromium.close()
 
 
 def main() -> None:
-    """Checks what is there, and takes the picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Checks the options, and takes the picture."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--page", type=Path, default=Path("report/index.html"), help="the report")
-    parser.add_argument("--out", type=Path, default=Path("docs/report.png"), help="the picture, a PNG file")
-    given = parser.parse_args()
-    if given.out.suffix != ".png":
-        parser.error(f"--out is a PNG file, and {given.out} does not end in .png")
-    if not given.page.is_file():
-        sys.exit(f"{given.page} does not exist; run `make report` first.")
+    parser.add_argument(
+        "--out", type=Path, default=Path("docs/report.png"), help="the picture, a PNG file"
+    )
+    arguments = parser.parse_args()
+    if arguments.out.suffix != ".png":
+        parser.error(f"--out is a PNG file, and {arguments.out} does not end in .png")
+    if not arguments.page.is_file():
+        sys.exit(f"{arguments.page} does not exist; run `make report` first.")
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
-        sys.exit(f"There is no Chromium on PATH (looked for {', '.join(BROWSERS)}); Debian has it as `chromium`.")
+        sys.exit(
+            f"There is no Chromium on PATH (looked for {', '.join(BROWSERS)}); Debian has it as "
+            "`chromium`."
+        )
     try:
-        take(browser, given.page, given.out)
+        take(browser, arguments.page, arguments.out)
     except ImportError:
         sys.exit("playwright is missing; `make test` installs it into .venv.")
-    print(given.out)
+    print(arguments.out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The registry of data sets: a name, a title and the module that defines it, loaded when it is asked for."""
+"""The registry of data sets: a name, a title and the module that defines it, loaded on demand."""
 
 import importlib
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from replicate.errors import ReplicateError
-from replicate.paths import home_path
+from replicate.storage.paths import home_path
 
 if TYPE_CHECKING:
     from replicate.datasets.base import Dataset
@@ -26,13 +26,16 @@ UNBOUNDED: frozenset[str] = frozenset({"cifar10"})
 
 
 def data_folder() -> Path:
-    """The folder of raw files, with one folder per data set below it: $REPLICATE_DATA, else `data`."""
-    return home_path(os.environ.get("REPLICATE_DATA") or "data", "REPLICATE_DATA")
+    """The folder of the folders of raw files, one a data set: $REPLICATE_DATA, else `data`."""
+    folder = os.environ.get("REPLICATE_DATA") or "data"
+    return home_path(folder, "REPLICATE_DATA")
 
 
 def load_dataset(name: str) -> "Dataset":
     """The registered data set of that name; an unknown name lists the known ones."""
     if name not in REGISTRY:
-        raise ReplicateError(f"there is no data set {name!r}; the registered ones are {', '.join(REGISTRY)}.")
+        raise ReplicateError(
+            f"there is no data set {name!r}; the registered ones are {', '.join(REGISTRY)}."
+        )
     dataset: Dataset = importlib.import_module(REGISTRY[name][1]).DATASET
     return dataset

@@ -1,11 +1,14 @@
-"""Section 7.5: better coordination of G and D, or a better p(z), would speed training (X5, a conjecture of the paper).
+"""What speeds training: better coordination of G and D, or a better p(z) (X5, section 7.5).
 
-The baseline is the paper's recipe in small: z uniform in 100 dimensions, both players at once from the same samples, by
-momentum at a constant rate. Every variant changes one thing. Speed is counted in updates, not seconds: those until the
-Parzen estimate of validation images reaches a target.
+The paper conjectures: training could be accelerated greatly by better methods for coordinating G
+and D, or by better distributions to sample z from.
 
-Two variants decide the claim, one of each kind. They are fixed here, as the best of their kind on seeds 100-105, so
-that the seeds of a run had no say in the choice.
+The baseline is the paper's recipe in small: z uniform in 100 dimensions, both players at once from
+the same samples, by momentum at a constant rate. Every variant changes one thing.
+
+Measured: the updates, not seconds, until the Parzen estimate of validation images reaches a target.
+Two variants decide the statement, one of each kind. They are fixed here, as the best of their kind
+on seeds 100-105, so that the seeds of a run had no say in the choice.
 """
 
 import math
@@ -19,24 +22,31 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from replicate.datasets.base import Splits
-from replicate.experiments.base import Experiment, Found
-from replicate.experiments.game import (
-    DECAYS,
+from replicate.experiments.base import (
+    Checks,
+    Experiment,
+    ExperimentResult,
+    PerSeed,
+    per_seed,
+)
+from replicate.experiments.games.image_game import (
     GameConfig,
+    blur_noise,
     generate,
     gradients,
     initial,
     minibatches,
-    per_seed,
+    of_network,
     pixels,
     unconditional,
 )
+from replicate.experiments.games.player import DECAYS
 from replicate.likelihood.parzen import log_densities
-from replicate.loops import steps
 from replicate.params import OURS, RELEASED, setting
+from replicate.progress.loops import steps
 from replicate.training.adam import adam_step, moments
 from replicate.training.momentum import momentum_step
-from replicate.training.streams import Streams
+from replicate.training.streams import Purpose, Streams
 
 Noise = Literal["uniform", "normal", "sphere"]
 #: Bandwidths of the Parzen estimate; each look takes the best one.
@@ -50,17 +60,28 @@ class AccelerationConfig(GameConfig):
     """The baseline, the rates of the variants, and how speed is measured."""
 
     updates: int = setting(1300, "updates of G and of D, by every variant", OURS, ge=1)
-    hidden: tuple[PositiveInt, ...] = setting((64, 64), "rectified units per layer of G, and of D", OURS, min_length=1)
-    code_dimension: int = setting(100, "length of the baseline's z, which is uniform", f"{RELEASED} mnist.yaml", ge=1)
-    learning_rate: PositiveFloat = setting(0.1, "of gradient descent with momentum, constant", TUNED)
-    momentum: float = setting(0.5, "of both players", f"{RELEASED} mnist.yaml, at the start", ge=0, lt=1)
+    hidden: tuple[PositiveInt, ...] = setting(
+        (64, 64), "rectified units per layer of G, and of D", OURS, min_length=1
+    )
+    code_dimension: int = setting(
+        100, "length of the baseline's z, which is uniform", f"{RELEASED} mnist.yaml", ge=1
+    )
+    learning_rate: PositiveFloat = setting(
+        0.1, "of gradient descent with momentum, constant", TUNED
+    )
+    momentum: float = setting(
+        0.5, "of both players", f"{RELEASED} mnist.yaml, at the start", ge=0, lt=1
+    )
     adam_rate: PositiveFloat = setting(0.008, "of Adam, constant", TUNED)
     discriminator_speed: PositiveFloat = setting(3.0, "D's rate over G's where D is faster", TUNED)
     target: float = setting(
-        3.0, "mean log-likelihood of validation images that counts as trained (nats)",
+        3.0,
+        "mean log-likelihood of validation images that counts as trained (nats)",
         "ours: the baseline reaches it before the end, seeds 100-105",
-    )  # fmt: skip
-    first_look: int = setting(200, "updates before the first look at the validation images", OURS, ge=1)
+    )
+    first_look: int = setting(
+        200, "updates before the first look at the validation images", OURS, ge=1
+    )
     looks: int = setting(24, "looks, after updates in geometric progression", OURS, ge=2)
     samples: int = setting(1000, "samples of G at each look", OURS, ge=2)
 
@@ -86,6 +107,18 @@ class Variant:
     falling: bool = False
 
 
+def _noise_variants() -> dict[str, Variant]:
+    """Every p(z) but the baseline's, uniform in 100 dimensions."""
+    baseline = ("uniform", 100)
+    variants: dict[str, Variant] = {}
+    for noise in get_args(Noise):
+        for dimension in (4, 16, 100):
+            if (noise, dimension) != baseline:
+                name = f"{noise}, {dimension}"
+                variants[name] = Variant(noise=noise, dimension=dimension)
+    return variants
+
+
 BASELINE = "baseline"
 COORDINATION: Mapping[str, Variant] = {
     "Adam": Variant(adam=True),
@@ -93,147 +126,240 @@ COORDINATION: Mapping[str, Variant] = {
     "D faster": Variant(fast_discriminator=True),
     "falling rate": Variant(falling=True),
 }
-#: Without the baseline, uniform in 100 dimensions.
-NOISE: Mapping[str, Variant] = {
-    f"{noise}, {dimension}": Variant(noise=noise, dimension=dimension)
-    for noise in get_args(Noise)
-    for dimension in (4, 16, 100)
-    if (noise, dimension) != ("uniform", 100)
-}
+NOISE: Mapping[str, Variant] = _noise_variants()
 VARIANTS: Mapping[str, Variant] = {BASELINE: Variant(), **COORDINATION, **NOISE}
-#: What the checks judge, chosen on seeds 100-105.
-JUDGED = {"coordination": "D faster", "noise": "normal, 100"}
+#: The variants that decide the statement, chosen on seeds 100-105.
+DECISIVE = {"coordination": "D faster", "noise": "normal, 100"}
 
 
-def codes(streams: Streams, noise: Noise, step: int, *shape: int, look: bool = False) -> Tensor:
-    """Draws z of `shape` (n, dimension), (seeds, n, dimension); a look has numbers of its own."""
-    purpose: Literal["evaluation", "noise"] = "evaluation" if look else "noise"
+def codes(
+    streams: Streams, noise: Noise, step: int, *shape: int, purpose: Purpose = "noise"
+) -> Tensor:
+    """z of `shape` (n, dimension) for every seed, (seeds, n, dimension)."""
+    # Every p(z) has variance 1 in each dimension, so that only its shape and dimension differ.
     if noise == "uniform":
-        return math.sqrt(3) * (2 * streams.uniform(purpose, step, *shape) - 1)
+        unit = streams.uniform(purpose, step, *shape)
+        centred = 2 * unit - 1
+        return math.sqrt(3) * centred
     drawn = streams.normal(purpose, step, *shape)
-    return drawn if noise == "normal" else math.sqrt(shape[1]) * normalize(drawn, dim=2)
+    if noise == "normal":
+        return drawn
+    on_unit_sphere = normalize(drawn, dim=2)
+    dimension = shape[1]
+    return math.sqrt(dimension) * on_unit_sphere
 
 
 class Game:
     """G and D of every seed, as one variant trains them."""
 
-    def __init__(self, config: AccelerationConfig, variant: Variant, streams: Streams, images: Tensor) -> None:
+    def __init__(
+        self, config: AccelerationConfig, variant: Variant, streams: Streams, images: Tensor
+    ) -> None:
         dimension = variant.dimension or config.code_dimension
-        self.config, self.variant = config.model_copy(update={"code_dimension": dimension}), variant
+        self.variant = variant
+        self.config = config.model_copy(update={"code_dimension": dimension})
         self.parameters = initial(self.config, streams, images)
         self.slots = moments(self.parameters)
         self._streams = streams
 
     def update(self, number: int, rows: Tensor, real: Tensor, blur: Sequence[Tensor]) -> None:
-        """One update of each player on images `real` (seeds, n, dimension), which are at `rows` of the data."""
-        code = codes(self._streams, self.variant.noise, number, rows.shape[1], self.config.code_dimension)
-        samples = (real, code, unconditional(number, rows), blur)
-        found = gradients(self.config, self.parameters, *samples)
-        self.move("discriminator", found, number)
-        if self.variant.alternating:
-            found = gradients(self.config, self.parameters, *samples)
-        self.move("generator", found, number)
+        """One update of each player.
 
-    def move(self, network: str, found: Mapping[str, Tensor], number: int) -> None:
-        """Update `number` of one network, by its gradients in `found`."""
-        config, own = self.config, {name: slope for name, slope in found.items() if name.startswith(network)}
+        Args:
+            rows: of the minibatch in the data, (seeds, n).
+            real: its images, (seeds, n, dimension).
+            blur: noise on what D sees of the data and of G.
+        """
+        config = self.config
+        noise = self.variant.noise
+        count = rows.shape[1]
+        code = codes(self._streams, noise, number, count, config.code_dimension)
+        no_condition = unconditional(number, rows)
+        samples = (real, code, no_condition, blur)
+        slopes = gradients(config, self.parameters, *samples)
+        self.move("discriminator", slopes, number)
+        if self.variant.alternating:
+            # G answers the D that has just moved.
+            slopes = gradients(config, self.parameters, *samples)
+        self.move("generator", slopes, number)
+
+    def move(self, network: str, gradients: Mapping[str, Tensor], number: int) -> None:
+        """Update `number` of one network, by its own of the gradients."""
+        own = of_network(gradients, network)
         if self.variant.adam:
-            adam_step(self.parameters, self.slots, own, number, config.adam_rate, decays=DECAYS)
+            rate = self.config.adam_rate
+            adam_step(self.parameters, self.slots, own, number, rate, decays=DECAYS)
             return
-        faster = self.variant.fast_discriminator and network == "discriminator"
-        top = config.learning_rate * (config.discriminator_speed if faster else 1.0)
-        rate, before = (top * (1 - k / config.updates if self.variant.falling else 1.0) for k in (number, number - 1))
-        averages = [self.slots[f"{name}.first"] for name in own]
         momentum_step(
-            [self.parameters[name] for name in own], averages, list(own.values()), rate, config.momentum, before
+            [self.parameters[name] for name in own],
+            [self.slots[f"{name}.first"] for name in own],
+            list(own.values()),
+            self._rate(network, number),
+            self.config.momentum,
+            self._rate(network, number - 1),
         )
 
+    def _rate(self, network: str, number: int) -> float:
+        """The rate of an update by momentum."""
+        speed = 1.0
+        if self.variant.fast_discriminator and network == "discriminator":
+            speed = self.config.discriminator_speed
+        fade = 1.0
+        if self.variant.falling:
+            fade = 1 - number / self.config.updates
+        return self.config.learning_rate * speed * fade
+
     def log_likelihoods(self, images: Tensor) -> Tensor:
-        """The mean of images (n, dimension) by samples of G, with the best bandwidth: (seeds,) float64, nats."""
-        shape = (self.config.samples, self.config.code_dimension)
+        """The mean over images by samples of G, with the best bandwidth, (seeds,) float64, nats.
+
+        Args:
+            images: (n, dimension).
+        """
+        config = self.config
+        noise = self.variant.noise
+        shape = (config.samples, config.code_dimension)
+        code = codes(self._streams, noise, 0, *shape, purpose="evaluation")
         with torch.no_grad():
-            samples = generate(
-                self.config, self.parameters, codes(self._streams, self.variant.noise, 0, *shape, look=True)
-            )
-        return torch.stack([log_densities(own, images, SIGMAS).mean(1).amax() for own in samples])
+            samples = generate(config, self.parameters, code)
+        best = []
+        for samples_of_seed in samples:
+            log_likelihoods = log_densities(samples_of_seed, images, SIGMAS)
+            by_sigma = log_likelihoods.mean(1)
+            best.append(by_sigma.amax())
+        return torch.stack(best)
 
 
 def looks(config: AccelerationConfig) -> list[int]:
     """The updates after which validation images are looked at, ascending."""
-    first = min(config.first_look, config.updates)
-    growth = (config.updates / first) ** (1 / (config.looks - 1))
-    return sorted({round(first * growth**k) for k in range(config.looks)})
+    updates = config.updates
+    first = min(config.first_look, updates)
+    ratio = updates / first
+    intervals = config.looks - 1
+    growth = ratio ** (1 / intervals)
+    # Rounded, neighbours may fall together: a set has each of them once.
+    rounded = {round(first * growth**k) for k in range(config.looks)}
+    return sorted(rounded)
 
 
 def play(
-    config: AccelerationConfig, variants: Mapping[str, Variant], streams: Streams, images: Tensor, valid: Tensor
+    config: AccelerationConfig,
+    variants: Mapping[str, Variant],
+    streams: Streams,
+    images: Tensor,
+    valid: Tensor,
 ) -> dict[str, Tensor]:
     """Trains every variant on the same minibatches of images (n, dimension), with the same blur.
 
     Returns:
-        Variant -> the log-likelihood of `valid` (m, dimension) at every look, (looks, seeds) float64.
+        Variant -> the log-likelihood of `valid` (m, dimension) at every look, (looks, seeds)
+        float64.
     """
-    games = {name: Game(config, variant, streams, images) for name, variant in variants.items()}
-    curves: dict[str, list[Tensor]] = {name: [] for name in variants}
-    turns, at = minibatches(streams, len(images), config.batch_size), set(looks(config))
-    for update, rows in zip(steps(config.updates), turns, strict=False):
+    games: dict[str, Game] = {}
+    curves: dict[str, list[Tensor]] = {}
+    for name, variant in variants.items():
+        games[name] = Game(config, variant, streams, images)
+        curves[name] = []
+    batches = minibatches(streams, len(images), config.batch_size)
+    updates_of_looks = set(looks(config))
+    # Not strict: minibatches never end.
+    for update, rows in zip(steps(config.updates), batches, strict=False):
         real = images[rows]
-        blur = [config.blur * streams.normal("noise", update, *real.shape[1:], part=part) for part in (1, 2)]
+        blur = blur_noise(config, streams, update, real)
         for name, game in games.items():
             game.update(update, rows, real, blur)
-            if update + 1 in at:
-                curves[name].append(game.log_likelihoods(valid))
+            if update + 1 in updates_of_looks:
+                log_likelihoods = game.log_likelihoods(valid)
+                curves[name].append(log_likelihoods)
     return {name: torch.stack(curve) for name, curve in curves.items()}
 
 
 def updates_until(target: float, curve: Tensor, updates: Sequence[int]) -> Tensor:
-    """The updates at the first look where a curve (looks, seeds) is at least `target`: (seeds,) float64.
+    """The updates at the first look where a curve is at least `target`: (seeds,) float64.
 
     Where none is, the last one, as if reached there; NaN where the curve ends in no number.
+
+    Args:
+        curve: (looks, seeds).
+        updates: of every look.
     """
+    last_look = len(curve) - 1
     reached = curve >= target
-    first = torch.where(reached.any(0), reached.byte().argmax(0), len(curve) - 1)
-    counts = torch.tensor(updates, dtype=torch.float64, device=curve.device)[first]
-    return counts.where(curve[-1].isfinite(), torch.nan)
+    is_reached = reached.any(0)
+    # `argmax` names the first of equal values: the first look that reached the target.
+    first_reached = reached.byte().argmax(0)
+    first = torch.where(is_reached, first_reached, last_look)
+    updates_of_looks = torch.tensor(updates, dtype=torch.float64, device=curve.device)
+    counts = updates_of_looks[first]
+    is_sound = curve[-1].isfinite()
+    return counts.where(is_sound, torch.nan)
 
 
-class Acceleration(Experiment):
+class Acceleration(Experiment[AccelerationConfig]):
     """X5.
 
     Args:
-        variants: by name; the baseline and what `JUDGED` names must be among them.
+        variants: by name; the baseline and what `DECISIVE` names must be among them.
     """
 
     Config = AccelerationConfig
-    claims: ClassVar[tuple[str, ...]] = ("X5",)
+    statements: ClassVar[tuple[str, ...]] = ("X5",)
 
     def __init__(self, variants: Mapping[str, Variant] = VARIANTS) -> None:
         self._variants = variants
 
     def run(
-        self, config: AccelerationConfig, seeds: Sequence[int], device: torch.device, splits: Splits | None
-    ) -> Found:
-        """Trains all variants side by side; validation images need no labels, and test images are not used."""
+        self,
+        config: AccelerationConfig,
+        seeds: Sequence[int],
+        device: torch.device,
+        splits: Splits | None,
+    ) -> ExperimentResult:
+        """Trains all variants side by side; needs no labels and no test images."""
         assert splits is not None
-        train, valid = (pixels(splits, split, device) for split in ("train", "valid"))
-        valid = valid[:VALIDATION_IMAGES]
-        curves = play(config, self._variants, Streams(seeds, device), train, valid)
-        counts = {name: updates_until(config.target, curve, looks(config)) for name, curve in curves.items()}
-        checks: dict[str, dict[str, float | list[float | None]]] = {
-            "X5": {
-                f"log_ratio_of_updates_by_{kind}": per_seed((counts[BASELINE] / counts[name]).log())
-                for kind, name in JUDGED.items()
-            }
-        }
+        train = pixels(splits, "train", device)
+        valid = pixels(splits, "valid", device)[:VALIDATION_IMAGES]
+        streams = Streams(seeds, device)
+        curves = play(config, self._variants, streams, train, valid)
+        updates_of_looks = looks(config)
+        counts: dict[str, Tensor] = {}
+        censored: dict[str, list[bool]] = {}
+        for name, curve in curves.items():
+            counts[name] = updates_until(config.target, curve, updates_of_looks)
+            is_below = curve < config.target
+            censored[name] = is_below.all(0).tolist()
+        best: dict[str, PerSeed] = {}
+        curves_by_look: dict[str, list[PerSeed]] = {}
+        for name, curve in curves.items():
+            best[name] = per_seed(curve.amax(0))
+            curves_by_look[name] = _rows(curve)
         series = {
-            "looks": looks(config), "target": config.target, "validation_images": len(valid), "judged": JUDGED,
-            "order": list(self._variants), "noise": [name for name in self._variants if name in NOISE],
+            "looks": updates_of_looks,
+            "target": config.target,
+            "validation_images": len(valid),
+            "judged": DECISIVE,
+            "order": list(self._variants),
+            "noise": [name for name in self._variants if name in NOISE],
             "updates": {name: per_seed(count) for name, count in counts.items()},
-            "censored": {name: (curve < config.target).all(0).tolist() for name, curve in curves.items()},
-            "best": {name: per_seed(curve.amax(0)) for name, curve in curves.items()},
-            "curves": {name: [per_seed(row) for row in curve] for name, curve in curves.items()},
-        }  # fmt: skip
-        return Found(checks, series)
+            "censored": censored,
+            "best": best,
+            "curves": curves_by_look,
+        }
+        return ExperimentResult(_checks(counts), series)
+
+
+def _rows(curve: Tensor) -> list[PerSeed]:
+    return [per_seed(row) for row in curve]
+
+
+def _checks(counts: Mapping[str, Tensor]) -> Checks:
+    of_baseline = counts[BASELINE]
+    checks: dict[str, PerSeed] = {}
+    for kind, name in DECISIVE.items():
+        ratio = of_baseline / counts[name]
+        log_ratio = ratio.log()
+        name_of_check = f"log_ratio_of_updates_by_{kind}"
+        checks[name_of_check] = per_seed(log_ratio)
+    return {"X5": checks}
 
 
 EXPERIMENT = Acceleration()

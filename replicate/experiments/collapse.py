@@ -1,125 +1,174 @@
-"""G trained too much without D, on images: the Helvetica scenario on a labelled data set (H1-images, section 6).
+"""G trained too much without D, on images: the Helvetica scenario (H1-images, section 6).
 
-As on the ring and the grid of `replicate.experiments.synchrony`, every ratio makes the same number of updates of G,
-from the start; D moves once in so many of them. A classifier says how many classes the samples have, and their mean
-distance tells one image from many.
+The paper claims: training G too much without D maps many z to one x.
+
+Measured, on a labelled data set: how many classes the samples of G have, by a classifier, and their
+mean distance, which tells one image from many. As on the ring and the grid of
+`replicate.experiments.synchrony`, every ratio makes the same number of updates of G, from the
+start; D moves once in so many of them. The statement is about what is lost against the ratio 1:1.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, TypedDict
 
 import torch
 from torch import Tensor
 
 from replicate.datasets.base import Splits
-from replicate.experiments.base import Checks, Experiment, Found
-from replicate.experiments.conditional import mean_distance, train_judge
-from replicate.experiments.fixed.collapse import COVERED, RATIOS
-from replicate.experiments.game import (
-    DECAYS,
+from replicate.experiments.base import (
+    Checks,
+    Experiment,
+    ExperimentResult,
+    PerSeed,
+    differences,
+    per_seed,
+)
+from replicate.experiments.constants import COLLAPSE_RATIOS, COVERED_SHARE
+from replicate.experiments.games.image_game import (
     GameConfig,
+    blur_noise,
     generate,
     gradients,
     initial,
     labelled,
     minibatches,
-    per_seed,
+    of_network,
     unconditional,
 )
-from replicate.loops import each, steps
+from replicate.experiments.games.player import DECAYS
+from replicate.experiments.games.sample_judge import classes_of, mean_distance, train_judge
 from replicate.params import OURS, setting
+from replicate.progress.loops import each, steps
 from replicate.training.adam import adam_step, moments
 from replicate.training.streams import Streams
 
-#: Updates of G per update of D at which the claim is judged.
+#: Updates of G per update of D at which the statement is decided.
 MANY = (20, 100)
 
 
 class CollapseConfig(GameConfig):
-    """The game, and how many samples are judged."""
+    """The game, and how many samples are measured."""
 
     samples: int = setting(1000, "samples that are judged, per seed and ratio", OURS, ge=2)
 
 
-def play(config: GameConfig, streams: Streams, images: Tensor, ratio: int) -> dict[str, Tensor]:
-    """Trains G on every minibatch of images (n, dimension), and D on the last of every `ratio` of them.
+class RatioMeasures(TypedDict):
+    """Measures of one ratio: covered classes, and the samples' mean distance over the data's."""
 
-    Both gradients are taken at the same point and from the same samples, as in `game.play`, which this is at 1.
+    classes: PerSeed
+    spread: PerSeed
+
+
+def play(config: GameConfig, streams: Streams, images: Tensor, ratio: int) -> dict[str, Tensor]:
+    """Trains G on every minibatch of images (n, dimension), D on the last of every `ratio` of them.
+
+    Both gradients are taken at the same point and from the same samples, as in `image_game.play`,
+    which this is at 1.
     """
     parameters = initial(config, streams, images)
     slots = moments(parameters)
-    turns = minibatches(streams, len(images), config.batch_size)
-    for update, rows in zip(steps(config.updates), turns, strict=False):
+    batches = minibatches(streams, len(images), config.batch_size)
+    # Not strict: minibatches never end.
+    for update, rows in zip(steps(config.updates), batches, strict=False):
         real = images[rows]
         code = streams.normal("noise", update, rows.shape[1], config.code_dimension)
-        blur = [config.blur * streams.normal("noise", update, *real.shape[1:], part=part) for part in (1, 2)]
-        found = gradients(config, parameters, real, code, unconditional(update, rows), blur)
+        blur = blur_noise(config, streams, update, real)
+        no_condition = unconditional(update, rows)
+        slopes = gradients(config, parameters, real, code, no_condition, blur)
         rate = config.learning_rate * (1 - update / config.updates)
-        for network, moves, every in (("discriminator", update // ratio, ratio), ("generator", update, 1)):
-            if (update + 1) % every == 0:
-                own = {name: slope for name, slope in found.items() if name.startswith(network)}
-                adam_step(parameters, slots, own, moves, rate, decays=DECAYS)
+        if (update + 1) % ratio == 0:
+            # Adam corrects its moments by the number of D's own updates, not of G's.
+            discriminator_slopes = of_network(slopes, "discriminator")
+            number = update // ratio
+            adam_step(parameters, slots, discriminator_slopes, number, rate, decays=DECAYS)
+        generator_slopes = of_network(slopes, "generator")
+        adam_step(parameters, slots, generator_slopes, update, rate, decays=DECAYS)
     return parameters
 
 
-class Collapse(Experiment):
+class Collapse(Experiment[CollapseConfig]):
     """H1-images.
 
     Args:
-        moves: how many updates of G a ratio makes per update of D.
+        generator_updates: how many updates of G a ratio makes per update of D.
     """
 
     Config = CollapseConfig
-    claims: ClassVar[tuple[str, ...]] = ("H1-images",)
+    statements: ClassVar[tuple[str, ...]] = ("H1-images",)
 
-    def __init__(self, moves: Callable[[int], int] = int) -> None:
-        self._moves = moves
+    def __init__(self, generator_updates: Callable[[int], int] = int) -> None:
+        self._generator_updates = generator_updates
 
-    def run(self, config: CollapseConfig, seeds: Sequence[int], device: torch.device, splits: Splits | None) -> Found:
+    def run(
+        self,
+        config: CollapseConfig,
+        seeds: Sequence[int],
+        device: torch.device,
+        splits: Splits | None,
+    ) -> ExperimentResult:
         """Trains the classifier once and a game a ratio; NotApplicable without labels."""
         assert splits is not None
         images, labels = labelled(splits, "train", device)
-        classifier, accuracy = train_judge(splits, device, len(RATIOS) * config.updates)
-        streams, classes = Streams(seeds, device), int(labels.max()) + 1
-        data = float(mean_distance(images[: config.samples]))
-        found: dict[str, dict[str, list[float | None]]] = {}
-        for ratio in each(RATIOS, "ratio {}"):
-            parameters = play(config, streams, images, self._moves(ratio))
+        updates_of_games = len(COLLAPSE_RATIOS) * config.updates
+        classifier, accuracy = train_judge(splits, device, updates_of_games)
+        streams = Streams(seeds, device)
+        classes = int(labels.max()) + 1
+        # Of as many images as there will be samples.
+        compared = images[: config.samples]
+        data_distance = float(mean_distance(compared))
+        ratios: dict[str, RatioMeasures] = {}
+        for ratio in each(COLLAPSE_RATIOS, "ratio {}"):
+            updates_of_generator = self._generator_updates(ratio)
+            parameters = play(config, streams, images, updates_of_generator)
+            code = streams.normal("evaluation", 0, config.samples, config.code_dimension)
             with torch.no_grad():
-                samples = generate(
-                    config, parameters, streams.normal("evaluation", 0, config.samples, config.code_dimension)
-                )
-            seen = classifier.probabilities(samples.reshape(-1, *splits.shape)).argmax(1).view(samples.shape[:2])
-            shares = torch.stack([(seen == number).double().mean(1) for number in range(classes)], 1)
-            covered = (shares >= COVERED).double().sum(1)
-            covered[~samples.flatten(1).isfinite().all(1)] = torch.nan
-            found[str(ratio)] = {"classes": per_seed(covered), "spread": per_seed(mean_distance(samples) / data)}
+                samples = generate(config, parameters, code)
+            sample_classes = classes_of(classifier, samples, splits.shape)
+            covered = covered_classes(sample_classes, classes)
+            # A classifier names some class of an image that is no number, too.
+            is_sound = samples.flatten(1).isfinite().all(1)
+            covered[~is_sound] = torch.nan
+            spread = mean_distance(samples) / data_distance
+            ratios[str(ratio)] = {"classes": per_seed(covered), "spread": per_seed(spread)}
         series = {
-            "ratios": found, "classes": classes, "samples": config.samples, "classifier_accuracy": accuracy,
+            "ratios": ratios,
+            "classes": classes,
+            "samples": config.samples,
+            "classifier_accuracy": accuracy,
             "classifier_test_images": splits.count("test"),
-        }  # fmt: skip
-        return Found(_checks(found), series)
+        }
+        return ExperimentResult(_checks(ratios), series)
 
 
-def _less(
-    ones: Sequence[float | None], others: Sequence[float | None], scale: Callable[[float], float]
-) -> list[float | None]:
-    return [None if a is None or b is None else scale(a) - scale(b) for a, b in zip(ones, others, strict=True)]
+def covered_classes(sample_classes: Tensor, count: int) -> Tensor:
+    """How many of `count` classes have enough of the samples (seeds, n): (seeds,) float64."""
+    shares = []
+    for number in range(count):
+        is_of_class = sample_classes == number
+        shares.append(is_of_class.double().mean(1))
+    is_covered = torch.stack(shares, 1) >= COVERED_SHARE
+    return is_covered.double().sum(1)
 
 
-def _log_spread(value: float) -> float:
-    """With the spread of a ten-thousandth of the data's for none at all, so that a G of one output has a logarithm."""
-    return math.log(max(value, 1e-4))
+def _log_spread(spread: float) -> float:
+    """The log of a spread; none at all counts as a ten-thousandth of the data's: it has a log."""
+    # A spread of 0 has no logarithm.
+    least = 1e-4
+    return math.log(max(spread, least))
 
 
-def _checks(found: Mapping[str, Mapping[str, list[float | None]]]) -> Checks:
-    even = found["1"]
-    checks: dict[str, float | list[float | None]] = {}
+def _checks(ratios: Mapping[str, RatioMeasures]) -> Checks:
+    even = ratios["1"]
+    even_classes = even["classes"]
+    even_spread = even["spread"]
+    checks: dict[str, PerSeed] = {}
     for ratio in MANY:
-        much = found[str(ratio)]
-        checks[f"classes_lost_at_{ratio}"] = _less(even["classes"], much["classes"], float)
-        checks[f"spread_lost_at_{ratio}"] = _less(even["spread"], much["spread"], _log_spread)
+        uneven = ratios[str(ratio)]
+        classes_lost = differences(even_classes, uneven["classes"])
+        spread_lost = differences(even_spread, uneven["spread"], _log_spread)
+        checks[f"classes_lost_at_{ratio}"] = classes_lost
+        checks[f"spread_lost_at_{ratio}"] = spread_lost
     return {"H1-images": checks}
 
 

@@ -1,11 +1,16 @@
-"""Section 7.4: features of D, or of the inference net, help classifiers where labels are few (X4).
+"""Features of D, or of the inference net, for classifiers with few labels (X4, section 7.4).
 
-D's hidden layers, those of the inference net of section 7.2, those of D before its training, and raw pixels go to the
-same linear classifier, which sees few labelled images; validation images choose its regularisation.
+The paper claims: features of the discriminator or of the inference net could improve classifiers
+where few labelled data are there.
+
+Measured: the test error of a linear classifier that sees few labelled images, by D's hidden layers,
+those of the inference net of section 7.2, those of D before its training, and raw pixels;
+validation images choose its regularisation. The statement is about the error that features of D
+save against raw pixels.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -15,12 +20,12 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from replicate.datasets.base import Splits
-from replicate.experiments.base import Experiment, Found, NotApplicable
-from replicate.experiments.game import ON_MNIST, initial, labelled, pixels, play
+from replicate.experiments.base import Experiment, ExperimentResult, NotApplicable, PerSeed
+from replicate.experiments.games.image_game import ON_MNIST, initial, labelled, pixels, play
 from replicate.experiments.inference import InferenceConfig, train_inference
-from replicate.loops import each, task
-from replicate.models import perceptron
+from replicate.models.parts import perceptron
 from replicate.params import OURS, setting
+from replicate.progress.loops import each, task
 from replicate.training.streams import Streams
 
 Array = NDArray[np.float64]
@@ -42,142 +47,245 @@ class FeaturesConfig(InferenceConfig):
         (50, 100, 300), "labelled images of a classifier", OURS, min_length=1
     )
     penalties: tuple[PositiveFloat, ...] = setting(
-        (0.001, 0.01, 0.1, 1.0, 10.0), "C of the classifier, chosen on validation images; ties to the smallest", OURS,
+        (0.001, 0.01, 0.1, 1.0, 10.0),
+        "C of the classifier, chosen on validation images; ties to the smallest",
+        OURS,
         min_length=1,
-    )  # fmt: skip
+    )
 
 
-def hidden_layers(parameters: Mapping[str, Tensor], network: str, layers: int, images: Tensor) -> Tensor:
-    """All rectified units of a network of `layers` for images (seeds, n, dimension), joined: (seeds, n, units)."""
-    return torch.cat([perceptron.outputs(images, parameters, network, k).relu() for k in range(1, layers)], 2)
+class TrainedNetwork(NamedTuple):
+    """Parameters of all seeds, and the network among them that makes features."""
+
+    parameters: Mapping[str, Tensor]
+    network: str
+
+
+def hidden_layers(
+    parameters: Mapping[str, Tensor], network: str, layers: int, images: Tensor
+) -> Tensor:
+    """All rectified units of a network, joined, (seeds, n, units).
+
+    Args:
+        layers: of the network.
+        images: (seeds, n, dimension).
+    """
+    units = []
+    for layer in range(1, layers):
+        inputs = perceptron.outputs(images, parameters, network, layer)
+        units.append(inputs.relu())
+    return torch.cat(units, 2)
 
 
 def standardised(sets: Mapping[str, Array]) -> dict[str, Array]:
     """Every set less the mean of `train`, by one scale: the features' root mean variance there.
 
-    One scale for all of them leaves to raw pixels that those at the rim hardly vary. Features that never vary become 0.
+    One scale for all of them leaves to raw pixels that those at the rim hardly vary. Features that
+    never vary become 0.
     """
-    mean, scale = sets["train"].mean(0), np.sqrt(sets["train"].var(0).mean())
-    return {name: (rows - mean) / (scale or 1.0) for name, rows in sets.items()}
+    train = sets["train"]
+    mean = train.mean(0)
+    mean_variance = train.var(0).mean()
+    scale = np.sqrt(mean_variance)
+    # Features that are all constant have no scale, and tell nothing in any.
+    divisor = scale or 1.0
+    results = {}
+    for name, rows in sets.items():
+        results[name] = (rows - mean) / divisor
+    return results
 
 
 def stratified(labels: Labels, drawn: NDArray[np.float32]) -> Labels:
-    """All rows in an order of which every beginning has equally many images of each class, to within one.
+    """An order of all rows whose every prefix is class-balanced.
+
+    To within one, and while a class has images left.
 
     Args:
-        labels: (n,); while a class has images left.
+        labels: (n,).
         drawn: (n,) random numbers that decide which images of a class come first.
     """
     rank = np.empty_like(labels)
     for number in np.unique(labels):
         rows = np.flatnonzero(labels == number)
-        rank[rows[np.argsort(drawn[rows], kind="stable")]] = np.arange(len(rows))
+        order = np.argsort(drawn[rows], kind="stable")
+        ranks_in_class = np.arange(len(rows))
+        rank[rows[order]] = ranks_in_class
+    # The first of every class, then the second of every class, and so on.
     return np.lexsort((drawn, rank))
 
 
 def classifier_error(
-    sets: Mapping[str, Array], labels: Mapping[str, Labels], rows: Labels, penalties: Sequence[float]
+    sets: Mapping[str, Array],
+    labels: Mapping[str, Labels],
+    rows: Labels,
+    penalties: Sequence[float],
 ) -> tuple[float, float]:
-    """The share of test images that a linear classifier trained on `rows` of `train` gets wrong, and its C.
+    """The share of test images that a linear classifier gets wrong, and its C.
 
-    The penalty does not change under rotations, and the weights that it leaves best lie in the span of the images that
-    the classifier learns from. Coordinates of that span thus give the same classifier with at most as many weights per
-    class as images. Every C starts from the weights of the one before.
+    The penalty does not change under rotations, and the weights that it leaves best lie in the span
+    of the images that the classifier learns from. Coordinates of that span thus give the same
+    classifier with at most as many weights per class as images. Every C starts from the weights of
+    the one before.
+
+    Args:
+        rows: of `train`, on which it is trained.
     """
-    span = np.linalg.svd(sets["train"][rows], full_matrices=False)[2].T
-    coordinates = {name: images @ span for name, images in {**sets, "train": sets["train"][rows]}.items()}
-    classifier = LogisticRegression(solver="newton-cg", tol=TOLERANCE, max_iter=STEPS, warm_start=True)
-    best = (-1.0, 1.0, 0.0)
+    learnt_from = sets["train"][rows]
+    classes = labels["train"][rows]
+    _, _, directions = np.linalg.svd(learnt_from, full_matrices=False)
+    span = directions.T
+    train = learnt_from @ span
+    valid = sets["valid"] @ span
+    test = sets["test"] @ span
+    classifier = LogisticRegression(
+        solver="newton-cg", tol=TOLERANCE, max_iter=STEPS, warm_start=True
+    )
+    best_share, error, best_c = -1.0, 1.0, 0.0
     for c in sorted(penalties):
-        classifier.set_params(C=c).fit(coordinates["train"], labels["train"][rows])
-        share = float(classifier.score(coordinates["valid"], labels["valid"]))
-        if share > best[0]:  # the first of a tie
-            best = (share, 1 - float(classifier.score(coordinates["test"], labels["test"])), c)
-    return best[1:]
+        classifier.set_params(C=c)
+        classifier.fit(train, classes)
+        share = float(classifier.score(valid, labels["valid"]))
+        if share > best_share:  # the first of a tie
+            best_share, best_c = share, c
+            accuracy = float(classifier.score(test, labels["test"]))
+            error = 1 - accuracy
+    return error, best_c
 
 
-class Features(Experiment):
-    """X4; `judged` names the features that are to beat raw pixels."""
+class Features(Experiment[FeaturesConfig]):
+    """X4.
+
+    Args:
+        beneficial: the features that are to beat raw pixels.
+    """
 
     Config = FeaturesConfig
-    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"mnist": {**ON_MNIST, "label_counts": (100, 1000, 3000)}}
-    claims: ClassVar[tuple[str, ...]] = ("X4",)
+    recipes: ClassVar[Mapping[str, Mapping[str, object]]] = {
+        "mnist": {**ON_MNIST, "label_counts": (100, 1000, 3000)}
+    }
+    statements: ClassVar[tuple[str, ...]] = ("X4",)
 
-    def __init__(self, judged: Literal["discriminator", "untrained"] = "discriminator") -> None:
-        self._judged = judged
+    def __init__(self, beneficial: Literal["discriminator", "untrained"] = "discriminator") -> None:
+        self._beneficial = beneficial
 
-    def run(self, config: FeaturesConfig, seeds: Sequence[int], device: torch.device, splits: Splits | None) -> Found:
-        """Trains the game and E on all training images without labels, then the classifiers on a few with."""
+    def run(
+        self,
+        config: FeaturesConfig,
+        seeds: Sequence[int],
+        device: torch.device,
+        splits: Splits | None,
+    ) -> ExperimentResult:
+        """Trains the game and E on all training images without labels, classifiers on few with."""
         assert splits is not None
-        parts = {name: labelled(splits, name, device) for name in ("train", "valid", "test")}
-        labels = {name: found.cpu().numpy() for name, (_, found) in parts.items()}
+        images: dict[str, Tensor] = {}
+        labels: dict[str, Labels] = {}
+        for split in ("train", "valid", "test"):
+            images[split], classes = labelled(splits, split, device)
+            labels[split] = classes.cpu().numpy()
         _check_counts(config, labels["train"])
         streams = Streams(seeds, device)
         networks = _networks(config, streams, pixels(splits, "train", device))
-        drawn = streams.uniform("evaluation", 0, len(labels["train"]), part=PART).cpu().numpy()
-        errors: dict[str, list[list[float | None]]] = {name: [] for name in FEATURES}
-        chosen: dict[str, list[list[float | None]]] = {name: [] for name in FEATURES}
-        for place, _ in each([*enumerate(seeds)], "classifiers of seed {0[1]}"):
-            order = stratified(labels["train"], drawn[place])
+        count = len(labels["train"])
+        drawn = streams.uniform("evaluation", 0, count, part=PART).cpu().numpy()
+        errors: dict[str, list[PerSeed]] = {name: [] for name in FEATURES}
+        chosen: dict[str, list[PerSeed]] = {name: [] for name in FEATURES}
+        for seed_index, _ in each([*enumerate(seeds)], "classifiers of seed {0[1]}"):
+            order = stratified(labels["train"], drawn[seed_index])
             for name in each([*FEATURES]):
-                sets = {part: _features(config, networks, name, place, rows) for part, (rows, _) in parts.items()}
-                found = _curve(config, sets, labels, order)
-                errors[name].append([error for error, _ in found])
-                chosen[name].append([penalty for _, penalty in found])
-        gains = [_gain(raw, ours) for raw, ours in zip(errors["pixels"], errors[self._judged], strict=True)]
-        checks: dict[str, dict[str, float | list[float | None]]] = {"X4": {"error_saved_by_features_of_d": gains}}
+                sets: dict[str, Array] = {}
+                for split, rows in images.items():
+                    sets[split] = _features(config, networks.get(name), seed_index, rows)
+                error_curve, c_curve = _curves(config, sets, labels, order)
+                errors[name].append(error_curve)
+                chosen[name].append(c_curve)
+        pairs = zip(errors["pixels"], errors[self._beneficial], strict=True)
+        gains = [_mean_difference(of_pixels, of_features) for of_pixels, of_features in pairs]
         series = {
-            "label_counts": list(config.label_counts), "errors": errors, "chosen": chosen,
-            "test_images": len(labels["test"]), "unlabelled": splits.count("train"),
-        }  # fmt: skip
-        return Found(checks, series)
+            "label_counts": list(config.label_counts),
+            "errors": errors,
+            "chosen": chosen,
+            "test_images": len(labels["test"]),
+            "unlabelled": splits.count("train"),
+        }
+        return ExperimentResult({"X4": {"error_saved_by_features_of_d": gains}}, series)
 
 
 def _check_counts(config: FeaturesConfig, labels: Labels) -> None:
-    classes, fewest, most = len(np.unique(labels)), min(config.label_counts), max(config.label_counts)
+    """Refuses a data set with fewer labels, or more classes, than a classifier is to see images."""
+    classes = len(np.unique(labels))
+    fewest = min(config.label_counts)
+    most = max(config.label_counts)
     if most > len(labels):
-        raise NotApplicable(f"it asks for {most} labelled images, and the data set has {len(labels)}")
+        raise NotApplicable(
+            f"it asks for {most} labelled images, and the data set has {len(labels)}"
+        )
     if fewest < classes:
-        raise NotApplicable(f"it asks for {fewest} labelled images, and the data set has {classes} classes")
+        raise NotApplicable(
+            f"it asks for {fewest} labelled images, and the data set has {classes} classes"
+        )
 
 
-def _networks(config: FeaturesConfig, streams: Streams, train: Tensor) -> dict[str, tuple[dict[str, Tensor], str]]:
-    """What makes the features, but for raw pixels, by name: parameters of all seeds, and the network among them."""
+def _networks(config: FeaturesConfig, streams: Streams, train: Tensor) -> dict[str, TrainedNetwork]:
+    """What makes the features, but for raw pixels, by name."""
     with task("the game", 0.6):
         game = play(config, streams, train)
     with task("the inference net", 0.2):
         inference, _ = train_inference(config, streams, game, train.shape[1])
     return {
-        "untrained": (initial(config, streams, train), "discriminator"),
-        "discriminator": (game, "discriminator"), "inference": (inference, "inference"),
-    }  # fmt: skip
+        "untrained": TrainedNetwork(initial(config, streams, train), "discriminator"),
+        "discriminator": TrainedNetwork(game, "discriminator"),
+        "inference": TrainedNetwork(inference, "inference"),
+    }
 
 
 def _features(
-    config: FeaturesConfig, networks: Mapping[str, tuple[Mapping[str, Tensor], str]], name: str, seed: int, rows: Tensor
+    config: FeaturesConfig, trained: TrainedNetwork | None, seed_index: int, images: Tensor
 ) -> Array:
-    """The features of one seed, by its place, for images (n, dimension): (n, features) float64."""
-    if name not in networks:
-        return rows.double().cpu().numpy()
-    parameters, network = networks[name]
-    own = {key: value[seed : seed + 1] for key, value in parameters.items()}
-    return hidden_layers(own, network, config.layers, rows[None])[0].double().cpu().numpy()
+    """The features of one seed for images (n, dimension), raw pixels without a network.
+
+    Returns:
+        (n, features) float64.
+    """
+    if trained is None:
+        return images.double().cpu().numpy()
+    rows = slice(seed_index, seed_index + 1)
+    of_seed = {name: value[rows] for name, value in trained.parameters.items()}
+    units = hidden_layers(of_seed, trained.network, config.layers, images[None])
+    return units[0].double().cpu().numpy()
 
 
-def _curve(
+def _curves(
     config: FeaturesConfig, sets: Mapping[str, Array], labels: Mapping[str, Labels], order: Labels
-) -> list[tuple[float | None, float | None]]:
+) -> tuple[PerSeed, PerSeed]:
     """Test error and C for every number of labels; None where the network failed."""
-    if not all(np.isfinite(rows).all() for rows in sets.values()):
-        return [(None, None)] * len(config.label_counts)
+    counts = config.label_counts
+    are_finite = [bool(np.isfinite(rows).all()) for rows in sets.values()]
+    if not all(are_finite):
+        failed: PerSeed = [None] * len(counts)
+        return failed, list(failed)
     scaled = standardised(sets)
-    return [classifier_error(scaled, labels, order[:count], config.penalties) for count in config.label_counts]
+    error_curve: PerSeed = []
+    c_curve: PerSeed = []
+    for count in counts:
+        rows_with_labels = order[:count]
+        error, c = classifier_error(scaled, labels, rows_with_labels, config.penalties)
+        error_curve.append(error)
+        c_curve.append(c)
+    return error_curve, c_curve
 
 
-def _gain(ones: Sequence[float | None], others: Sequence[float | None]) -> float | None:
+def _mean_difference(
+    minuends: Sequence[float | None], subtrahends: Sequence[float | None]
+) -> float | None:
     """The mean difference over the numbers of labels; None where the seed failed."""
-    pairs = [(one, other) for one, other in zip(ones, others, strict=True) if one is not None and other is not None]
-    return float(np.mean([one - other for one, other in pairs])) if len(pairs) == len(ones) else None
+    gaps: list[float] = []
+    pairs = zip(minuends, subtrahends, strict=True)
+    for a, b in pairs:
+        if a is None or b is None:
+            return None
+        gap = a - b
+        gaps.append(gap)
+    return float(np.mean(gaps))
 
 
 EXPERIMENT = Features()

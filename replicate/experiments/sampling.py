@@ -1,38 +1,44 @@
-"""What the run's own samples say: not memorised, not correlated, and drawn without a chain (F2, S1, Table 2).
+"""The run's own samples: not memorised, not correlated, drawn without a chain (F2, S1, Table 2).
 
-Memory and correlation: `replicate.samples`, the latter along the chain where there is one. Effective
-samples: `replicate.mixing`, and for models without a chain in the order in which they were drawn, as one chain.
+The paper claims: random samples are not memorised training images, and are uncorrelated (Figure 2);
+no Markov chain is needed to sample (section 6); directed models and adversarial nets are sampled
+without difficulty, undirected models and generative autoencoders need Markov chains (Table 2).
 
-Models are compared by what an effective sample costs: passes of the generator, steps of a chain. A chain's recipe keeps
-only every so-manieth state, which makes its images worth more and each of them dearer; so the cost is bounded from both
-sides by what the kept images tell, whatever lies between them (`cost`). Burn-in is not counted, in favour of
-the chains.
+Measured: memory and correlation (`replicate.diagnostics.samples`), the latter along the chain where
+there is one; and effective samples (`replicate.diagnostics.effective_samples`), for models without
+a chain in the order in which they were drawn, as one chain. Models are compared by what an
+effective sample costs: passes of the generator, or steps of a chain. A chain's recipe keeps only
+some of the states, which makes its images worth more and each of them dearer. So the cost is
+bounded from both sides by what the kept images say, whatever lies between them (`cost`). Burn-in is
+not counted, in favour of the chains.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from replicate.datasets.base import Splits
+from replicate.diagnostics.effective_samples import mixing
+from replicate.diagnostics.samples import correlation, held_out_images, memorisation
 from replicate.experiments.base import (
     Checks,
-    Found,
+    ExperimentResult,
     ModelSamples,
     NotApplicable,
+    PerSeed,
     SampleConfig,
     SampleStudy,
+    differences,
 )
-from replicate.loops import each
-from replicate.mixing import mixing
 from replicate.models import REGISTRY
 from replicate.params import OURS, setting
-from replicate.samples import correlation, held_out_images, memorisation
+from replicate.progress.loops import each
 
-#: Families of table 2 of the paper, by the models that this project has of them.
+#: Families of Table 2 of the paper, by the models that this project has of them.
 FAMILIES: dict[str, tuple[str, ...]] = {
     "directed": ("vae",),
     "undirected": ("rbm", "dbm"),
@@ -40,127 +46,298 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "adversarial": ("adversarial_nets",),
 }
 
-
 #: Where the bounds of a chain's cost leave both sides open: the doublings that the rules ask for.
 OPEN = 1.0
-#: Correlations of consecutive images that are smaller are taken for none: they are of the size of their own noise.
+#: Smaller correlations of consecutive images are taken for none: they are of the size of their own
+#: noise.
 NO_CORRELATION = 0.05
-
-#: What an effective sample costs, in passes or steps: at the least and at the most.
-Cost = tuple[float, float]
 
 
 class SamplingConfig(SampleConfig):
     """How many samples are compared with the data."""
 
-    compared: int = setting(1000, "samples of a model and seed whose nearest image is looked for", OURS, ge=1)
+    compared: int = setting(
+        1000, "samples of a model and seed whose nearest image is looked for", OURS, ge=1
+    )
+
+
+class Cost(NamedTuple):
+    """What an effective sample costs, in passes of a generator or steps of a chain."""
+
+    least: float
+    most: float
+
+
+class SampleMeasures(TypedDict):
+    """Measures of a model's samples, one number a seed."""
+
+    memorisation: PerSeed
+    correlation: PerSeed
+    effective_share: PerSeed
+
+
+#: Model -> the measures of its samples.
+ModelMeasures = Mapping[str, SampleMeasures]
+
+
+def sample_measures(
+    model: ModelSamples, compared: int, train: Tensor, held_out: Tensor
+) -> SampleMeasures:
+    """Every measure per seed; None where the seed failed.
+
+    Args:
+        compared: samples whose nearest image is looked for.
+        train: training images, (n, dimension).
+        held_out: as many images that no model has seen.
+    """
+    remembered: PerSeed = []
+    correlations: PerSeed = []
+    effective_shares: PerSeed = []
+    chains = model.chains or 1
+    for seed in each([*model.images], "seed {}"):
+        images = model.images[seed]
+        if images is None:
+            remembered.append(None)
+            correlations.append(None)
+            effective_shares.append(None)
+            continue
+        share_of_copies = memorisation(images[:compared], train, held_out)
+        remembered.append(share_of_copies)
+        correlations.append(correlation(images, chains))
+        effective_shares.append(effective_share(images, chains))
+    return {
+        "memorisation": remembered,
+        "correlation": correlations,
+        "effective_share": effective_shares,
+    }
 
 
 def effective_share(images: Tensor, chains: int) -> float | None:
     """Effective samples per image of (n, dimension); None where the chains are too short to say."""
-    found = mixing(images.numpy(), chains).effective_samples
-    return None if found is None else found / len(images)
+    effective_samples = mixing(images.numpy(), chains).effective_samples
+    if effective_samples is None:
+        return None
+    return effective_samples / len(images)
 
 
 def least_steps(correlation: float, steps: int) -> float:
-    """The fewest steps of a reversible chain per effective sample, from the correlation r of images `steps` = t apart.
+    """The fewest steps of a reversible chain per effective sample, by its images' correlation.
 
-    With the spectrum mu of the chain on [0, 1) (Geyer 1992, section 2), r is the mean of u = l^t over mu, and what is
-    asked for the mean of h(u) = (1 + l) / (1 - l) (the integrated autocorrelation time). The least that r allows is the
-    convex hull of h at r: up to l = (t - 1) / t the tangent from h(0) = 1, from there on h itself.
+    With the spectrum mu of the chain on [0, 1) (Geyer 1992, section 2), the correlation r of images
+    t = `steps` apart is the mean of u = l^t over mu, and the number sought the mean of h(u) = (1 +
+    l) / (1 - l) (the integrated autocorrelation time). The least that r allows is the convex hull
+    of h at r: up to l = (t - 1) / t the tangent from h(0) = 1, from there on h itself.
     """
-    if correlation < ((steps - 1) / steps) ** steps:
-        return 1 + 2 * correlation * steps * math.pow(steps / (steps - 1), steps - 1)
-    root = math.exp(math.log(correlation) / steps) if correlation > 0 else 0.0
+    share_of_step = (steps - 1) / steps
+    if correlation < share_of_step**steps:
+        # Below the point where the tangent from h(0) touches h.
+        excess = correlation * steps * math.pow(steps / (steps - 1), steps - 1)
+        return 1 + 2 * excess
+    root = 0.0
+    if correlation > 0:
+        log_root = math.log(correlation) / steps
+        root = math.exp(log_root)
     return (1 + root) / (1 - root)
 
 
 def cost(correlation: float | None, share: float | None, steps: int | None) -> Cost | None:
-    """Steps, or passes, per effective sample, at the least and at the most; None where chains are too short to say.
+    """The cost of an effective sample; None where chains are too short to say.
 
     Args:
         correlation: of consecutive images of a chain.
         share: effective samples per image.
-        steps: of a chain from one image to the next; None of images that come from no chain, of a pass each.
+        steps: of a chain from one image to the next; None for images that come from no chain, of a
+            pass each.
     """
     if share is None:
         return None
     if steps is None:
-        return 1 / share, 1 / share
+        return Cost(1 / share, 1 / share)
     if correlation is None:
         return None
     most = steps / share
-    return min(least_steps(correlation if correlation > NO_CORRELATION else 0.0, steps), most), most
+    least = least_steps(correlation if correlation > NO_CORRELATION else 0.0, steps)
+    return Cost(min(least, most), most)
 
 
-def measured(model: ModelSamples, compared: int, train: Tensor, held_out: Tensor) -> dict[str, list[float | None]]:
-    """Every number per seed; None where the seed failed."""
-    values: dict[str, list[float | None]] = {"memorisation": [], "correlation": [], "effective_share": []}
-    for seed in each([*model.images], "seed {}"):
-        images = model.images[seed]
-        if images is None:
-            for column in values.values():
-                column.append(None)
-            continue
-        values["memorisation"].append(memorisation(images[:compared], train, held_out))
-        values["correlation"].append(correlation(images, model.chains or 1))
-        values["effective_share"].append(effective_share(images, model.chains or 1))
-    return values
+def doublings(chain: Cost, passes: float) -> float:
+    """Doublings from so many passes to a chain's cost.
+
+    Of all numbers that the bounds of the cost allow, the one nearest to `OPEN`.
+    """
+    least = math.log2(chain.least / passes)
+    most = math.log2(chain.most / passes)
+    return min(max(OPEN, least), most)
 
 
-class Sampling(SampleStudy):
+class Sampling(SampleStudy[SamplingConfig]):
     """F2, S1 and T2.
 
     Args:
-        seen: what is judged in place of the samples of the adversarial nets.
+        substitute: what is measured in place of the samples of the adversarial nets.
     """
 
     Config = SamplingConfig
-    claims: ClassVar[tuple[str, ...]] = ("F2", "S1", "T2")
+    statements: ClassVar[tuple[str, ...]] = ("F2", "S1", "T2")
 
-    def __init__(self, seen: Callable[[Tensor, Tensor], Tensor] = lambda samples, train: samples) -> None:
-        self._seen = seen
+    def __init__(
+        self, substitute: Callable[[Tensor, Tensor], Tensor] = lambda samples, train: samples
+    ) -> None:
+        self._substitute = substitute
 
-    def judge(
-        self, config: SamplingConfig, models: Mapping[str, ModelSamples], seeds: Sequence[int], splits: Splits
-    ) -> Found:
+    def measure(
+        self,
+        config: SamplingConfig,
+        models: Mapping[str, ModelSamples],
+        seeds: Sequence[int],
+        splits: Splits,
+    ) -> ExperimentResult:
         """Looks at every model of the run on the data set."""
-        _every_family(models)
+        _check_families(models)
         train = torch.from_numpy(splits.flat("train"))
         held_out = held_out_images(splits)
-        ours = models["adversarial_nets"]
-        seen = {s: None if images is None else self._seen(images, train) for s, images in ours.images.items()}
-        models = {**models, "adversarial_nets": ModelSamples(seen, ours.chains)}
-        chains = {name: model.chains for name, model in models.items()}
-        steps = {name: model.steps for name, model in models.items()}
-        found = {name: measured(models[name], config.compared, train, held_out) for name in each([*models])}
+        models = {**models, "adversarial_nets": self._measured_nets(models, train)}
+        measures: dict[str, SampleMeasures] = {}
+        for name in each([*models]):
+            measures[name] = sample_measures(models[name], config.compared, train, held_out)
+        chains: dict[str, int | None] = {}
+        steps: dict[str, int] = {}
+        for name, model in models.items():
+            chains[name] = model.chains
+            steps[name] = model.steps
         series = {
-            "models": found, "chains": chains, "steps": steps, "compared": config.compared, "train": len(train),
-            "held_out": len(held_out), "dataset": config.dataset,
-        }  # fmt: skip
-        return Found(_checks(found, models, len(seeds)), series)
+            "models": measures,
+            "chains": chains,
+            "steps": steps,
+            "compared": config.compared,
+            "train": len(train),
+            "held_out": len(held_out),
+            "dataset": config.dataset,
+        }
+        return ExperimentResult(_checks(measures, models, len(seeds)), series)
+
+    def _measured_nets(self, models: Mapping[str, ModelSamples], train: Tensor) -> ModelSamples:
+        """What is measured in place of the samples of the adversarial nets."""
+        nets = models["adversarial_nets"]
+        images: dict[int, Tensor | None] = {}
+        for seed, samples in nets.images.items():
+            if samples is None:
+                images[seed] = None
+            else:
+                images[seed] = self._substitute(samples, train)
+        return ModelSamples(images, nets.chains)
 
 
-def _every_family(models: Mapping[str, ModelSamples]) -> None:
+def _check_families(models: Mapping[str, ModelSamples]) -> None:
+    """Refuses a run that lacks a whole family of Table 2."""
     for family, names in FAMILIES.items():
-        if not any(name in models for name in names):
-            titles = " or ".join(REGISTRY[name][0] for name in names)
-            raise NotApplicable(f"the run trains no {titles} on this data set ({family.replace('_', ' ')})")
+        trained = [name for name in names if name in models]
+        if not trained:
+            titles = [REGISTRY[name][0] for name in names]
+            choices = " or ".join(titles)
+            family_title = family.replace("_", " ")
+            raise NotApplicable(f"the run trains no {choices} on this data set ({family_title})")
 
 
-def _shares(
-    found: Mapping[str, Mapping[str, list[float | None]]], names: Sequence[str], seeds: int
-) -> list[float | None]:
-    """Per seed the most effective samples per image of any of these models; None where one of them has no number."""
-    columns = [found[name]["effective_share"] for name in names if name in found]
-    rows = [[column[k] for column in columns] for k in range(seeds)]
-    return [max(value for value in row if value is not None) if None not in row else None for row in rows]
+def _checks(measures: ModelMeasures, models: Mapping[str, ModelSamples], seeds: int) -> Checks:
+    nets = measures["adversarial_nets"]
+    chained = [name for name, model in models.items() if model.chains is not None]
+    share = nets["effective_share"]
+
+    def doublings_to(names: Sequence[str]) -> PerSeed:
+        return _doublings_to_cheapest(measures, models, names)
+
+    return {
+        "F2": {
+            "memorisation": nets["memorisation"],
+            "size_of_the_correlation": [
+                None if value is None else abs(value) for value in nets["correlation"]
+            ],
+            "correlation_of_chain_models_beyond_theirs": _correlation_excess(measures, chained),
+        },
+        "S1": {
+            "effective_samples_per_image": share,
+            "doublings_to_the_cheapest_chain": doublings_to(chained),
+        },
+        "T2": {
+            "effective_samples_of_directed_models": _largest_shares(
+                measures, _of_family("directed", measures), seeds
+            ),
+            "effective_samples_of_adversarial_nets": share,
+            "doublings_to_undirected": doublings_to(_of_family("undirected", measures)),
+            "doublings_to_generative_autoencoders": doublings_to(
+                _of_family("generative_autoencoders", measures)
+            ),
+        },
+    }
 
 
-def _costs(found: Mapping[str, list[float | None]], model: ModelSamples) -> list[Cost | None]:
+def _of_family(family: str, measures: ModelMeasures) -> list[str]:
+    return [name for name in FAMILIES[family] if name in measures]
+
+
+def _correlation_excess(measures: ModelMeasures, chained: Sequence[str]) -> PerSeed:
+    """Per seed the mean over chain models of their correlation less that of adversarial nets."""
+    nets = measures["adversarial_nets"]["correlation"]
+    columns = []
+    for name in chained:
+        of_model = measures[name]["correlation"]
+        columns.append(differences(of_model, nets))
+    excess: PerSeed = []
+    for excesses in zip(*columns, strict=True):
+        known = [value for value in excesses if value is not None]
+        # Averaging only the models that survived would bias the mean.
+        if len(known) == len(excesses):
+            excess.append(float(np.mean(known)))
+        else:
+            excess.append(None)
+    return excess
+
+
+def _largest_shares(measures: ModelMeasures, names: Sequence[str], seeds: int) -> PerSeed:
+    """Per seed the most effective samples per image of any of these models.
+
+    None where one of them has no number.
+    """
+    largest: PerSeed = []
+    for seed_index in range(seeds):
+        shares = [measures[name]["effective_share"][seed_index] for name in names]
+        known = [share for share in shares if share is not None]
+        # The largest of those that are known may not be the largest.
+        if len(known) == len(shares):
+            largest.append(max(known))
+        else:
+            largest.append(None)
+    return largest
+
+
+def _doublings_to_cheapest(
+    measures: ModelMeasures, models: Mapping[str, ModelSamples], names: Sequence[str]
+) -> PerSeed:
+    """Per seed the doublings from our cost of an effective sample to the cheapest model's."""
+    costs = {name: _costs(measures[name], models[name]) for name in names}
+    shares = measures["adversarial_nets"]["effective_share"]
+    result: PerSeed = []
+    for seed_index, share in enumerate(shares):
+        costs_of_seed = [costs[name][seed_index] for name in names]
+        cheapest = _cheapest(costs_of_seed)
+        if cheapest is None or share is None:
+            result.append(None)
+            continue
+        # A sample of ours costs one pass; so many of them are worth one that is independent.
+        passes = 1 / share
+        result.append(doublings(cheapest, passes))
+    return result
+
+
+def _costs(measures: SampleMeasures, model: ModelSamples) -> list[Cost | None]:
     steps = None if model.chains is None else model.steps
-    pairs = zip(found["correlation"], found["effective_share"], strict=True)
-    return [cost(correlation, share, steps) for correlation, share in pairs]
+    costs = []
+    pairs = zip(measures["correlation"], measures["effective_share"], strict=True)
+    for correlation_of_seed, share in pairs:
+        cost_of_seed = cost(correlation_of_seed, share, steps)
+        costs.append(cost_of_seed)
+    return costs
 
 
 def _cheapest(costs: Sequence[Cost | None]) -> Cost | None:
@@ -168,64 +345,9 @@ def _cheapest(costs: Sequence[Cost | None]) -> Cost | None:
     known = [bounds for bounds in costs if bounds is not None]
     if len(known) < len(costs):
         return None
-    return min(least for least, _ in known), min(most for _, most in known)
-
-
-def dearer(chain: Cost, passes: float) -> float:
-    """Doublings from so many passes to a chain's cost: of all that its bounds allow the number nearest to `OPEN`."""
-    least, most = (math.log2(bound / passes) for bound in chain)
-    return min(max(OPEN, least), most)
-
-
-def _combined(
-    ones: Sequence[float | None], others: Sequence[float | None], rule: Callable[[float, float], float]
-) -> list[float | None]:
-    return [None if a is None or b is None else rule(a, b) for a, b in zip(ones, others, strict=True)]
-
-
-def _checks(
-    found: Mapping[str, Mapping[str, list[float | None]]], models: Mapping[str, ModelSamples], seeds: int
-) -> Checks:
-    ours = found["adversarial_nets"]
-    chained = [name for name, model in models.items() if model.chains is not None]
-    correlations = [
-        _combined(found[name]["correlation"], ours["correlation"], lambda theirs, own: theirs - own) for name in chained
-    ]
-    behind = [
-        None if None in column else float(np.mean([value for value in column if value is not None]))
-        for column in zip(*correlations, strict=True)
-    ]
-    share = ours["effective_share"]
-
-    def against(names: Sequence[str]) -> list[float | None]:
-        """Per seed the doublings from our cost of an effective sample to that of the cheapest of these models."""
-        of_models = [_costs(found[name], models[name]) for name in names]
-        cheapest = [_cheapest([costs[k] for costs in of_models]) for k in range(seeds)]
-        return [
-            None if theirs is None or own is None else dearer(theirs, 1 / own)
-            for theirs, own in zip(cheapest, share, strict=True)
-        ]
-
-    of_family = {
-        family: [name for name in FAMILIES[family] if name in found]
-        for family in ("undirected", "generative_autoencoders")
-    }
-    return {
-        "F2": {
-            "memorisation": ours["memorisation"],
-            "size_of_the_correlation": [None if value is None else abs(value) for value in ours["correlation"]],
-            "correlation_of_chain_models_beyond_theirs": behind,
-        },
-        "S1": {
-            "effective_samples_per_image": share,
-            "doublings_to_the_cheapest_chain": against(chained),
-        },
-        "T2": {
-            "effective_samples_of_directed_models": _shares(found, FAMILIES["directed"], seeds),
-            "effective_samples_of_adversarial_nets": share,
-            **{f"doublings_to_{family}": against(names) for family, names in of_family.items()},
-        },
-    }
+    least = min(bounds.least for bounds in known)
+    most = min(bounds.most for bounds in known)
+    return Cost(least, most)
 
 
 EXPERIMENT = Sampling()

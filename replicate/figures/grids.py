@@ -11,20 +11,36 @@ from PIL import Image
 GAP = 1
 #: Red, green, blue, alpha of the border that marks an image (the paper's yellow box).
 BORDER = (230, 159, 0, 255)
-#: Levels of a grey image: with the gap and the border they fill a palette, so that a pixel takes one byte and not four.
+#: Levels of a grey image: with the gap and the border they fill a palette, so that a pixel takes
+#: one byte and not four.
 GREYS = 254
 
 
-def to_bytes(images: NDArray[np.floating], value_range: tuple[float, float], levels: int = 256) -> NDArray[np.uint8]:
-    """Pixel values as `levels` even steps of 0..255; `value_range` is mapped onto all of it, values outside are cut."""
+def to_bytes(
+    images: NDArray[np.floating], value_range: tuple[float, float], levels: int = 256
+) -> NDArray[np.uint8]:
+    """Pixel values as `levels` even steps of 0..255, of the same shape.
+
+    Args:
+        images: pixel values.
+        value_range: mapped onto 0..255; values outside are cut.
+        levels: how many different bytes there are.
+    """
     low, high = value_range
     steps = levels - 1
-    scaled = np.rint(np.clip((np.asarray(images, dtype=np.float64) - low) * (steps / (high - low)), 0, steps))
-    return np.rint(scaled * (255 / steps)).astype(np.uint8)
+    exact = np.asarray(images, dtype=np.float64)
+    steps_a_unit = steps / (high - low)
+    scaled = (exact - low) * steps_a_unit
+    level_of = np.rint(np.clip(scaled, 0, steps))
+    bytes_a_step = 255 / steps
+    values = np.rint(level_of * bytes_a_step)
+    return values.astype(np.uint8)
 
 
 def grid(
-    images: NDArray[np.floating], value_range: tuple[float, float] = (0.0, 1.0), marked: Collection[int] = ()
+    images: NDArray[np.floating],
+    value_range: tuple[float, float] = (0.0, 1.0),
+    marked: Collection[int] = (),
 ) -> NDArray[np.uint8]:
     """Images in rows and columns, with gaps between and around them.
 
@@ -34,7 +50,8 @@ def grid(
         marked: columns whose images get a border, drawn in the gap so that no pixel is lost.
 
     Returns:
-        (rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, 4) uint8: red, green, blue, alpha.
+        (rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, 4) uint8: red, green, blue,
+        alpha.
 
     Raises:
         ValueError: not finite, or neither 1 nor 3 channels.
@@ -44,16 +61,26 @@ def grid(
         raise ValueError(f"an image has 1 or 3 channels, not {channels}")
     if not np.isfinite(images).all():
         raise ValueError("an image has pixels that are not finite")
-    values = to_bytes(images, value_range, GREYS if channels == 1 else 256)
+    levels = 256
+    if channels == 1:
+        levels = GREYS
+    values = to_bytes(images, value_range, levels)
     pixels = np.broadcast_to(values, (rows, columns, 3, height, width))
-    canvas = np.zeros((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, 4), dtype=np.uint8)
+    full_height = rows * (height + GAP) + GAP
+    full_width = columns * (width + GAP) + GAP
+    canvas = np.zeros((full_height, full_width, 4), dtype=np.uint8)
     for row in range(rows):
+        top = row * (height + GAP) + GAP
+        bottom = top + height
         for column in range(columns):
-            top, left = row * (height + GAP) + GAP, column * (width + GAP) + GAP
+            left = column * (width + GAP) + GAP
+            right = left + width
             if column in marked:
-                canvas[top - 1 : top + height + 1, left - 1 : left + width + 1] = BORDER
-            canvas[top : top + height, left : left + width, :3] = pixels[row, column].transpose(1, 2, 0)
-            canvas[top : top + height, left : left + width, 3] = 255
+                canvas[top - 1 : bottom + 1, left - 1 : right + 1] = BORDER
+            # An image has its channels first, a PNG file last.
+            colours = pixels[row, column].transpose(1, 2, 0)
+            canvas[top:bottom, left:right, :3] = colours
+            canvas[top:bottom, left:right, 3] = 255
     return canvas
 
 
@@ -62,12 +89,18 @@ def png(canvas: NDArray[np.uint8]) -> bytes:
 
     Equal pixels give equal bytes.
     """
-    colours, places = np.unique(canvas.reshape(-1, 4), axis=0, return_inverse=True)
+    pixels = canvas.reshape(-1, 4)
+    colours, indices = np.unique(pixels, axis=0, return_inverse=True)
     buffer = io.BytesIO()
-    if len(colours) <= 256:
-        image = Image.fromarray(places.reshape(canvas.shape[:2]).astype(np.uint8), "P")
-        image.putpalette(colours[:, :3].tobytes())
-        image.save(buffer, format="PNG", compress_level=9, transparency=colours[:, 3].tobytes())
-    else:
-        Image.fromarray(canvas, "RGBA").save(buffer, format="PNG", compress_level=9)
+    if len(colours) > 256:
+        image = Image.fromarray(canvas, "RGBA")
+        image.save(buffer, format="PNG", compress_level=9)
+        return buffer.getvalue()
+    palette = colours[:, :3].tobytes()
+    alpha = colours[:, 3].tobytes()
+    height, width, _ = canvas.shape
+    palette_indices = indices.reshape(height, width).astype(np.uint8)
+    image = Image.fromarray(palette_indices, "P")
+    image.putpalette(palette)
+    image.save(buffer, format="PNG", compress_level=9, transparency=alpha)
     return buffer.getvalue()

@@ -1,1 +1,3 @@
-"""What is run, and whether what lies on disk is what the run would make (docs/architecture.md, "What is current")."""
+"""What is run, and whether what lies on disk is what the run would make (docs/reliability.md,
+"What is current").
+"""

@@ -1,11 +1,11 @@
-"""What surrounds a job that an engine started: its engine's life, its inputs as they were, and its seal.
+"""What surrounds a job that an engine started: its engine's life, its inputs as they were, and its
+seal.
 
-A job ends when its engine does. The engine names itself in the environment; a job holds a lock for as long as it
-lives, by which the next engine knows that none of an earlier one is left.
+A job ends when its engine does. The engine names itself in the environment; a job holds a lock for
+as long as it lives, by which the next engine knows that none of an earlier one is left.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -14,16 +14,16 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from replicate.errors import ReplicateError
-from replicate.files import read_json, sha256_json, write_text
-from replicate.filesystem import lock
 from replicate.jobs.digests import Digests
+from replicate.jobs.job_list import Job, JobList
+from replicate.jobs.plan import Plan
 from replicate.jobs.seal import write_seal
-from replicate.jobs.standing import DIGESTS, Standing, own_files, sealed
-from replicate.jobs.table import Jobs
-from replicate.plan import Plan
+from replicate.jobs.standing import DIGESTS, Standing, sealed, stamp_of_user_files
+from replicate.storage.files import read_json, sha256_json, write_text
+from replicate.storage.locks import LockState, try_lock
 
 #: The engine of a job: host, process number and when that process began, as JSON.
 ENGINE = "REPLICATE_ENGINE"
@@ -34,31 +34,50 @@ PLANS = Path(".replicate/plans")
 LOOK_EVERY = 0.5
 
 
+class Engine(TypedDict):
+    """The process that starts jobs."""
+
+    host: str
+    process: int
+    began: str
+
+
 def _began(process: int) -> str:
-    """When a process began, in clock ticks since the start of the machine; its number may be given again."""
+    """When a process began, in clock ticks since the start of the machine; its number may be given
+    again.
+    """
     try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[19]
+        stat = Path(f"/proc/{process}/stat").read_text()
+        after_name = stat.rsplit(")", 1)[1]
+        return after_name.split()[19]
     except (OSError, IndexError):
         return ""
 
 
 def announce_engine() -> None:
     """Names this process as the engine of the jobs that it starts."""
-    own = {"host": socket.gethostname(), "process": os.getpid(), "began": _began(os.getpid())}
-    os.environ[ENGINE] = json.dumps(own)
+    process = os.getpid()
+    # With the time at which it began: a later process may get the same number.
+    engine: Engine = {
+        "host": socket.gethostname(),
+        "process": process,
+        "began": _began(process),
+    }
+    os.environ[ENGINE] = json.dumps(engine)
 
 
-def _lives(engine: dict[str, Any]) -> bool:
+def _lives(engine: Engine) -> bool:
     try:
         os.kill(engine["process"], 0)
     except ProcessLookupError:
         return False
     except PermissionError:
+        # A process of another user.
         return True
-    return bool(_began(engine["process"]) == engine["began"])
+    return _began(engine["process"]) == engine["began"]
 
 
-def _watch(engine: dict[str, Any]) -> None:
+def _watch(engine: Engine) -> None:
     """Ends this process as by SIGTERM once its engine is gone: a training saves its state first."""
     while _lives(engine):
         time.sleep(LOOK_EVERY)
@@ -73,6 +92,7 @@ def die_with_engine() -> None:
     except (ValueError, TypeError, KeyError):
         return
     if here:
+        # A daemon: a job that is done does not wait for its watch to end.
         threading.Thread(target=_watch, args=(engine,), daemon=True).start()
 
 
@@ -90,64 +110,75 @@ def jobs_lock(shared: bool) -> Iterator[bool]:
         yield True
         return
     try:
-        try:
-            lock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB, JOBS_LOCK)
-            free = True
-        except BlockingIOError:
-            free = False
-        yield free
+        yield try_lock(handle, JOBS_LOCK, shared=shared) is not LockState.BUSY
     finally:
         os.close(handle)
 
 
-def keep_plan(raw: Any, where: str) -> str:
-    """Writes the parameters of a run where its jobs find them; returns the file's path, named by its content."""
+def keep_plan(raw: object, where: str) -> str:
+    """Writes the parameters of a run where its jobs find them; returns the file's path, named by
+    its content.
+    """
     content = json.dumps({"raw": raw, "where": where}, sort_keys=True)
-    path = PLANS / f"{sha256_json(raw)[:16]}.json"
+    digest = sha256_json(raw)[:16]
+    path = PLANS / f"{digest}.json"
     if not path.is_file():
         with contextlib.suppress(ReplicateError):  # then the jobs say so, if any is to run
             write_text(path, content)
     return str(path)
 
 
-def read_jobs(path: Path) -> Jobs:
+def read_jobs(path: Path) -> JobList:
     """The jobs of a plan that `keep_plan` wrote."""
     content = read_json(path)
-    return Jobs(Plan(content["raw"], content["where"]))
+    plan = Plan(content["raw"], content["where"])
+    return JobList(plan)
 
 
-def _check_chain(jobs: Jobs, digests: Digests) -> None:
+def _check_chain(jobs: JobList, digests: Digests) -> None:
     """The page shows nothing that is not what the parameters make."""
-    found = Standing(jobs, digests).findings(jobs.shown)
-    if found:
+    findings = Standing(jobs, digests).findings(jobs.before_page)
+    if findings:
+        first = findings[0]
         raise ReplicateError(
-            f"the page is not made, because {found[0].job.name} is not current: {found[0].reason}. Start the run "
-            "again; it makes that anew."
+            f"the page is not made, because {first.job.name} is not current: {first.reason}. "
+            "Start the run again; it makes that anew."
         )
+
+
+def _digests_of_inputs(jobs: JobList, job: Job, digests: Digests) -> dict[str, str]:
+    """File -> SHA-256 of what a job reads, as far as it is there."""
+    inputs = {}
+    for path in job.inputs:
+        digest = digests.of(Path(path))
+        if digest is not None:
+            inputs[path] = digest
+    return inputs | stamp_of_user_files(jobs, job)
 
 
 @contextlib.contextmanager
 def job(rule: str, about: str, plan: Path) -> Iterator[None]:
-    """Runs what is inside as a job: seals it at its end, unless it fails or an input changed meanwhile."""
+    """Runs what is inside as a job: seals it at its end, unless it fails or an input changed
+    meanwhile.
+    """
     die_with_engine()
     with jobs_lock(shared=True):
         jobs = read_jobs(plan)
         try:
-            mine = jobs.all[rule, about]
+            this = jobs.all[rule, about]
         except KeyError:
-            raise ReplicateError(f"{plan} has no job {rule} {about}; start it by snakemake or dvc repro.") from None
+            raise ReplicateError(
+                f"{plan} has no job {rule} {about}; start it by snakemake or dvc repro."
+            ) from None
         digests = Digests(DIGESTS)
-        code = jobs.code(mine)
-
-        def read() -> dict[str, str]:
-            found = {path: digests.of(Path(path)) for path in mine.inputs}
-            return {path: digest for path, digest in found.items() if digest} | own_files(jobs, mine)
-
+        code = jobs.code(this)
         if rule == "report":
             _check_chain(jobs, digests)
-        inputs = read()
+        inputs = _digests_of_inputs(jobs, this, digests)
         yield
-        if read() != inputs:
-            raise ReplicateError(f"a file that {mine.name} reads has changed while it ran; start the run again.")
-        write_seal(Path(mine.record), sealed(jobs, mine, inputs, code, digests))
+        if _digests_of_inputs(jobs, this, digests) != inputs:
+            raise ReplicateError(
+                f"a file that {this.name} reads has changed while it ran; start the run again."
+            )
+        write_seal(Path(this.record), sealed(jobs, this, inputs, code, digests))
         digests.save()

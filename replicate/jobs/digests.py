@@ -6,15 +6,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from replicate.errors import ReplicateError
-from replicate.files import sha256_file, write_text
+from replicate.storage.files import sha256_file, write_text
 
 #: What a kept digest belongs to: size, times of change of content and of the entry (ns), and inode.
 Stamp = list[int]
 
 
 def _stamp(path: Path) -> Stamp:
-    found = os.stat(path)  # noqa: PTH116 (a link counts as what it leads to)
-    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+    status = os.stat(path)  # noqa: PTH116 (a link counts as what it leads to)
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
 class Digests:
@@ -26,12 +26,14 @@ class Digests:
     """
 
     def __init__(self, path: Path, fresh: bool = False) -> None:
-        self._path, self._fresh = path, fresh
-        self._known: dict[str, tuple[Stamp, str]] = {}
+        self._path = path
+        self._fresh = fresh
         self._changed = False
+        self._known: dict[str, tuple[Stamp, str]] = {}
+        # The file only saves time: one that cannot be used is as good as none.
         with suppress(OSError, ValueError, TypeError, AttributeError):
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            self._known = {name: (stamp, digest) for name, (stamp, digest) in kept.items()}
+            entries = json.loads(path.read_text(encoding="utf-8"))
+            self._known = {name: (stamp, digest) for name, (stamp, digest) in entries.items()}
 
     def of(self, path: Path) -> str | None:
         """The digest of a file; None where there is no file that can be read."""
@@ -51,7 +53,9 @@ class Digests:
 
     def forget(self, path: Path) -> None:
         """Reads the file again the next time."""
-        self._changed |= self._known.pop(str(path), None) is not None
+        forgotten = self._known.pop(str(path), None)
+        if forgotten is not None:
+            self._changed = True
 
     def save(self) -> None:
         """Keeps what is known, where the folder can be written."""

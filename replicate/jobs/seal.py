@@ -1,15 +1,16 @@
-"""The seal of a job: in its run record, what it was given, what it read and what it made, each by its SHA-256.
+"""The seal of a job: in its run record, what it was given, what it read and what it made, each by
+its SHA-256.
 
-The record carries a digest of itself, so that a record that was damaged or edited counts for nothing.
+The record carries a digest of itself, so that a record that was damaged or edited counts for
+nothing.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from replicate.errors import ReplicateError
-from replicate.files import canonical_json, read_json, sha256_json, write_json
+from replicate.storage.files import canonical_json, read_json, sha256_json, write_json
 
 #: Of the run record: the seal, and the record's own digest.
 SEAL, DIGEST = "job", "record_sha256"
@@ -36,26 +37,45 @@ class Seal:
 
 def write_seal(record: Path, seal: Seal) -> None:
     """Puts the seal into a run record, which is made where the job's stages write none."""
-    content: dict[str, Any] = read_json(record) if record.is_file() else {"schema": 1, "stage": seal.rule}
-    content = {key: value for key, value in content.items() if key not in (SEAL, DIGEST)}
+    content: dict[str, object] = {"schema": 1, "stage": seal.rule}
+    if record.is_file():
+        content = read_json(record)
+    # A seal that is there is that of an earlier run of the job.
+    content.pop(SEAL, None)
+    content.pop(DIGEST, None)
     content[SEAL] = asdict(seal)
-    write_json(record, content | {DIGEST: sha256_json(content)})
+    # Over the seal too: one that was written by hand does not fit it.
+    digest = sha256_json(content)
+    content[DIGEST] = digest
+    write_json(record, content)
 
 
 def read_seal(record: Path) -> Seal | None:
-    """The seal of a run record; None where there is none, or where the record is not what it was written as."""
+    """The seal of a run record; None where there is none, or where the record is not what it was
+    written as.
+    """
     try:
         content = read_json(record)
         body = {key: value for key, value in content.items() if key != DIGEST}
         whole = sha256_json(body) == content[DIGEST]
         as_written = record.read_text(encoding="utf-8") == canonical_json(content)
         return Seal(**content[SEAL]) if whole and as_written else None
-    except (ReplicateError, AttributeError, KeyError, TypeError, ValueError, OSError, RecursionError):
+    except (
+        ReplicateError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        OSError,
+        RecursionError,
+    ):
         return None
 
 
 def was_sealed(record: Path) -> bool:
-    """Whether a record has a seal, or had before it was lost or damaged: all but those that a stage by hand wrote."""
+    """Whether a record has a seal, or had before it was lost or damaged: all but those that a stage
+    by hand wrote.
+    """
     try:
         content = read_json(record)
         return SEAL in content or DIGEST in content

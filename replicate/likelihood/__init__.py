@@ -1,1 +1,1 @@
-"""The Parzen-window estimate of the log-likelihood."""
+"""Log-likelihood under a Parzen window, whole or in shards."""

@@ -1,8 +1,9 @@
-"""An evaluation in parts that are computed anywhere: which samples a part is of, its file, and how parts add up.
+"""Parts of an evaluation that can be computed anywhere: their samples, their files, their sum.
 
-A part's file is safetensors: the `KernelSums` of every seed, draw of samples and fold, and the metadata `about` (the
-frame of a result, `shard` and `shards`, `count` of samples, `dimension`, and `sigmas` of every sum) and `sha256`, a
-digest of all of these. A part without samples has no tensors.
+A part's file is safetensors: the `KernelSums` of every seed, draw of samples and fold, and the
+metadata `about` (the frame of a result, `shard` and `shards`, `count` of samples, `dimension`, and
+`sigmas` of every sum) and `sha256`, a digest of all of these. A part without samples has no
+tensors.
 """
 
 import hashlib
@@ -20,12 +21,12 @@ import numpy as np
 import torch
 
 from replicate.errors import ReplicateError, understanding
-from replicate.files import canonical_json, read_tensors, sha256_json, write_tensors
 from replicate.likelihood import parzen
 from replicate.likelihood.parzen import KernelSums
-from replicate.result import SCHEMA
+from replicate.records.frame import SCHEMA
+from replicate.storage.files import canonical_json, read_tensors, sha256_json, write_tensors
 
-#: (place of the seed in its block, draw, fold) -> its sums; a failed seed has none.
+#: (index of the seed in its block, draw, fold) -> its sums; a failed seed has none.
 Sums = dict[tuple[int, int, int], KernelSums]
 
 #: The tensors of `KernelSums`.
@@ -40,36 +41,55 @@ class Shard:
     total: int
 
     @classmethod
-    def parse(cls, words: str) -> "Shard":
-        """Reads `2/7`; a `ReplicateError` for anything that names no part."""
-        match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", words)
-        if not match or not 1 <= int(match[1]) <= int(match[2]):
-            raise ReplicateError(f"--shard {words}: write K/N with K from 1 to N, such as 2/7 for the 2nd of 7 parts.")
-        return cls(int(match[1]), int(match[2]))
+    def parse(cls, text: str) -> "Shard":
+        """Parses `2/7`.
+
+        Raises:
+            ReplicateError: the text names no part.
+        """
+        match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+        number = int(match[1]) if match else 0
+        total = int(match[2]) if match else 0
+        if not 1 <= number <= total:
+            raise ReplicateError(
+                f"--shard {text}: write K/N with K from 1 to N, such as 2/7 for the 2nd of 7 parts."
+            )
+        return cls(number, total)
 
     def __str__(self) -> str:
         return f"{self.number}/{self.total}"
 
     def rows(self, count: int) -> slice:
-        """Which of `count` samples are the part's: none where there are fewer blocks of `SAMPLES` than parts.
+        """The rows of this part among `count` samples.
 
-        Parts are as equal as cuts at multiples of `SAMPLES` allow, at which sums add up (`KernelSums`).
+        Parts are cut at multiples of `SAMPLES`, where sums add up (`KernelSums`), and are as equal
+        as that allows. A part is empty where there are fewer such blocks than parts.
         """
-        blocks = math.ceil(count / parzen.SAMPLES)
-        start, stop = (blocks * number // self.total * parzen.SAMPLES for number in (self.number - 1, self.number))
-        return slice(start, min(stop, count))
+        size = parzen.SAMPLES
+        blocks = math.ceil(count / size)
+        first_block = blocks * (self.number - 1) // self.total
+        end_block = blocks * self.number // self.total
+        start = first_block * size
+        end = min(end_block * size, count)
+        return slice(start, end)
 
 
 def on_cpu(sums: KernelSums) -> KernelSums:
-    """The same sums in the memory that files are written from."""
-    return replace(sums, **{name: getattr(sums, name).cpu() for name in TENSORS})
+    """The same sums with their tensors on the CPU."""
+    return replace(
+        sums,
+        relative=sums.relative.cpu(),
+        peak=sums.peak.cpu(),
+        distance=sums.distance.cpu(),
+    )
 
 
 def _digest(tensors: Mapping[str, np.ndarray], about: str) -> str:
-    contents = {
-        name: [str(value.dtype), list(value.shape), hashlib.sha256(value.tobytes()).hexdigest()]
-        for name, value in tensors.items()
-    }
+    """The SHA-256 of a file's content."""
+    contents: dict[str, list[object]] = {}
+    for name, value in tensors.items():
+        digest = hashlib.sha256(value.tobytes()).hexdigest()
+        contents[name] = [str(value.dtype), list(value.shape), digest]
     return sha256_json({"about": about, "tensors": contents})
 
 
@@ -83,23 +103,34 @@ def write_part(path: Path, shard: Shard, count: int, sums: Sums, frame: Mapping[
         sums: on the CPU; empty where there are no samples in it, or no seed that did not fail.
         frame: of the evaluation's result: schema, stage, code, parameters, inputs.
     """
-    names = {place: ".".join(map(str, place)) for place in sums}
-    tensors = {f"{names[place]}.{name}": getattr(sums[place], name).numpy() for place in sums for name in TENSORS}
-    sigmas = {names[place]: list(found.sigmas) for place, found in sums.items()}
-    dimension = next((found.dimension for found in sums.values()), None)
-    part = {"shard": shard.number, "shards": shard.total, "count": count, "dimension": dimension, "sigmas": sigmas}
+    tensors: dict[str, np.ndarray] = {}
+    sigmas: dict[str, list[float]] = {}
+    dimension = None
+    for key, kernel_sums in sums.items():
+        name = ".".join(map(str, key))
+        for tensor in TENSORS:
+            tensors[f"{name}.{tensor}"] = getattr(kernel_sums, tensor).numpy()
+        sigmas[name] = list(kernel_sums.sigmas)
+        dimension = kernel_sums.dimension
+    part = {
+        "shard": shard.number,
+        "shards": shard.total,
+        "count": count,
+        "dimension": dimension,
+        "sigmas": sigmas,
+    }
     about = canonical_json({**frame, **part})
     write_tensors(path, tensors, {"about": about, "sha256": _digest(tensors, about)}, digest=False)
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part as it was read.
+    """A part that was read from a file.
 
     Attributes:
         path: of its file.
         shard: which part it is.
-        about: what its file says of it.
+        about: the file's description.
         sums: on the CPU; empty where it has no samples.
     """
 
@@ -110,47 +141,84 @@ class Part:
 
     @classmethod
     def read(cls, path: Path) -> "Part":
-        """Reads what `write_part` wrote; a file that is damaged, or no part, is refused."""
+        """Reads a file that `write_part` wrote.
+
+        Raises:
+            ReplicateError: the file is damaged, or is not a part.
+        """
         tensors, metadata = read_tensors(path)
         if not {"about", "sha256"} <= metadata.keys():
-            raise ReplicateError(f"{path} is no part of an evaluation; give files that `evaluate --shard` wrote.")
+            raise ReplicateError(
+                f"{path} is no part of an evaluation; give files that `evaluate --shard` wrote."
+            )
+        # Before its description is read: a damaged one may say anything.
         if _digest(tensors, metadata["about"]) != metadata["sha256"]:
-            raise ReplicateError(f"{path} is damaged: it does not match its SHA-256; copy or compute that part again.")
+            raise ReplicateError(
+                f"{path} is damaged: it does not match its SHA-256; copy or compute that part "
+                "again."
+            )
         with understanding(path):
             return cls._of(path, tensors, json.loads(metadata["about"]))
 
     @classmethod
     def _of(cls, path: Path, tensors: Mapping[str, np.ndarray], about: dict[str, Any]) -> "Part":
         if about["schema"] != SCHEMA:
-            raise ReplicateError(f"{path} has schema {about['schema']}, not {SCHEMA}; compute that part again.")
+            raise ReplicateError(
+                f"{path} has schema {about['schema']}, not {SCHEMA}; compute that part again."
+            )
         sums: Sums = {}
         for name, sigmas in about["sigmas"].items():
-            seed, draw, fold = map(int, name.split("."))
-            relative, peak, distance = (torch.from_numpy(tensors[f"{name}.{tensor}"]) for tensor in TENSORS)
-            found = KernelSums(relative, peak, distance, about["count"], tuple(sigmas), about["dimension"])
-            sums[seed, draw, fold] = found
+            seed, draw, fold = (int(number) for number in name.split("."))
+            sums[seed, draw, fold] = KernelSums(
+                relative=torch.from_numpy(tensors[f"{name}.relative"]),
+                peak=torch.from_numpy(tensors[f"{name}.peak"]),
+                distance=torch.from_numpy(tensors[f"{name}.distance"]),
+                count=about["count"],
+                sigmas=tuple(sigmas),
+                dimension=about["dimension"],
+            )
         return cls(path, Shard(about["shard"], about["shards"]), about, sums)
 
     def check_belongs(self, frame: Mapping[str, Any]) -> None:
-        """Refuses a part of other samples, of another bandwidth, on other data, or by other code than `frame` says."""
+        """Refuses a part whose samples, bandwidth, data or code differ from those of `frame`."""
         again = f"give parts of one evaluation, or compute it again with `--shard {self.shard}`"
         for name, digest in frame["inputs"].items():
             if self.about["inputs"][name] != digest:
-                raise ReplicateError(f"{self.path} was computed with another file as --{name}; {again}.")
+                raise ReplicateError(
+                    f"{self.path} was computed with another file as --{name}; {again}."
+                )
         if self.about["code"] != frame["code"]:
-            raise ReplicateError(f"{self.path} was computed by another version of this project; {again}.")
+            raise ReplicateError(
+                f"{self.path} was computed by another version of this project; {again}."
+            )
 
 
 def merged(paths: Sequence[Path], frame: Mapping[str, Any]) -> Sums:
-    """The sums over all samples: those of all parts, added in the order of the parts, whatever that of the files.
+    """The sums over all samples, added in the order of the parts.
 
     Args:
-        paths: at least one.
+        paths: of all parts, in any order.
         frame: of the result of this evaluation, to which every part must belong.
 
     Raises:
-        ReplicateError: a part is damaged, does not belong to this evaluation, is given twice, or is missing.
+        ReplicateError: a part is damaged, does not belong to this evaluation, is given twice, or is
+            missing.
     """
+    parts = _read_parts(paths, frame)
+    _check_complete(parts)
+    # In the order of the parts, on which the rounding of a sum depends.
+    sums_of_parts = [parts[number].sums for number in sorted(parts)]
+    with_samples = [sums for sums in sums_of_parts if sums]
+    if not with_samples:
+        return {}
+    total: Sums = {}
+    for key in with_samples[0]:
+        total[key] = reduce(operator.add, [sums[key] for sums in with_samples])
+    return total
+
+
+def _read_parts(paths: Sequence[Path], frame: Mapping[str, Any]) -> dict[int, Part]:
+    """Number -> part."""
     parts: dict[int, Part] = {}
     for path in paths:
         part = Part.read(path)
@@ -158,24 +226,29 @@ def merged(paths: Sequence[Path], frame: Mapping[str, Any]) -> Sums:
         first = next(iter(parts.values()), part)
         if part.shard.total != first.shard.total:
             raise ReplicateError(
-                f"{path} is part {part.shard}, but {first.path} is part {first.shard}; give parts of one cut."
+                f"{path} is part {part.shard}, but {first.path} is part {first.shard}; give parts "
+                "of one cut."
             )
         if part.shard.number in parts:
             other = parts[part.shard.number].path
-            raise ReplicateError(f"{other} and {path} are both part {part.shard}; give each part once.")
+            raise ReplicateError(
+                f"{other} and {path} are both part {part.shard}; give each part once."
+            )
         parts[part.shard.number] = part
-    _complete(parts)
-    ordered = [parts[number].sums for number in sorted(parts)]
-    filled = [sums for sums in ordered if sums]
-    places = filled[0] if filled else {}
-    return {place: reduce(operator.add, (sums[place] for sums in filled)) for place in places}
+    return parts
 
 
-def _complete(parts: Mapping[int, Part]) -> None:
-    total = next(iter(parts.values())).shard.total
-    missing = [str(Shard(number, total)) for number in range(1, total + 1) if number not in parts]
+def _check_complete(parts: Mapping[int, Part]) -> None:
+    # All parts are of one cut: `_read_parts`.
+    first = next(iter(parts.values()))
+    total = first.shard.total
+    numbers = range(1, total + 1)
+    missing = [str(Shard(number, total)) for number in numbers if number not in parts]
     if missing:
-        shown = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")
+        listed = ", ".join(missing[:10])
+        if len(missing) > 10:
+            listed += ", ..."
         raise ReplicateError(
-            f"{len(missing)} of {total} parts are not given: {shown}; compute them with `--shard`, or name their files."
+            f"{len(missing)} of {total} parts are not given: {listed}; compute them with "
+            "`--shard`, or name their files."
         )

@@ -1,7 +1,8 @@
-"""k-means centroids drawn by the size of their clusters: the other reading of Theis, van den Oord & Bethge (2016).
+"""k-means centroids drawn by the size of their clusters.
 
-What it means for the metric: as with `k_means`, the metric ranks k-means above the truth, so its order of models is no
-order of quality. Here, unlike there, a centroid of twice the images gets twice the samples.
+The other reading of Theis, van den Oord & Bethge (2016): a centroid of twice the images gets twice
+the samples, unlike in `k_means`. Here too the Parzen estimate ranks k-means above the truth, so the
+estimate's order of models is no order of quality.
 """
 
 import torch
@@ -11,17 +12,21 @@ from replicate.models.k_means import KMeans
 
 
 class WeightedKMeans(KMeans):
-    """Centroids with as many chances as images in their clusters."""
+    """Centroids, each with a probability proportional to its cluster's size."""
 
     def sample(self, count: int, draw: int) -> Tensor:
         """(seeds, count, dimension) centroids drawn with replacement, by cluster size."""
-        position, size = self.parameters["centroids.position"], self.parameters["centroids.size"]
-        bounds = size.cumsum(1)  # of whole numbers, so exact, and deterministic on a GPU
-        drawn = self.streams.uniform("evaluation", draw, count).double()
-        image = (drawn * bounds[:, -1:]).long()  # the cluster of a random image
-        chosen = torch.searchsorted(bounds, image, right=True)
-        seed = torch.arange(len(position), device=position.device)[:, None]
-        return position[seed, chosen]
+        position = self.parameters["centroids.position"]
+        size = self.parameters["centroids.size"]
+        # Of integers, so exact, and deterministic on a GPU.
+        cumulative_size = size.cumsum(1)
+        images = cumulative_size[:, -1:]
+        # A random image of all, and the cluster that it belongs to.
+        uniform = self.streams.uniform("evaluation", draw, count).double()
+        image = (uniform * images).long()
+        chosen = torch.searchsorted(cumulative_size, image, right=True)
+        seeds = torch.arange(len(position), device=position.device)
+        return position[seeds[:, None], chosen]
 
 
 MODEL = WeightedKMeans

@@ -1,16 +1,23 @@
-"""The restricted Boltzmann machine, learnt by contrastive divergence (Hinton 2002), or persistently (Tieleman 2008).
+"""The restricted Boltzmann machine, trained by CD (Hinton 2002) or PCD (Tieleman 2008).
 
-Recipe at MNIST's size: pylearn2's rbm.yaml, which is a released one; where ours differs, the recipe says so.
+The MNIST recipe is pylearn2's released rbm.yaml; its source names what differs.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from replicate.models.boltzmann import RBM_YAML, RETUNED, BoltzmannConfig, Draws
-from replicate.models.restricted import RestrictedMachines
+from replicate.models.base import Recipe, Recipes
+from replicate.models.parts.boltzmann import (
+    RBM_YAML,
+    RETUNED,
+    BoltzmannConfig,
+    Draws,
+    Layer,
+    free_energy,
+)
+from replicate.models.parts.restricted import RestrictedMachines
 from replicate.params import TUNED, setting
 
 
@@ -19,21 +26,27 @@ class RBMConfig(BoltzmannConfig):
 
     hidden: int = setting(500, "hidden units", RBM_YAML, ge=1)
     negative: Literal["data", "persistent"] = setting(
-        "persistent", "where the chains of an update begin: at its images (CD), or where they were left (PCD)", RBM_YAML
+        "persistent",
+        "where the chains of an update begin: at its images (CD), or where they were left (PCD)",
+        RBM_YAML,
     )
-    gibbs_steps: int = setting(5, "steps of the chains per update: k of CD-k or PCD-k", RBM_YAML, ge=1)
+    gibbs_steps: int = setting(
+        5, "steps of the chains per update: k of CD-k or PCD-k", RBM_YAML, ge=1
+    )
 
 
 class RestrictedBoltzmannMachine(RestrictedMachines):
     """A block of seeds of one machine."""
 
     Config = RBMConfig
-    recipes: ClassVar[Mapping[str, tuple[Mapping[str, Any], str]]] = {
-        "mnist": (
+    config: RBMConfig
+    recipes: ClassVar[Recipes] = {
+        "mnist": Recipe(
             {"epochs": 60, "learning_rate": 0.01, "chains": 1000, "burn_in": 500, "thinning": 20},
-            f"{RBM_YAML}; the rate and its course, the epochs and the chains of sampling are {RETUNED}",
+            f"{RBM_YAML}; the rate and its course, the epochs and the chains of sampling are "
+            f"{RETUNED}",
         ),
-        "digits": (
+        "digits": Recipe(
             {
                 "epochs": 150,
                 "batch_size": 64,
@@ -59,15 +72,26 @@ class RestrictedBoltzmannMachine(RestrictedMachines):
 
     @property
     def persistent(self) -> bool:
-        """As configured."""
-        return bool(self.config.negative == "persistent")
+        """Whether the machine learns with persistent chains."""
+        return self.config.negative == "persistent"
+
+    @property
+    def partition_layer(self) -> Layer:
+        """The machine itself."""
+        return self.top
+
+    def log_unnormalised(self, bits: Tensor) -> Tensor:
+        """-F(x), exact: (seeds, n) nats."""
+        return -free_energy(self.top, bits)
 
     @torch.no_grad()
     def train_step(self, batch: Tensor, epoch: int, step: int) -> dict[str, Tensor]:
         """One update by CD-k or PCD-k."""
         draws = Draws(self.streams, "noise", step)
         data = self._presented(batch, draws)
-        return self._learn(0, data, self.config.gibbs_steps, draws, self.slots.get("particles"), epoch, step)
+        steps = self.config.gibbs_steps
+        particles = self.slots.get("particles")
+        return self._learn(0, data, steps, draws, particles, epoch, step)
 
 
 MODEL = RestrictedBoltzmannMachine

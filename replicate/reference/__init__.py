@@ -1,1 +1,1 @@
-"""Reference runs: long runs by a committed plan, a block of seeds at a time, whenever there is time."""
+"""Reference runs: a committed plan of long runs, worked through block by block in spare hours."""

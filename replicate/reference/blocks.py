@@ -1,20 +1,50 @@
 """A block of the plan: one model's seeds that train together, its files, and how far it is."""
 
-import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, TypedDict
 
 from replicate.errors import ReplicateError
-from replicate.files import canonical_json, read_json, write_error
-from replicate.filesystem import lock
-from replicate.reference.plan import Entry, ReferencePlan
+from replicate.reference.plan import Entry, Options, ReferencePlan
+from replicate.storage.files import canonical_json, read_json, write_error
+from replicate.storage.locks import LockState, try_lock
 
-#: Results of every finished block, as they are kept, each with its run record beside it.
+#: Results of every finished block; each has its run record beside it.
 RESULTS = ("train", "bandwidth", "evaluation", "recognition")
+
+
+class Settings(TypedDict):
+    """What decides the bits of a training: `run.json` of its checkpoints.
+
+    Two keys more name the versions of torch and NumPy.
+    """
+
+    config: Options
+    compute: Options
+    selection: Options
+    sigmas: list[float]
+    validation_limit: int
+    code: str
+    data: str
+    backend: dict[str, object]
+
+
+class State(NamedTuple):
+    """A folder of checkpoints, and the settings of their training."""
+
+    folder: Path
+    settings: Settings
+
+
+class Progress(TypedDict, total=False):
+    """What is used of a training's progress file; the seconds are None before the first epoch."""
+
+    epoch: int
+    seconds_per_epoch: float | None
+    seconds_left: float | None
 
 
 @dataclass(frozen=True)
@@ -34,6 +64,11 @@ class Folders:
         """Prepared data sets."""
         return self.work / "data"
 
+    @property
+    def blocks(self) -> Path:
+        """Work on blocks."""
+        return self.work / "blocks"
+
 
 @dataclass(frozen=True)
 class Block:
@@ -47,41 +82,54 @@ class Block:
     dataset: str
     model: str
     seeds: str
-    params: Mapping[str, Any]
+    params: Options
     folders: Folders
 
     @property
     def label(self) -> str:
-        """Its name in lines."""
-        return f"{self.entry.name} {self.model} seeds {self.seeds}"
+        """Its name in printed lines."""
+        name = self.entry.name
+        return f"{name} {self.model} seeds {self.seeds}"
 
     @property
-    def results(self) -> tuple[str, ...]:
-        """Its results; a comparison of samplers among them where the plan asks for one."""
-        return (*RESULTS, "samplers") if self.model in self.entry.samplers else RESULTS
+    def result_names(self) -> tuple[str, ...]:
+        """Names of its results; a comparison of samplers is one where the plan asks for it."""
+        if self.model in self.entry.samplers:
+            return (*RESULTS, "samplers")
+        return RESULTS
 
     @property
-    def place(self) -> Path:
-        """Its folder below `blocks/`."""
+    def result_files(self) -> list[str]:
+        """Names of the files of its results and of their run records."""
+        files = []
+        for name in self.result_names:
+            files += [f"{name}.json", f"{name}.run.json"]
+        return files
+
+    @property
+    def relative_path(self) -> Path:
+        """The path of its folder below `blocks/`."""
         return Path(self.entry.name, self.model, self.dataset, self.seeds)
 
     @property
     def folder(self) -> Path:
-        """Where it is worked on."""
-        return self.folders.work / "blocks" / self.place
+        """The folder of the work on it."""
+        return self.folders.blocks / self.relative_path
 
     @property
-    def kept(self) -> Path:
-        """Where its results are kept."""
-        return self.folders.results / self.entry.name / self.model / self.seeds
+    def results_folder(self) -> Path:
+        """The committed folder of its results."""
+        run = self.folders.results / self.entry.name
+        return run / self.model / self.seeds
 
     @property
     def epochs(self) -> int:
-        """How many the plan asks for."""
-        return int(self.entry.models[self.model][self.dataset]["epochs"])
+        """How many epochs the plan asks for."""
+        recipe = self.entry.models[self.model][self.dataset]
+        return int(recipe["epochs"])
 
     @property
-    def note(self) -> Path:
+    def origin_file(self) -> Path:
         """What it was started from: commit, code, data."""
         return self.folder / "block.json"
 
@@ -91,130 +139,153 @@ class Block:
         return self.folder / "weights.safetensors"
 
     @property
-    def measured(self) -> Path:
-        """Samples and what is measured of them."""
+    def measures(self) -> Path:
+        """The folder of samples and of what is measured of them."""
         return self.folder / "measured"
 
     @property
     def state(self) -> Path:
-        """Checkpoints and progress."""
+        """The folder of checkpoints and progress."""
         return self.folder / "state"
 
     def trained_epochs(self) -> int:
-        """How many epochs the training that ended here last had; 0 where none did."""
-        training, record = self.weights.with_suffix(".json"), self.weights.with_suffix(".run.json")
-        if not (self.weights.is_file() and training.is_file() and record.is_file()):
+        """How many epochs the last training that ended here had; 0 where none did."""
+        result = self.weights.with_suffix(".json")
+        record = self.weights.with_suffix(".run.json")
+        files = (self.weights, result, record)
+        are_there = [path.is_file() for path in files]
+        if not all(are_there):
             return 0
-        return min(int(read_json(training)["epochs"]), int(read_json(record)["epochs"]))
+        # A kill between the two files leaves them of different trainings.
+        of_result = read_json(result)["epochs"]
+        of_record = read_json(record)["epochs"]
+        return min(int(of_result), int(of_record))
 
-    def kept_epochs(self) -> int:
-        """How many epochs the training had whose results are kept; 0 where they are not whole."""
-        names = [f"{name}{suffix}" for name in self.results for suffix in (".json", ".run.json")]
-        if not all((self.kept / name).is_file() for name in names):
-            return 0
-        return int(read_json(self.kept / "train.json")["epochs"])
+    def published_epochs(self) -> int:
+        """How many epochs the training of its results had; 0 where they are not complete."""
+        folder = self.results_folder
+        for name in self.result_files:
+            if not (folder / name).is_file():
+                return 0
+        return int(read_json(folder / "train.json")["epochs"])
 
     def is_finished(self) -> bool:
-        """Whether results of at least the epochs that the plan asks for are kept."""
-        return self.kept_epochs() >= self.epochs
+        """Whether its committed results are of at least the epochs that the plan asks for."""
+        return self.published_epochs() >= self.epochs
 
-    def is_begun(self) -> bool:
-        """Whether some work on it lies here."""
-        return self.note.is_file() or bool(self.states())
+    def has_begun(self) -> bool:
+        """Whether there is work on it here."""
+        return self.origin_file.is_file() or bool(self.states())
 
-    def states(self) -> list[tuple[Path, dict[str, Any]]]:
-        """Its folders of checkpoints that hold one, each with the settings of its run."""
-        settings = sorted((self.state / "checkpoints").glob("*/run.json"))
-        return [(path.parent, read_json(path)) for path in settings if any(path.parent.glob("step-*.json"))]
+    def states(self) -> list[State]:
+        """Its folders with a checkpoint, each with the settings of the training."""
+        states = []
+        for path in sorted((self.state / "checkpoints").glob("*/run.json")):
+            folder = path.parent
+            has_checkpoint = any(folder.glob("step-*.json"))
+            if has_checkpoint:
+                states.append(State(folder, read_json(path)))
+        return states
 
-    def progress(self) -> dict[str, Any]:
-        """What its training last said of itself; empty where it never did."""
-        path = self.state / "progress" / f"{self.dataset}-{self.model}-{self.seeds}.json"
+    def progress(self) -> Progress:
+        """The progress that its training last wrote; empty where it wrote none."""
+        folder = self.state / "progress"
+        path = folder / f"{self.dataset}-{self.model}-{self.seeds}.json"
         with suppress(ReplicateError):
-            return dict(read_json(path))
+            progress: Progress = read_json(path)
+            return progress
         return {}
 
     @contextmanager
-    def held(self) -> Iterator[int | None]:
-        """Holds the block; yields the lock's handle for children to hold too, or None where another process works.
+    def locked(self) -> Iterator[int | None]:
+        """Locks the block; yields the lock's handle, or None where another process works on it.
 
-        The lock goes when the last process that has the handle ends. A training that was started by hand holds its
-        folder of checkpoints alone, which is looked at here.
+        Children hold the handle too: the lock goes when the last process that has it ends. A
+        training that was started by hand locks its folder of checkpoints alone, so that those locks
+        count as well.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+            flags = os.O_RDWR | os.O_CREAT
+            handle = os.open(self.folder / "lock", flags, 0o644)
         except OSError as error:
             raise write_error(self.folder, error) from error
         try:
-            mine = _locked(handle, self.folder) and not self._training_elsewhere()
-            yield handle if mine else None
+            # Held by every process of the block, which inherit the handle.
+            state = try_lock(handle, self.folder)
+            is_busy = state is LockState.BUSY or self._trains_elsewhere()
+            yield None if is_busy else handle
         finally:
             os.close(handle)
 
-    def is_held(self) -> bool:
+    def is_locked(self) -> bool:
         """Whether a process works on it now; changes nothing."""
         if not self.folder.is_dir():
             return False
-        return _is_locked(self.folder / "lock") or self._training_elsewhere()
+        return _is_locked(self.folder / "lock") or self._trains_elsewhere()
 
-    def _training_elsewhere(self) -> bool:
-        return any(_is_locked(path) for path in (self.state / "checkpoints").glob("*/lock"))
-
-
-def _locked(handle: int, place: Path) -> bool:
-    """Locks an open file unless another process holds it; where there are no locks, nobody does."""
-    try:
-        lock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, place)
-    except BlockingIOError:
-        return False
-    return True
+    def _trains_elsewhere(self) -> bool:
+        # A training that was started by hand locks its checkpoints, and not the block.
+        locks = (self.state / "checkpoints").glob("*/lock")
+        return any(_is_locked(path) for path in locks)
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether some process holds the lock of that file."""
+    """Whether some process has locked that file."""
     try:
         handle = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return False
     try:
-        return not _locked(handle, path.parent)
+        return try_lock(handle, path.parent) is LockState.BUSY
     finally:
         os.close(handle)
 
 
 def blocks_of(plan: ReferencePlan, folders: Folders) -> list[Block]:
-    """Every block in the order of the plan: entry by entry, model by model, block of seeds by block of seeds."""
-    return [
-        Block(entry, dataset, model, seeds, plan.params_of(entry), folders)
-        for entry in plan.entries
-        for model, recipes in entry.models.items()
-        for dataset in recipes
-        for seeds in entry.seeds
-    ]
+    """Every block in the order of the plan: by entry, then by block of seeds, then by model."""
+    blocks = []
+    for entry in plan.entries:
+        params = plan.params_of(entry)
+        for seeds in entry.seeds:
+            for model, recipes in entry.models.items():
+                (dataset,) = recipes  # a plan names one for each model
+                blocks.append(Block(entry, dataset, model, seeds, params, folders))
+    return blocks
 
 
-def other_settings(block: Block, given: Mapping[str, Any]) -> list[str]:
-    """The settings in which a training differs from what the plan asks for, but for its number of epochs.
+def differing_settings(block: Block, settings: Settings) -> list[str]:
+    """Names of the settings of a training that are not the plan's; its epochs may differ.
 
     Args:
-        given: as `run.json` of a training's checkpoints has them, or `parameters` of its result.
+        block: whose plan counts.
+        settings: as `run.json` of a training's checkpoints has them.
     """
     likelihood = block.params["likelihood"]
-    asked: dict[str, Mapping[str, Any]] = {
+    planned_sections: dict[str, Mapping[str, object]] = {
         "config": block.entry.models[block.model][block.dataset],
         "compute": block.params["compute"],
         "selection": block.params["selection"],
-        "likelihood": {name: likelihood[name] for name in ("sigmas", "validation_limit") if name in likelihood},
+        "likelihood": {
+            name: likelihood[name] for name in ("sigmas", "validation_limit") if name in likelihood
+        },
     }
-    found = {
-        **{name: given[name] for name in ("config", "compute", "selection")},
-        "likelihood": {name: given[name] for name in ("sigmas", "validation_limit")},
+    sections: dict[str, Mapping[str, object]] = {
+        "config": settings["config"],
+        "compute": settings["compute"],
+        "selection": settings["selection"],
+        "likelihood": {
+            "sigmas": settings["sigmas"],
+            "validation_limit": settings["validation_limit"],
+        },
     }
-    names = []
-    for section, values in asked.items():
-        for name, value in values.items():
-            same = canonical_json(found[section].get(name)) == canonical_json(value)
-            if not same and (section, name) != ("config", "epochs"):
-                names.append(f"{section}.{name}")
-    return names
+    differing = []
+    for section, planned in planned_sections.items():
+        for name, value in planned.items():
+            # As JSON: a tuple of the parameters and a list of a file are the same setting.
+            actual = sections[section].get(name)
+            is_same = canonical_json(actual) == canonical_json(value)
+            is_epochs = (section, name) == ("config", "epochs")
+            if not is_same and not is_epochs:
+                differing.append(f"{section}.{name}")
+    return differing

@@ -1,7 +1,9 @@
-"""Says, in a process of its own, what the code on PYTHONPATH makes of parameters: versions, device, recipes.
+"""Describes what the code on PYTHONPATH makes of parameters: versions, device, recipes.
 
-A file and no module of the package that is imported: an older commit's code is asked by today's questions. Reads a JSON
-list of parameters from standard input, and prints a JSON object. Refusals go to standard error as one sentence.
+The runner starts it as a file, with an older commit's package on PYTHONPATH. So it imports only
+what every commit has that blocks were started from, under the same names
+(tests/reference/test_describe.py). It reads a JSON list of parameters from standard input and
+prints a JSON object; where that code refuses them, one sentence goes to standard error.
 """
 
 import json
@@ -16,30 +18,35 @@ from replicate.params import Params
 from replicate.training.backend import configure
 
 
-def _entry(raw: dict[str, object]) -> dict[str, object]:
-    """The backend of an entry's jobs, and of its models whether they can be extended."""
-    where = f"entry {raw['preset']}"
-    params = Params.parse(raw, where)
+def _described_entry(raw: dict[str, object]) -> dict[str, object]:
+    """The backend of an entry's jobs, and whether its models can go on to more epochs."""
+    location = f"entry {raw['preset']}"
+    params = Params.parse(raw, location)
     extends = {}
     for model, recipes in params.models.items():
         kind = load_model(model)
         extends[model] = getattr(kind, "extends", False)
         for dataset, recipe in recipes.items():
-            kind.config_for(dataset, recipe, prefix=f"{where}: models.{model}.{dataset}")
-    here = params.compute.device == "cpu" or torch.cuda.is_available()
-    return {"backend": configure(params.compute).facts if here else None, "extends": extends}
+            # For its faults alone: a plan is refused before any block of it runs.
+            prefix = f"{location}: models.{model}.{dataset}"
+            kind.config_for(dataset, recipe, prefix=prefix)
+    backend = None
+    if params.compute.device == "cpu" or torch.cuda.is_available():
+        backend = configure(params.compute).facts
+    return {"backend": backend, "extends": extends}
 
 
 def main() -> None:
-    """Answers for every entry of standard input."""
+    """Prints the description of every entry on standard input."""
     cuda = torch.cuda.is_available()
-    found = {
+    entries = [_described_entry(raw) for raw in json.load(sys.stdin)]
+    description = {
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
         "device": "cuda" if cuda else "cpu",
         "device_name": torch.cuda.get_device_name() if cuda else "CPU",
-        "entries": [_entry(raw) for raw in json.load(sys.stdin)],
+        "entries": entries,
     }
-    print(json.dumps(found))
+    print(json.dumps(description))
 
 
 if __name__ == "__main__":

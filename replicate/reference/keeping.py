@@ -1,178 +1,230 @@
-"""What stays of a finished block: its weights by digest, and its results in the committed folder."""
+"""What stays of a finished block: weights named by digest, and results in the committed folder."""
 
-import fcntl
 import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import yaml
 
 from replicate.errors import ReplicateError
-from replicate.files import (
+from replicate.records.kept_runs import add_to_sums
+from replicate.records.run_record import record_path
+from replicate.reference.blocks import Block, Folders
+from replicate.reference.sources import read_origin
+from replicate.reference.tables import write_entry_table
+from replicate.storage.files import (
+    atomic_write,
     canonical_json,
     read_json,
     read_tensors,
-    replacing,
     sha256_file,
     sha256_json,
     write_json,
     write_tensors,
     write_text,
 )
-from replicate.filesystem import lock
-from replicate.kept import add_to_sums
-from replicate.reference.blocks import Block, Folders
-from replicate.reference.tables import write_entry_table
-from replicate.runrecord import record_path
+from replicate.storage.locks import wait_for_lock
 
-#: Names the weights of a block by digest: in its folder, and beside its results.
-NAMED, WEIGHTS = "named.json", "weights.json"
+#: The digests of a block's weights: the file in the folder of the work, and that of the results.
+WORK_WEIGHTS, WEIGHTS = "named.json", "weights.json"
 #: Beside what is measured: the digest of the weights that it is of.
 MEASURED_OF = "of.json"
-#: Of a block's kept results the one whose presence says that all are there.
+#: The file of a block's committed results that is written last: with it they are complete.
 LAST = "train.json"
 PARAMETERS = "params.yaml"
 
+#: The content of a JSON file, which the stage that wrote it has checked.
+Content = dict[str, Any]
+
+
+class WeightsFile(TypedDict):
+    """A file in the folder of all weights."""
+
+    sha256: str
+    size: int
+
 
 def keep_weights(block: Block) -> None:
-    """Keeps the weights of the chosen epochs and those of the last one, named by their SHA-256, and notes both."""
+    """Keeps the weights of the chosen epochs and of the last one, and notes their SHA-256."""
     training = read_json(block.weights.with_suffix(".json"))
+    epochs = training["epochs"]
+    chosen_epochs = training["chosen_epoch"]
     chosen = _keep(block, block.weights)
-    last = chosen if set(training["chosen_epoch"]) == {training["epochs"]} else _keep_last(block, training)
+    last: WeightsFile | None = chosen
+    # Where every seed chose its last epoch, both are the same file.
+    if set(chosen_epochs) != {epochs}:
+        last = _keep_last(block, epochs)
     content = {
-        "epochs": training["epochs"],
-        "chosen": {**chosen, "epoch": training["chosen_epoch"]},
-        "last": {**last, "epoch": training["epochs"]} if last else None,
+        "epochs": epochs,
+        "chosen": {**chosen, "epoch": chosen_epochs},
+        "last": {**last, "epoch": epochs} if last else None,
     }
-    write_json(block.folder / NAMED, content)
-    _forget_measures_of_others(block, chosen["sha256"])
+    write_json(block.folder / WORK_WEIGHTS, content)
+    _remove_stale_measures(block, chosen["sha256"])
 
 
-def _keep(block: Block, path: Path) -> dict[str, Any]:
-    """Puts a file of weights into the folder of all, and says what it is."""
+def _keep(block: Block, path: Path) -> WeightsFile:
+    """Puts a file of weights into the folder of all weights."""
     digest = sha256_file(path)
     target = block.folders.weights / f"{digest}.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)
     if not target.exists():
         try:
+            # A second name costs no space.
             os.link(path, target)
         except OSError:  # a file system without hard links
-            with replacing(target) as (part,):
-                shutil.copyfile(path, part)
+            with atomic_write(target) as (temporary,):
+                shutil.copyfile(path, temporary)
     return {"sha256": digest, "size": target.stat().st_size}
 
 
-def _keep_last(block: Block, training: dict[str, Any]) -> dict[str, Any] | None:
-    """The weights of the last state, as training left them: before what a look settles (`settle` of the model).
+def _keep_last(block: Block, epochs: int) -> WeightsFile | None:
+    """Keeps the weights of the last state, as the last training step left them.
 
-    None where no state was due, since every seed failed before.
+    A model may estimate more of itself before it is measured; that is not in them.
+
+    Returns:
+        None where there is no last state, because every seed failed before.
     """
-    tensors = _last_state(block, training["epochs"])
+    tensors = _last_state(block, epochs)
     if tensors is None:
         return None
-    parameters = {name.removeprefix("parameter/"): value for name, value in tensors.items() if "parameter/" in name}
+    parameters = {
+        name.removeprefix("parameter/"): value
+        for name, value in tensors.items()
+        if "parameter/" in name
+    }
     _, metadata = read_tensors(block.weights)
     path = block.folder / "last.safetensors"
     write_tensors(path, parameters, metadata)
-    found = _keep(block, path)
+    weights_file = _keep(block, path)
     path.unlink()
-    return found
+    return weights_file
 
 
 def _last_state(block: Block, epochs: int) -> dict[str, np.ndarray] | None:
     for folder, settings in block.states():
         if settings["config"]["epochs"] == epochs:
             newest = max(folder.glob("step-*.json"))
-            return read_tensors(newest.with_suffix(".safetensors"))[0]
+            tensors, _ = read_tensors(newest.with_suffix(".safetensors"))
+            return tensors
     return None
 
 
-def _forget_measures_of_others(block: Block, digest: str) -> None:
+def _remove_stale_measures(block: Block, digest: str) -> None:
     """Removes what was measured of other weights, those of fewer epochs."""
-    of = block.measured / MEASURED_OF
-    if block.measured.is_dir() and (not of.is_file() or read_json(of) != {"weights": digest}):
-        shutil.rmtree(block.measured)
-    write_json(of, {"weights": digest})
+    folder = block.measures
+    path = folder / MEASURED_OF
+    content = {"weights": digest}
+    is_current = path.is_file() and read_json(path) == content
+    if folder.is_dir() and not is_current:
+        shutil.rmtree(folder)
+    write_json(path, content)
 
 
 def publish(block: Block) -> None:
     """Puts the results of a finished block into the committed folder, and removes its samples."""
-    if before := block.kept_epochs():
-        tell_of_replacing(block, before, block.trained_epochs())
-    origin = read_json(block.note)
-    sources = {name: block.measured / f"{name}.json" for name in block.results}
-    sources["train"] = block.weights.with_suffix(".json")
-    contents = {WEIGHTS: read_json(block.folder / NAMED)}
-    for name, source in sources.items():
-        contents[f"{name}.run.json"] = with_commit(read_json(record_path(source)), origin["commit"])
-        contents[f"{name}.json"] = read_json(source)
-    put(block, contents)
+    earlier_epochs = block.published_epochs()
+    if earlier_epochs:
+        report_replacement(block, earlier_epochs, block.trained_epochs())
+    origin = read_origin(block.origin_file)
+    contents = {WEIGHTS: read_json(block.folder / WORK_WEIGHTS)}
+    for name in block.result_names:
+        path = block.measures / f"{name}.json"
+        if name == "train":
+            path = block.weights.with_suffix(".json")
+        record = read_json(record_path(path))
+        record_with_commit = with_commit(record, origin["commit"])
+        contents[f"{name}.run.json"] = record_with_commit
+        contents[f"{name}.json"] = read_json(path)
+    write_results(block, contents)
     try:
         with sole_writer(block.folders):
             write_entry_table(block.folders, block.entry.name)
-    except ReplicateError as error:  # the block is whole without it
+    except ReplicateError as error:  # the block is complete without it
         print(f"the table of {block.entry.name} is not written: {error}", file=sys.stderr)
-    (block.measured / "samples.safetensors").unlink(missing_ok=True)
+    # Samples are large, and the same ones can be drawn again.
+    samples = block.measures / "samples.safetensors"
+    samples.unlink(missing_ok=True)
 
 
-def put(block: Block, contents: Mapping[str, Any]) -> None:
-    """Puts results into the committed folder of a block, and what they are into the list of their run.
+def write_results(block: Block, contents: Mapping[str, Content]) -> None:
+    """Writes results into the committed folder of a block, and their sums into the run's list.
 
-    `train.json` comes last, so that what a kill cuts off is done again.
+    `train.json` is removed first and written last: after a kill the block does not look finished.
 
     Args:
         block: whose results they are.
         contents: name of a file -> its content.
     """
     write_params(block)
-    texts = {name: canonical_json(content) for name, content in contents.items()}
-    (block.kept / LAST).unlink(missing_ok=True)
+    run = block.folders.results / block.entry.name
+    folder = block.results_folder
+    texts: dict[Path, str] = {}
+    texts_of_run: dict[str, str] = {}
+    for name, content in contents.items():
+        path = folder / name
+        texts[path] = canonical_json(content)
+        texts_of_run[path.relative_to(run).as_posix()] = texts[path]
+    # Until all new results are there the block counts as unfinished.
+    (folder / LAST).unlink(missing_ok=True)
     with sole_writer(block.folders):
-        run = block.folders.results / block.entry.name
-        below = block.kept.relative_to(run)
-        add_to_sums(run, {(below / name).as_posix(): text for name, text in texts.items()}, [PARAMETERS])
-    for name in sorted(texts, key=lambda name: (name == LAST, name)):
-        write_text(block.kept / name, texts[name])
+        add_to_sums(run, texts_of_run, [PARAMETERS])
+    # `LAST` at the end: a block with it has all of its results, however often it was killed.
+    for path in sorted(texts, key=lambda path: (path.name == LAST, path.name)):
+        write_text(path, texts[path])
 
 
 @contextmanager
 def sole_writer(folders: Folders) -> Iterator[None]:
-    """While one process changes the list of a run, others wait; where there are no locks, they do not."""
+    """Makes other processes wait that would write a run's list or table; needs file locks."""
     folders.work.mkdir(parents=True, exist_ok=True)
     with (folders.work / "sums.lock").open("w") as stream:
-        lock(stream.fileno(), fcntl.LOCK_EX, folders.work)
+        wait_for_lock(stream.fileno(), folders.work)
         yield
 
 
-def tell_of_replacing(block: Block, before: int, epochs: int) -> None:
-    """Says that results of a longer training take the place of a shorter one's."""
-    print(f"{block.kept}: the results of {before} epochs are replaced by those of {epochs}.", file=sys.stderr)
+def report_replacement(block: Block, earlier_epochs: int, epochs: int) -> None:
+    """Prints that results of a longer training replace those of a shorter one."""
+    print(
+        f"{block.results_folder}: the results of {earlier_epochs} epochs are replaced by those of "
+        f"{epochs}.",
+        file=sys.stderr,
+    )
 
 
-def with_commit(record: dict[str, Any], commit: str | None) -> dict[str, Any]:
-    """A run record made where there was no git, with the commit whose code it was, to the byte."""
-    if record["source"]["commit"] is None and commit is not None:
+def with_commit(record: Content, commit: str | None) -> Content:
+    """A run record; one that was made without git gets the commit of its code.
+
+    It is then, to the byte, the record that a checkout of that commit would write.
+    """
+    source = record["source"]
+    if source["commit"] is None and commit is not None:
         return {**record, "source": {"commit": commit, "dirty": False}}
     return record
 
 
 def write_params(block: Block) -> None:
-    """Writes the parameter file of the block's entry beside the results, where it does not say the same already."""
+    """Writes the parameter file of the block's entry, unless it holds the same parameters."""
     path = block.folders.results / block.entry.name / PARAMETERS
     if path.is_file():
         with suppress(yaml.YAMLError):
-            if sha256_json(yaml.safe_load(path.read_text(encoding="utf-8"))) == sha256_json(dict(block.params)):
+            params = yaml.safe_load(path.read_text(encoding="utf-8"))
+            if sha256_json(params) == sha256_json(block.params):
                 return
-        print(f"{path} is written anew: the plan asks for other parameters than it held.", file=sys.stderr)
+        print(
+            f"{path} is written anew: the plan asks for other parameters than it held.",
+            file=sys.stderr,
+        )
     write_text(path, params_text(block))
 
 
 def params_text(block: Block) -> str:
     """The parameter file of a block's entry."""
-    body = yaml.safe_dump(dict(block.params), sort_keys=False, default_flow_style=None, width=110)
+    body = yaml.safe_dump(block.params, sort_keys=False, default_flow_style=None, width=110)
     return f"# {block.entry.about}\n# Written from results/reference/plan.yaml.\n{body}"

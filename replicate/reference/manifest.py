@@ -1,17 +1,18 @@
-"""What a pack says of itself: its parts, its contents, and what they are of, each with its SHA-256."""
+"""The manifest of a pack: its parts, the files in them with their SHA-256, and their blocks."""
 
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
 from replicate.errors import ReplicateError
-from replicate.files import read_json
 from replicate.params import Section
+from replicate.reference.plan import Options
+from replicate.storage.files import read_json
 
-#: The file of a pack that names all others.
+#: The name of its file, beside the parts.
 NAME = "reference.json"
-#: Folders of a pack: kept results, weights by digest, and what belongs to blocks.
+#: Folders in the archive: committed results, weights by digest, and the work on blocks.
 ROOTS = ("results", "weights", "blocks")
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -39,13 +40,15 @@ class Member(Stored):
     @classmethod
     def _stays_inside(cls, name: str) -> str:
         path = PurePosixPath(name)
-        if path.as_posix() != name or path.is_absolute() or ".." in path.parts or path.parts[0] not in ROOTS:
+        parts = path.parts
+        is_inside = bool(parts) and parts[0] in ROOTS and ".." not in parts
+        if not is_inside or path.as_posix() != name:
             raise ValueError("a path of a pack leads out of it")
         return name
 
 
 class Origin(Section):
-    """The code of the checkout that made a pack, or that a block belongs to."""
+    """Code: its commit, None where it is unknown, and the SHA-256 of its modules."""
 
     commit: str | None
     package: Digest
@@ -67,23 +70,23 @@ class PackedBlock(Section):
 
 
 class Manifest(Section):
-    """The whole pack.
+    """The content of `reference.json`.
 
     Attributes:
-        source: the code of whoever made it, so that a copy of it without git knows its commit.
-        entries: name -> parameters, of the plan that it was made by.
+        source: the code that made the pack; a copy of that code without git learns its commit here.
+        entries: name -> parameters, of the plan of that time.
     """
 
     pack: Literal[1]
     source: Origin
-    entries: dict[str, dict[str, Any]]
+    entries: dict[str, Options]
     blocks: tuple[PackedBlock, ...]
     members: tuple[Member, ...]
     parts: tuple[Part, ...]
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of the pack in a folder.
+    """Reads the manifest of the pack in a folder.
 
     Raises:
         ReplicateError: there is none, or it is damaged.
@@ -94,4 +97,6 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate(read_json(path))
     except (ValidationError, ReplicateError):
-        raise ReplicateError(f"{path} is damaged, or is not a pack's; copy the pack here once more.") from None
+        raise ReplicateError(
+            f"{path} is damaged, or is not a pack's; copy the pack here once more."
+        ) from None

@@ -1,12 +1,13 @@
-"""What is done, running and pending of the plan, and the hours that are left, from measured rates."""
+"""How far the plan is: blocks done, running and pending, and hours left by measured rates."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from replicate.files import read_json
+from replicate.progress.reporting import duration
 from replicate.reference.blocks import Block
-from replicate.reference.runner import how_far
-from replicate.training.progress import duration
+from replicate.reference.runner import progress_text
+from replicate.storage.files import read_json
 
 
 @dataclass(frozen=True)
@@ -26,81 +27,122 @@ class Standing:
     seconds: float | None
     measured: bool
 
+    @property
+    def under_way(self) -> bool:
+        """Whether it runs, or goes on from an epoch that is done."""
+        has_begun = self.epoch > 0
+        return self.state == "running" or (self.state == "pending" and has_begun)
+
 
 def _own_rate(block: Block) -> float | None:
-    """Seconds of an epoch of a block, measured: by its progress, else by the record of its training."""
-    said = block.progress().get("seconds_per_epoch")
-    if said:
-        return float(said)
-    path = block.kept / "train.run.json"
+    """Seconds of an epoch, by a block's progress or else by the record of its training."""
+    rate = block.progress().get("seconds_per_epoch")
+    if rate:
+        return float(rate)
+    path = block.results_folder / "train.run.json"
     if not path.is_file():
         return None
     record = read_json(path)
+    # `wall_seconds` are of this process alone, which may have gone on from a checkpoint.
     epochs = record["epochs"] * record["steps_in_this_process"] / max(record["steps"], 1)
-    return float(record["wall_seconds"] / epochs) if epochs >= 1 else None
+    # Too few steps to say how long an epoch takes.
+    if epochs < 1:
+        return None
+    return float(record["wall_seconds"] / epochs)
 
 
 def standings(blocks: Sequence[Block]) -> list[Standing]:
-    """How every block stands; what has no rate of its own takes that of another block of the same recipe."""
-    rates = {block.place: rate for block in blocks if (rate := _own_rate(block))}
-    of_recipe = {place.parts[:2]: rate for place, rate in rates.items()}
-    return [
-        _standing(block, rates.get(block.place) or of_recipe.get((block.entry.name, block.model))) for block in blocks
-    ]
+    """How every block stands; without a rate of its own it gets that of another of its recipe."""
+    rates = {}
+    rates_of_recipes = {}
+    for block in blocks:
+        if rate := _own_rate(block):
+            rates[block.relative_path] = rate
+            rates_of_recipes[block.entry.name, block.model] = rate
+    result = []
+    for block in blocks:
+        shared_rate = rates_of_recipes.get((block.entry.name, block.model))
+        result.append(_standing(block, rates.get(block.relative_path, shared_rate)))
+    return result
 
 
 def _standing(block: Block, rate: float | None) -> Standing:
-    kept = block.kept_epochs()
-    if kept >= block.epochs:
-        return Standing(block, "done", kept, 0.0, True)
-    said = block.progress()
-    epoch = min(int(said.get("epoch", kept)), block.epochs)
-    per_epoch = rate or block.entry.seconds_per_epoch.get(block.model)
-    seconds = per_epoch * (block.epochs - epoch) if per_epoch else None
-    return Standing(block, "running" if block.is_held() else "pending", epoch, seconds, rate is not None)
+    published = block.published_epochs()
+    if published >= block.epochs:
+        return Standing(block, "done", published, 0.0, True)
+    progress = block.progress()
+    epoch = int(progress.get("epoch", published))
+    # The progress may be that of a plan of more epochs.
+    epoch = min(epoch, block.epochs)
+    seconds_per_epoch = rate or block.entry.seconds_per_epoch.get(block.model)
+    seconds = None
+    if seconds_per_epoch:
+        epochs_left = block.epochs - epoch
+        seconds = seconds_per_epoch * epochs_left
+    state = "running" if block.is_locked() else "pending"
+    return Standing(block, state, epoch, seconds, rate is not None)
 
 
-def lines(found: Sequence[Standing], at_once: int) -> list[str]:
-    """One line for every block that runs or goes on, one for the others of a model, and what is left in hours."""
-    counts = {state: sum(one.state == state for one in found) for state in ("done", "running", "pending")}
-    shown = [f"{len(found)} blocks: " + ", ".join(f"{count} {state}" for state, count in counts.items())]
+def lines(blocks: Sequence[Standing], at_once: int) -> list[str]:
+    """The overview: counts, a line for each block under way, one for the rest of a model, hours."""
+    counts = Counter(standing.state for standing in blocks)
+    clauses = [f"{counts[state]} {state}" for state in ("done", "running", "pending")]
+    overview = [f"{len(blocks)} blocks: {', '.join(clauses)}"]
     groups: dict[tuple[str, str, str], list[Standing]] = {}
-    for one in found:
-        begun = one.state == "running" or (one.state == "pending" and one.epoch > 0)
-        if begun:
-            shown.append(f"  {one.state:8s} {one.block.label}: {how_far(one.block)}")
+    for standing in blocks:
+        block = standing.block
+        if standing.under_way:
+            progress = progress_text(block)
+            overview.append(f"  {standing.state:8s} {block.label}: {progress}")
         else:
-            groups.setdefault((one.state, one.block.entry.name, one.block.model), []).append(one)
-    shown += [_group(state, group) for (state, _, _), group in groups.items()]
-    return [*shown, *_left(found, at_once)]
+            key = (standing.state, block.entry.name, block.model)
+            groups.setdefault(key, []).append(standing)
+    overview += [_group_line(group) for group in groups.values()]
+    return overview + _hours_left(blocks, at_once)
 
 
-def _group(state: str, group: Sequence[Standing]) -> str:
-    block = group[0].block
-    seeds = ", ".join(one.block.seeds for one in group)
-    rest = ""
-    if state == "pending":
-        each = f"about {duration(group[0].seconds)} each" if group[0].seconds is not None else "no rate is known"
-        rest = f": {block.epochs} epochs, {each}"
-    return f"  {state:8s} {block.entry.name} {block.model} seeds {seeds}{rest}"
+def _group_line(group: Sequence[Standing]) -> str:
+    """The line of blocks of a model that are done, or that have not begun."""
+    first = group[0]
+    block = first.block
+    entry = block.entry.name
+    seeds = ", ".join(standing.block.seeds for standing in group)
+    line = f"  {first.state:8s} {entry} {block.model} seeds {seeds}"
+    if first.state != "pending":
+        return line
+    time = "no rate is known"
+    if first.seconds is not None:
+        time_of_block = duration(first.seconds)
+        time = f"about {time_of_block} each"
+    return f"{line}: {block.epochs} epochs, {time}"
 
 
-def _left(found: Sequence[Standing], at_once: int) -> list[str]:
-    left = [one for one in found if one.state != "done"]
-    if not left:
+def _hours_left(blocks: Sequence[Standing], at_once: int) -> list[str]:
+    """A sentence for each device that still has work."""
+    unfinished = [standing for standing in blocks if standing.state != "done"]
+    if not unfinished:
         return ["All blocks of the plan are done."]
-    said = []
-    for device in ("cpu", "cuda"):
-        here = [one for one in left if one.block.entry.device == device]
-        if not here:
-            continue
-        seconds = sum(one.seconds or 0.0 for one in here)
-        unknown = sum(one.seconds is None for one in here)
-        planned = sum(one.seconds is not None and not one.measured for one in here)
-        notes = f"; {unknown} more have no rate yet" if unknown else ""
-        notes += f"; the rates of {planned} are the plan's, until they are measured here" if planned else ""
-        beside = f", {seconds / 3600 / at_once:.1f} with {at_once} side by side" if device == "cpu" else ""
-        name = "CPU" if device == "cpu" else "GPU"
-        hours = f"{seconds / 3600:.1f} hours of training{beside}"
-        said.append(f"Left on a {name}: {len(here)} blocks, {hours}{notes}.")
-    return said
+    sentences = []
+    for device, name in (("cpu", "CPU"), ("cuda", "GPU")):
+        of_device = [standing for standing in unfinished if standing.block.entry.device == device]
+        if of_device:
+            # A GPU has one block at a time.
+            side_by_side = at_once if device == "cpu" else None
+            hours = _hours(of_device, side_by_side)
+            sentences.append(f"Left on a {name}: {hours}.")
+    return sentences
+
+
+def _hours(blocks: Sequence[Standing], side_by_side: int | None) -> str:
+    """Blocks of a device that are left, their hours, and what these rest on."""
+    hours = sum(standing.seconds or 0.0 for standing in blocks) / 3600
+    text = f"{len(blocks)} blocks, {hours:.1f} hours of training"
+    if side_by_side is not None:
+        text += f", {hours / side_by_side:.1f} with {side_by_side} side by side"
+    unknown = sum(standing.seconds is None for standing in blocks)
+    if unknown:
+        text += f"; {unknown} more have no rate yet"
+    planned = sum(standing.seconds is not None and not standing.measured for standing in blocks)
+    if planned:
+        text += f"; the rates of {planned} are the plan's, until they are measured here"
+    return text

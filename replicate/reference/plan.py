@@ -8,12 +8,15 @@ from pydantic import Field, PositiveFloat, model_validator
 
 from replicate import datasets, models
 from replicate.errors import ReplicateError
+from replicate.models.parts.samplers import Compared
 from replicate.params import Block, Params, Section, checked, read_document
-from replicate.sampling.settings import Compared
 
-#: What names an entry, and with it a folder.
+#: The name of an entry, and of its folder.
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,59}$")]
-Recipes = dict[str, dict[str, dict[str, Any]]]
+#: A section of a parameter file. Its values have the types that `Params` and the models give them.
+Options = dict[str, Any]
+#: model -> data set -> recipe.
+Recipes = dict[str, dict[str, Options]]
 
 
 class Entry(Section):
@@ -26,15 +29,16 @@ class Entry(Section):
         compute: device (cpu or cuda, never auto: runs of both are not pooled) and threads.
         models: model -> data set -> recipe, which names its epochs.
         samplers: model -> which samplers of Markov chains are compared, as in the parameters.
-        seconds_per_epoch: model -> seconds of an epoch of one block, until they have been measured here.
+        seconds_per_epoch: model -> seconds that an epoch of a block takes; used until this machine
+            has measured them.
     """
 
     name: _Name
     about: str
     seeds: tuple[Block, ...] = Field(min_length=1)
-    compute: dict[str, Any]
+    compute: Options
     models: Recipes
-    samplers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    samplers: dict[str, Options] = Field(default_factory=dict)
     seconds_per_epoch: dict[str, PositiveFloat] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -47,27 +51,32 @@ class Entry(Section):
             for dataset, recipe in recipes.items():
                 epochs = recipe.get("epochs")
                 if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
-                    raise ValueError(f"models.{model}.{dataset} must name its epochs, a whole number from 1")
+                    raise ValueError(
+                        f"models.{model}.{dataset} must name its epochs, a whole number from 1"
+                    )
         return self
 
     @property
     def device(self) -> str:
-        """Where its blocks are computed: cpu or cuda."""
+        """The device of its blocks: cpu or cuda."""
         return str(self.compute["device"])
 
     @property
-    def threads(self) -> int:
-        """CPU threads of one block."""
-        return int(self.compute.get("threads", 1))
+    def datasets(self) -> set[str]:
+        """The data sets of its models."""
+        names: set[str] = set()
+        for recipes in self.models.values():
+            names |= recipes.keys()
+        return names
 
 
 class ReferencePlan(Section):
     """A plan: what all its entries share, and the entries in order of value."""
 
     plan: Literal[1]
-    likelihood: dict[str, Any]
-    selection: dict[str, Any]
-    datasets: dict[str, dict[str, Any]]
+    likelihood: Options
+    selection: Options
+    datasets: dict[str, Options]
     entries: tuple[Entry, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -78,57 +87,67 @@ class ReferencePlan(Section):
                 raise ValueError(f"the entry {name} stands in it twice")
         return self
 
-    def params_of(self, entry: Entry) -> dict[str, Any]:
+    def params_of(self, entry: Entry) -> Options:
         """The parameters of an entry, as a parameter file holds them."""
-        used = {dataset for recipes in entry.models.values() for dataset in recipes}
-        compared = {
-            model: dict.fromkeys(entry.models.get(model, ()), options) for model, options in entry.samplers.items()
-        }
-        return {
+        datasets_of_entry = {}
+        for dataset, options in self.datasets.items():
+            if dataset in entry.datasets:
+                datasets_of_entry[dataset] = dict(options)
+        params: Options = {
             "preset": entry.name,
             "seeds": list(entry.seeds),
             "compute": dict(entry.compute),
             "likelihood": dict(self.likelihood),
             "selection": dict(self.selection),
-            "datasets": {name: dict(options) for name, options in self.datasets.items() if name in used},
+            "datasets": datasets_of_entry,
             "models": {model: dict(recipes) for model, recipes in entry.models.items()},
-            **({"samplers": compared} if compared else {}),
         }
+        if entry.samplers:
+            params["samplers"] = {
+                model: dict.fromkeys(entry.models.get(model, ()), options)
+                for model, options in entry.samplers.items()
+            }
+        return params
 
 
 def read_plan(path: Path) -> ReferencePlan:
-    """The plan of a file.
+    """Reads a plan from a file.
 
     Raises:
         ReplicateError: it is missing or not a plan, each fault with its path in the file.
     """
-    raw, where = read_document(str(path))
+    raw, shown_path = read_document(str(path))
     if not isinstance(raw, Mapping):
-        raise ReplicateError(f"{where}: a plan must be a mapping of names to values.")
-    plan = checked(ReferencePlan, raw, where)
+        raise ReplicateError(f"{shown_path}: a plan must be a mapping of names to values.")
+    plan = checked(ReferencePlan, raw, shown_path)
     for entry in plan.entries:
-        place = f"{where}, entry {entry.name}"
-        Params.parse(plan.params_of(entry), place)
-        _check_names(entry, place)
+        location = f"{shown_path}, entry {entry.name}"
+        Params.parse(plan.params_of(entry), location)
+        _check_samplers(entry, location)
+        _check_models(entry, location)
     return plan
 
 
-def _check_names(entry: Entry, place: str) -> None:
+def _check_samplers(entry: Entry, location: str) -> None:
     for model, options in entry.samplers.items():
         if model not in entry.models or model not in models.CHAINS:
             raise ReplicateError(
-                f"{place}: samplers.{model}: only models of the entry that Markov chains sample have samplers "
-                f"({', '.join(sorted(models.CHAINS))})."
+                f"{location}: samplers.{model}: only models of the entry that Markov chains sample "
+                f"have samplers ({', '.join(sorted(models.CHAINS))})."
             )
-        checked(Compared, options, place, f"samplers.{model}")
+        checked(Compared, options, location, f"samplers.{model}")
+
+
+def _check_models(entry: Entry, location: str) -> None:
     for model, recipes in entry.models.items():
         if model not in models.REGISTRY:
             raise ReplicateError(
-                f"{place}: there is no model {model!r}; the registered ones are {', '.join(models.REGISTRY)}."
+                f"{location}: there is no model {model!r}; the registered ones are "
+                f"{', '.join(models.REGISTRY)}."
             )
         for dataset in recipes:
             if dataset not in datasets.REGISTRY:
                 raise ReplicateError(
-                    f"{place}: there is no data set {dataset!r}; the registered ones are "
+                    f"{location}: there is no data set {dataset!r}; the registered ones are "
                     f"{', '.join(datasets.REGISTRY)}."
                 )

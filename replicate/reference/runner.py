@@ -1,4 +1,4 @@
-"""Runs blocks side by side as child processes, until all are done, time is up, or somebody stops it."""
+"""Runs blocks side by side as child processes until all are done, time is up, or it is stopped."""
 
 import json
 import os
@@ -7,55 +7,90 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from replicate.errors import ReplicateError
-from replicate.files import read_json, sha256_file
-from replicate.reference.blocks import Block, Folders, other_settings
-from replicate.reference.sources import Source, begin, present, source_of
+from replicate.progress.reporting import duration, stop_requests
+from replicate.reference.blocks import Block, Folders, Settings, differing_settings
+from replicate.reference.plan import Options
+from replicate.reference.sources import Source, begin, present, read_origin, source_of
 from replicate.reference.steps import steps
-from replicate.training.progress import duration, stop_requests
+from replicate.storage.files import read_json, sha256_file
 
-#: Seconds between two looks at the children, and between two lines of how far they are.
-LOOK_EVERY, LINE_EVERY = 0.2, 600.0
+#: Seconds between two polls of the children, and between two lines of their progress.
+POLL_EVERY, LINE_EVERY = 0.2, 600.0
 #: Run as a file, by older code too.
 DESCRIBE = Path(__file__).with_name("describe.py")
 
 
-def described(source: Source, params: Sequence[Any]) -> dict[str, Any]:
-    """What a source's code makes of parameters (`describe.py`).
+class EntryDescription(TypedDict):
+    """What code makes of the parameters of an entry.
+
+    `backend` is None where the entry is for a GPU and there is none; `extends` says of each model
+    whether more epochs can go on from its last state.
+    """
+
+    backend: dict[str, object] | None
+    extends: dict[str, bool]
+
+
+class Description(TypedDict):
+    """What `describe.py` prints: what code makes of this machine and of parameters."""
+
+    versions: dict[str, str]
+    device: str
+    device_name: str
+    entries: list[EntryDescription]
+
+
+def described(source: Source, params: Sequence[Options]) -> Description:
+    """What a source's code makes of the parameters of entries (`describe.py`).
 
     Raises:
         ReplicateError: it refuses them.
     """
-    done = subprocess.run(
-        [sys.executable, "-P", str(DESCRIBE)], input=json.dumps(params), capture_output=True, text=True,
-        env=source.environment(), check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise ReplicateError((done.stderr.strip() or "the code of this plan does not run").splitlines()[-1])
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    process = subprocess.run(
+        [sys.executable, "-P", str(DESCRIBE)],
+        input=json.dumps(params),
+        capture_output=True,
+        text=True,
+        env=source.environment(),
+        check=False,
+    )
+    if process.returncode:
+        message = process.stderr.strip() or "the code of this plan does not run"
+        raise ReplicateError(message.splitlines()[-1])
+    description: Description = json.loads(process.stdout.splitlines()[-1])
+    return description
 
 
-def _lower(process: int) -> None:
-    """Gives a process's session the lowest priority: Linux weighs sessions against each other before processes."""
+def _lower_priority(process: int) -> None:
+    """Gives the session of a process the lowest priority.
+
+    Linux shares the processor between sessions before it does between their processes.
+    """
     with suppress(OSError):  # another system, or a Linux without such groups
         Path(f"/proc/{process}/autogroup").write_text("19")
 
 
 @dataclass
 class Lane:
-    """A block that is worked on.
+    """A block that is worked on, and its processes one after the other.
 
     Attributes:
-        commands: of its processes, still to come.
+        block: the block.
+        commands: of its processes that are still to start.
+        environment: of its processes.
+        folder: where they start.
+        lock: handle of the block's lock, which they hold too.
+        resources: what is closed with the lane: the lock.
         process: the one that runs.
-        log: what it prints, from the place where it began.
-        holds: the block's lock, and the log.
+        log_start: where the log of that process begins in the block's log.
+        stop_requested: whether it got a signal to stop.
     """
 
     block: Block
@@ -63,32 +98,46 @@ class Lane:
     environment: dict[str, str]
     folder: Path
     lock: int
-    holds: ExitStack
+    resources: ExitStack
     process: subprocess.Popen[bytes] | None = None
-    began: int = 0
-    asked: bool = False
+    log_start: int = 0
+    stop_requested: bool = False
+
+    @property
+    def log(self) -> Path:
+        """What its processes print."""
+        return self.block.folder / "log"
 
     def start(self, command: list[str]) -> None:
         """Starts a process."""
-        log = self.block.folder / "log"
-        with log.open("ab") as stream:
-            self.began = stream.tell()
+        with self.log.open("ab") as stream:
+            self.log_start = stream.tell()
             self.process = subprocess.Popen(
-                command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=stream,
-                stderr=subprocess.STDOUT, start_new_session=True, pass_fds=(self.lock,),
-            )  # fmt: skip
-        _lower(self.process.pid)
+                command,
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(self.lock,),
+            )
+        _lower_priority(self.process.pid)
 
     def last_line(self) -> str:
-        """What its process said last."""
-        text = (self.block.folder / "log").read_bytes()[self.began :].decode(errors="replace")
-        return (text.strip() or "it said nothing").splitlines()[-1]
+        """The last line that its process printed."""
+        content = self.log.read_bytes()[self.log_start :]
+        text = content.decode(errors="replace").strip()
+        if not text:
+            return "it said nothing"
+        return text.splitlines()[-1]
 
     def stop(self, number: int) -> None:
         """Sends a signal to its process."""
-        self.asked = True
-        if self.process is not None and self.process.poll() is None:
-            os.kill(self.process.pid, number)
+        self.stop_requested = True
+        process = self.process
+        if process is not None and process.poll() is None:
+            os.kill(process.pid, number)
 
 
 @dataclass
@@ -96,11 +145,16 @@ class Runner:
     """Works through blocks.
 
     Attributes:
-        waiting: in the order of the plan.
+        folders: of the reference runs.
+        waiting: blocks in the order of the plan.
         at_once: how many run side by side.
-        stop_at: when to ask for the last checkpoint, and `end_at` when not to wait for it any longer; None for never.
         extends: (entry, model) -> whether more epochs can go on from its last state.
         checkpoint_every: seconds of a training that a kill may cost.
+        stop_at: when to ask for the last checkpoints; None for never.
+        end_at: when to wait for them no longer; None for never.
+        lanes: blocks that are worked on.
+        finished: number of blocks that were finished.
+        troubled: number of blocks that failed or could not be started.
     """
 
     folders: Folders
@@ -113,116 +167,140 @@ class Runner:
     lanes: list[Lane] = field(default_factory=list)
     finished: int = 0
     troubled: int = 0
-    held: list[Block] = field(default_factory=list)
 
     def run(self) -> bool:
-        """Runs until nothing is left to take; returns whether somebody stopped it."""
-        said = time.monotonic()
+        """Runs until no block is left to start; returns whether it was stopped by a signal."""
+        last_report = time.monotonic()
         try:
             with stop_requests() as stop:
                 while True:
-                    over = stop.is_set() or _past(self.stop_at)
-                    while not over and len(self.lanes) < self.at_once and self._take():
-                        pass
-                    if not self.lanes:
+                    stopping = stop.is_set() or _past(self.stop_at)
+                    if not stopping:
+                        self._fill_lanes()
+                    if not self.lanes:  # nothing runs, and nothing is left to start
                         return stop.is_set()
-                    if over:
-                        self._ask(signal.SIGKILL if _past(self.end_at) else signal.SIGTERM)
-                    time.sleep(LOOK_EVERY)
-                    self._look(over)
-                    if time.monotonic() - said > LINE_EVERY:
-                        said = time.monotonic()
-                        self._say()
-        finally:  # a second signal, or a fault: what trains is safe at any byte
+                    if stopping:
+                        self._stop_lanes()
+                    time.sleep(POLL_EVERY)
+                    self._poll(stopping)
+                    if time.monotonic() - last_report > LINE_EVERY:
+                        last_report = time.monotonic()
+                        self._report_progress()
+        finally:  # a second signal, or a fault: a training may be killed at any time
             for lane in self.lanes:
                 lane.stop(signal.SIGKILL)
-                lane.holds.close()
+                lane.resources.close()
 
-    def _ask(self, number: int) -> None:
+    def _fill_lanes(self) -> None:
+        while len(self.lanes) < self.at_once and self._start_next():
+            pass
+
+    def _stop_lanes(self) -> None:
+        """Asks every training for its last checkpoint, or kills it where that takes too long."""
+        if _past(self.end_at):
+            for lane in self.lanes:
+                lane.stop(signal.SIGKILL)
+            return
         for lane in self.lanes:
-            if not lane.asked or number == signal.SIGKILL:
-                lane.stop(number)
+            if not lane.stop_requested:
+                lane.stop(signal.SIGTERM)
 
-    def _take(self) -> bool:
-        """Starts the next block that can be; False where none is left."""
+    def _start_next(self) -> bool:
+        """Starts the next block that can be started; False where none is left."""
         while self.waiting:
             block = self.waiting.popleft()
             if block.is_finished():
                 continue
-            holds = ExitStack()
+            # Held until the lane ends, whichever way it does.
+            resources = ExitStack()
             try:
-                lock = holds.enter_context(block.held())
+                lock = resources.enter_context(block.locked())
                 if lock is None:
-                    self.held.append(block)
                     print(f"held     {block.label}: another process works on it", flush=True)
-                    holds.close()
+                    resources.close()
                     continue
-                self._start(block, lock, holds)
+                self._start(block, lock, resources)
                 return True
             except ReplicateError as error:
-                holds.close()
-                self._trouble(block, "not started", str(error))
+                resources.close()
+                self._report_trouble(block, "not started", str(error))
         return False
 
-    def _start(self, block: Block, lock: int, holds: ExitStack) -> None:
+    def _start(self, block: Block, lock: int, resources: ExitStack) -> None:
         source = self._source(block)
-        lane = Lane(
-            block, steps(block, source, self.checkpoint_every), source.environment(), source.folder, lock, holds
-        )
-        going_on = "goes on from its last state" if block.states() else "from the beginning"
-        print(f"started  {block.label}: {going_on}, {source.name}", flush=True)
-        self._next(lane, over=False)
+        commands = steps(block, source, self.checkpoint_every)
+        environment = source.environment()
+        lane = Lane(block, commands, environment, source.folder, lock, resources)
+        start = "from the beginning"
+        if block.states():
+            start = "goes on from its last state"
+        print(f"started  {block.label}: {start}, {source.name}", flush=True)
+        self._advance(lane, stopping=False)
 
     def _source(self, block: Block) -> Source:
-        """The code of a block, once it is sure that it goes on and does not start anew."""
+        """The code of a block.
+
+        Raises:
+            ReplicateError: a block that has begun could not go on, but would start anew.
+        """
         data = sha256_file(self.folders.data / f"{block.dataset}.safetensors")
-        if (epochs := block.kept_epochs()) and not block.states():
+        epochs = block.published_epochs()
+        if epochs and not block.states():
             raise ReplicateError(
-                f"its results of {epochs} epochs are kept and the plan asks for {block.epochs}, but its last state is "
-                "not here; go on where it is, or unpack a pack that was made with --states."
+                f"its results of {epochs} epochs are kept and the plan asks for {block.epochs}, "
+                "but its last state is not here; go on where it is, or unpack a pack that was made "
+                "with --states."
             )
-        if not block.is_begun():
+        if not block.has_begun():
             source = present(self.folders)
             begin(block, source, data)
             return source
         source = source_of(block, self.folders)
-        origin = read_json(block.note)
+        origin = read_origin(block.origin_file)
+        # Going on with other data would mix two trainings in one result.
         if origin["data"] != data:
             raise ReplicateError(
-                f"it was started from other data ({origin['data'][:12]}) than lie in {self.folders.data} "
-                f"({data[:12]}); bring those back."
+                f"it was started from other data ({origin['data'][:12]}) than lie in "
+                f"{self.folders.data} ({data[:12]}); bring those back."
             )
         for _, settings in block.states():
             self._check(block, source, settings)
         return source
 
-    def _check(self, block: Block, source: Source, settings: dict[str, Any]) -> None:
+    def _check(self, block: Block, source: Source, settings: Settings) -> None:
         """Refuses to go on where a training would start anew.
 
         Raises:
             ReplicateError: the plan, the versions or the machine differ from those that began it.
         """
-        if others := other_settings(block, settings):
-            raise ReplicateError(f"it was begun with other settings than the plan's: {', '.join(others)}.")
-        began = settings["config"]["epochs"]
-        if began != block.epochs and not self.extends[block.entry.name, block.model]:
+        differing = differing_settings(block, settings)
+        if differing:
+            names = ", ".join(differing)
+            raise ReplicateError(f"it was begun with other settings than the plan's: {names}.")
+        epochs = settings["config"]["epochs"]
+        if epochs != block.epochs and not self.extends[block.entry.name, block.model]:
             raise ReplicateError(
-                f"it was begun with {began} epochs and the plan asks for {block.epochs}, but its recipe depends on the "
-                "last epoch, so that it cannot go on; give the plan an entry of its own for it."
+                f"it was begun with {epochs} epochs and the plan asks for {block.epochs}, but its "
+                "recipe depends on the last epoch, so that it cannot go on; give the plan an entry "
+                "of its own for it."
             )
-        here = described(source, [block.params])
-        now = {**here["versions"], **here["entries"][0]["backend"]}
-        before = {name: settings[name] for name in here["versions"]} | settings["backend"]
-        other = [name for name, value in before.items() if name in now and now[name] != value]
-        if other:
-            name = other[0]
-            raise ReplicateError(
-                f"it was begun with {name} {before[name]} and here it is {now[name]}, so that it would start anew; go "
-                "on where it was begun."
-            )
+        description = described(source, [block.params])
+        backend = description["entries"][0]["backend"]
+        assert backend is not None, "blocks run only where their device is"
+        facts: dict[str, object] = {**description["versions"], **backend}
+        values: Mapping[str, object] = settings
+        earlier_facts = {name: values[name] for name in description["versions"]}
+        earlier_facts |= settings["backend"]
+        for name, earlier in earlier_facts.items():
+            # A fact that only one of both records knows says nothing.
+            if name in facts and facts[name] != earlier:
+                raise ReplicateError(
+                    f"it was begun with {name} {earlier} and here it is {facts[name]}, so that it "
+                    "would start anew; go on where it was begun."
+                )
 
-    def _look(self, over: bool) -> None:
-        """Takes up what the children that have ended leave."""
+    def _poll(self, stopping: bool) -> None:
+        """Starts the next process of each lane whose process has ended, or ends the lane."""
         for lane in list(self.lanes):
             assert lane.process is not None
             status = lane.process.poll()
@@ -230,73 +308,92 @@ class Runner:
                 continue
             self.lanes.remove(lane)
             if status == 0:
-                self._go_on(lane, over)
-            elif lane.asked:
-                _end(lane)
+                try:
+                    self._advance(lane, stopping)
+                except ReplicateError as error:
+                    lane.resources.close()
+                    self._report_trouble(lane.block, "failed", str(error))
+            elif lane.stop_requested:
+                _close_stopped(lane)
             else:
-                self._fail(lane, status)
+                self._close_failed(lane, status)
 
-    def _go_on(self, lane: Lane, over: bool) -> None:
-        try:
-            self._next(lane, over)
-        except ReplicateError as error:
-            lane.holds.close()
-            self._trouble(lane.block, "failed", str(error))
-
-    def _next(self, lane: Lane, over: bool) -> None:
-        """Starts a lane's next process, or ends the lane."""
+    def _advance(self, lane: Lane, stopping: bool) -> None:
+        """Starts the next process of a lane, or ends it."""
         command = next(lane.commands, None)
         if command is None:
-            self._finish(lane)
-        elif over:
-            _end(lane)
+            self._close_finished(lane)
+        elif stopping:
+            # Its state is saved; what is left of the block are its measurements.
+            _close_stopped(lane)
         else:
             lane.start(command)
             self.lanes.append(lane)
 
-    def _finish(self, lane: Lane) -> None:
-        lane.holds.close()
+    def _close_finished(self, lane: Lane) -> None:
+        block = lane.block
+        lane.resources.close()
         self.finished += 1
-        print(f"finished {lane.block.label}: {found_in(lane.block)}", flush=True)
+        results = results_text(block)
+        print(f"finished {block.label}: {results}", flush=True)
 
-    def _fail(self, lane: Lane, status: int) -> None:
-        lane.holds.close()
-        how = f"signal {-status}" if status < 0 else f"status {status}"
-        self._trouble(lane.block, "failed", f"{lane.last_line()} ({how}; {lane.block.folder / 'log'})")
+    def _close_failed(self, lane: Lane, status: int) -> None:
+        lane.resources.close()
+        ending = f"status {status}"
+        # A negative status is the number of the signal that ended the process.
+        if status < 0:
+            ending = f"signal {-status}"
+        last_line = lane.last_line()
+        message = f"{last_line} ({ending}; {lane.log})"
+        self._report_trouble(lane.block, "failed", message)
 
-    def _trouble(self, block: Block, what: str, why: str) -> None:
+    def _report_trouble(self, block: Block, outcome: str, reason: str) -> None:
         self.troubled += 1
-        print(f"{what:8s} {block.label}: {why}", file=sys.stderr, flush=True)
+        print(f"{outcome:8s} {block.label}: {reason}", file=sys.stderr, flush=True)
 
-    def _say(self) -> None:
+    def _report_progress(self) -> None:
         for lane in self.lanes:
-            print(f"running  {lane.block.label}: {how_far(lane.block)}", flush=True)
+            block = lane.block
+            progress = progress_text(block)
+            print(f"running  {block.label}: {progress}", flush=True)
 
 
 def _past(moment: float | None) -> bool:
     return moment is not None and time.monotonic() >= moment
 
 
-def _end(lane: Lane) -> None:
-    lane.holds.close()
-    print(f"stopped  {lane.block.label}: {how_far(lane.block)}", flush=True)
+def _close_stopped(lane: Lane) -> None:
+    block = lane.block
+    lane.resources.close()
+    progress = progress_text(block)
+    print(f"stopped  {block.label}: {progress}", flush=True)
 
 
-def found_in(block: Block) -> str:
-    """What the results of a finished block say, in words."""
-    seeds = read_json(block.kept / "evaluation.json")["per_seed"]
-    nats = [f"{one['log_likelihood']:.1f}" for one in seeds if not one["failed"]]
-    failed = [str(one["seed"]) for one in seeds if one["failed"]]
-    said = [f"{', '.join(nats)} nats on test images"] if nats else []
-    return "; ".join([*said, *([f"failed seeds: {', '.join(failed)}"] if failed else [])])
+def results_text(block: Block) -> str:
+    """The log-likelihoods of a finished block, and its failed seeds, in words."""
+    nats = []
+    failed = []
+    for row in read_json(block.results_folder / "evaluation.json")["per_seed"]:
+        if row["failed"]:
+            failed.append(str(row["seed"]))
+        else:
+            nats.append(f"{row['log_likelihood']:.1f}")
+    sentences = []
+    if nats:
+        sentences.append(f"{', '.join(nats)} nats on test images")
+    if failed:
+        sentences.append(f"failed seeds: {', '.join(failed)}")
+    return "; ".join(sentences)
 
 
-def how_far(block: Block) -> str:
+def progress_text(block: Block) -> str:
     """How far a block's training is, in words."""
     if block.trained_epochs() >= block.epochs:
         return f"trained, {block.epochs} epochs; measured next"
-    said = block.progress()
-    if not said:
+    progress = block.progress()
+    if not progress:
         return "just begun"
-    left = f", {duration(said['seconds_left'])} left" if said.get("seconds_left") else ""
-    return f"epoch {said['epoch']}/{block.epochs}{left}"
+    text = f"epoch {progress['epoch']}/{block.epochs}"
+    if seconds := progress.get("seconds_left"):
+        text += f", {duration(seconds)} left"
+    return text

@@ -1,18 +1,22 @@
-"""The commands that lead from a block of the plan to its kept results, one process after the other."""
+"""The commands that lead from a block of the plan to its committed results."""
 
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from replicate.files import write_text
+from replicate.jobs.layout import STAGES
+from replicate.records.run_record import record_path
 from replicate.reference.blocks import Block
 from replicate.reference.keeping import keep_weights, params_text, publish
 from replicate.reference.sources import Source
-from replicate.runrecord import record_path
+from replicate.storage.files import write_text
 
 
 def steps(block: Block, source: Source, checkpoint_every: float) -> Iterator[list[str]]:
-    """Yields the words of each process; what they lead to is kept in between, once each has ended well."""
+    """Yields the command of each process, and takes up its outcome once it has ended well.
+
+    The caller runs a process to its end before it asks for the next command.
+    """
     params = block.folder / "params.yaml"
     write_text(params, params_text(block))
     if block.trained_epochs() < block.epochs:
@@ -32,33 +36,38 @@ def _data(block: Block) -> str:
 
 
 def _training(block: Block, params: Path, checkpoint_every: float) -> list[str]:
-    return [
-        "train", "--params", str(params), "--dataset", block.dataset, "--model", block.model, "--block", block.seeds,
-        "--data", _data(block), "--out", str(block.weights), "--state", str(block.state),
-        "--checkpoint-every", str(checkpoint_every),
-    ]  # fmt: skip
+    values = {
+        "params": str(params),
+        "dataset": block.dataset,
+        "model": block.model,
+        "block": block.seeds,
+        "data": _data(block),
+        "weights": str(block.weights),
+    }
+    options = ["--state", str(block.state), "--checkpoint-every", str(checkpoint_every)]
+    return ["train", *STAGES["train"].words(values), *options]
 
 
 def _measuring(block: Block, source: Source, params: Path) -> list[str]:
-    """The stages from weights to what is kept, joined by `then`; without those whose result is there."""
-    samples, bandwidth, evaluation, recognition = (
-        block.measured / name
-        for name in ("samples.safetensors", "bandwidth.json", "evaluation.json", "recognition.json")
-    )
-    classifier = block.folders.data / f"{block.dataset}.classifier-{source.package[:12]}.safetensors"
-    common = ["--params", str(params), "--data", _data(block), "--state", str(block.state)]
-    of_samples = ["--samples", str(samples)]
+    """The stages after training, joined by `then`, without those whose result is there."""
+    classifier = f"{block.dataset}.classifier-{source.package[:12]}.safetensors"
+    # Each stage stands after those whose results it reads, with the name of its output.
     stages = {
-        classifier: ["classifier", *common],
-        samples: ["sample", *common, "--weights", str(block.weights)],
-        bandwidth: ["bandwidth", *common, *of_samples],
-        evaluation: ["evaluate", *common, *of_samples, "--bandwidth", str(bandwidth)],
-        recognition: ["recognise", *common, *of_samples, "--classifier", str(classifier)],
+        "classifier": ("classifier", block.folders.data / classifier),
+        "sample": ("samples", block.measures / "samples.safetensors"),
+        "bandwidth": ("bandwidth", block.measures / "bandwidth.json"),
+        "evaluate": ("evaluation", block.measures / "evaluation.json"),
+        "recognise": ("recognition", block.measures / "recognition.json"),
     }
-    if "samplers" in block.results:
-        stages[block.measured / "samplers.json"] = ["samplers", *common, "--weights", str(block.weights)]
-    missing = [(out, words) for out, words in stages.items() if not record_path(out).is_file()]
+    if "samplers" in block.result_names:
+        stages["samplers"] = ("samplers", block.measures / "samplers.json")
+    values = {name: str(path) for name, path in stages.values()}
+    values |= {"params": str(params), "data": _data(block), "weights": str(block.weights)}
     joined: list[str] = []
-    for out, words in missing:
-        joined += [*(["then"] if joined else []), *words, "--out", str(out)]
+    for stage, (_, path) in stages.items():
+        if record_path(path).is_file():
+            continue
+        if joined:
+            joined.append("then")
+        joined += [stage, *STAGES[stage].words(values), "--state", str(block.state)]
     return joined

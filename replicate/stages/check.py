@@ -1,75 +1,106 @@
-"""Reads every byte of a run, and says which files are not what their records say or the parameters would make.
+"""Reads every byte of a run, and says which files are not what their records say or the parameters
+would make.
 
   python -m replicate check                              # the run of params.yaml
   python -m replicate check --params presets/smoke.yaml
 
-Each job's record (*.run.json) names its parameters, the code, and the SHA-256 of every file that it read and made.
-What does not agree is named, and `snakemake --cores all` or `dvc repro` makes just that anew. Both look at the same
-before every run; they trust a file whose size, times and place on disk did not change since it was read, and this
-command trusts nothing. Exits with 1 where something does not agree.
+Each job's record (*.run.json) names its parameters, the code, and the SHA-256 of every file that it
+read and made. What does not agree is named, and `snakemake --cores all` or `dvc repro` makes just
+that anew. Both look at the same before every run; they trust a file whose size, times and place on
+disk did not change since it was read, and this command trusts nothing. Exits with 1 where something
+does not agree.
 
-Kept runs (results/reference/) have lists of their files, SHA256SUMS, and are held to these alone: a file that is
-another one is named, and the exit status is 2.
+Kept runs (results/reference/) have lists of their files, SHA256SUMS, and are held to these alone: a
+file that is another one is named, and the exit status is 2.
 """
 
 import argparse
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
-from replicate.errors import Disagreement
-from replicate.files import write_text
+from replicate.errors import Disagreement, ReplicateError
 from replicate.jobs.digests import Digests
+from replicate.jobs.job_list import JobList
+from replicate.jobs.plan import Plan, Values
 from replicate.jobs.standing import DIGESTS, Finding, Standing
-from replicate.jobs.table import Jobs
-from replicate.kept import check_kept
 from replicate.params import read_document
-from replicate.plan import Plan
+from replicate.records.kept_runs import check_kept
+from replicate.storage.files import write_text
 
 KEPT_RUNS = Path("results/reference")
 #: Findings that are printed.
-SHOWN = 20
-#: An output that never changes: by it the stages of DVC come after this command, and none of them runs for it.
+MOST_PRINTED = 20
+#: An output that never changes: by it the stages of DVC come after this command, and none of them
+#: runs for it.
 FOR_DVC = Path("results/standing.txt")
+DVC_FILE = Path("dvc.yaml")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the tool's arguments."""
-    parser.add_argument("--params", default="params.yaml", help="parameter file (default: params.yaml)")
     parser.add_argument(
-        "--for-dvc", action="store_true",
-        help="read what has changed on disk alone; give damaged files a new time, by which DVC sees them; exit with 0",
-    )  # fmt: skip
+        "--params", default="params.yaml", help="parameter file (default: params.yaml)"
+    )
+    parser.add_argument(
+        "--for-dvc",
+        action="store_true",
+        help="read what has changed on disk alone; give damaged files a new time, "
+        "by which DVC sees them; exit with 0",
+    )
+
+
+def _check_sections(raw: Values, where: str) -> None:
+    """Refuses parameters without a section that dvc.yaml names, before DVC does in mid-run."""
+    if not DVC_FILE.is_file():
+        return
+    document, _ = read_document(str(DVC_FILE))
+    sections: dict[str, None] = {}
+    for stage in document["stages"].values():
+        sections |= dict.fromkeys(stage.get("params", []))
+    missing = [name for name in sections if name not in raw]
+    if missing:
+        named = ", ".join(f"`{name}: {{}}`" for name in missing)
+        raise ReplicateError(
+            f"{where}: DVC wants every section to be there, if only as {{}}; add {named}."
+        )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints what does not agree."""
-    jobs = Jobs(Plan(*read_document(arguments.params)))
-    standing = Standing(jobs, Digests(DIGESTS, fresh=not arguments.for_dvc))
-    found = standing.findings(jobs.all.values())
-    _renew_times(found)
-    damaged = [one for one in found if one.damaged]
+    raw, where = read_document(arguments.params)
+    jobs = JobList(Plan(raw, where))
     if arguments.for_dvc:
-        for one in damaged:
-            print(f"check: {one.reason}; it is made anew.")
+        _check_sections(raw, where)
+    # By hand every byte is read: damage may leave a file's size and time as they were.
+    standing = Standing(jobs, Digests(DIGESTS, fresh=not arguments.for_dvc))
+    findings = standing.findings(jobs.all.values())
+    _renew_times(findings)
+    damages = [finding for finding in findings if finding.damaged]
+    if arguments.for_dvc:
+        for finding in damages:
+            print(f"check: {finding.reason}; it is made anew.")
         write_text(FOR_DVC, "What is damaged has a new time.\n")
         return
-    for one in found[:SHOWN]:
-        print(f"  {one.job.name}: {one.reason}")
-    if found[SHOWN:]:
-        print(f"  and {len(found) - SHOWN} more")
+    for finding in findings[:MOST_PRINTED]:
+        print(f"  {finding.job.name}: {finding.reason}")
+    if len(findings) > MOST_PRINTED:
+        print(f"  and {len(findings) - MOST_PRINTED} more")
     for document in sorted(KEPT_RUNS.rglob("params.yaml")):
         check_kept(document.parent)
-    if found:
+    count = len(jobs.all)
+    if findings:
         raise Disagreement(
-            f"{len(found)} of {len(jobs.all)} jobs are not current ({len(damaged)} with changed or damaged files); "
+            f"{len(findings)} of {count} jobs are not current "
+            f"({len(damages)} with changed or damaged files); "
             "`snakemake --cores all` makes them anew."
         )
-    print(f"check: all files of {len(jobs.all)} jobs are what their records say and the parameters make")
+    print(f"check: all files of {count} jobs are what their records say and the parameters make")
 
 
-def _renew_times(found: list[Finding]) -> None:
-    """DVC knows files by their times: a damaged one with its old time would be no change to it."""
-    for one in found:
-        for path in one.damaged:
+def _renew_times(findings: Iterable[Finding]) -> None:
+    """Gives damaged files a new time: DVC sees no change of a file whose time is the old one."""
+    for finding in findings:
+        for path in finding.damaged:
             if path.is_file() and os.access(path, os.W_OK):
                 os.utime(path)

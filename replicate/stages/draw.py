@@ -5,39 +5,59 @@ python -m replicate draw --result results/experiments/theory.json --out results/
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from replicate.codedigest import code_digest
 from replicate.errors import understanding
-from replicate.experiments import drawing_module, load_drawing
-from replicate.files import canonical_json, replacing
-from replicate.result import read_result, result
-from replicate.runrecord import RunRecord
+from replicate.experiments import load_drawing
+from replicate.jobs.subject import Subject
+from replicate.records.frame import read_result
+from replicate.records.schema import ExperimentResult, Figure, FigureList
+from replicate.stages.job import StageJob
+from replicate.storage.files import atomic_write, canonical_json
+
+if TYPE_CHECKING:
+    from replicate.figures.drawing import Drawing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the stage's arguments."""
-    parser.add_argument("--result", type=Path, required=True, help="result of the stage `experiment` (JSON)")
+    parser.add_argument(
+        "--result", type=Path, required=True, help="result of the stage `experiment` (JSON)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the figures")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Writes the figures as SVG, `figures.json` with their captions, and the run record; all of them or none."""
-    record = RunRecord("draw")
-    content = read_result(arguments.result, "experiment")
+    """Writes all figures (SVG), `figures.json` with their captions and the run record, or none."""
+    job = StageJob("draw")
+    result = read_result(arguments.result, ExperimentResult)
+    experiment = result["experiment"]
+    drawings: dict[str, Drawing] = {}
     with understanding(arguments.result):
-        name = content["experiment"]
-        drawn = {} if content["not_applicable"] else load_drawing(name)(content)
-    description = result(
-        "draw", code_digest(["replicate.stages.draw", drawing_module(name)]), {}, {"result": arguments.result},
-        experiment=name, figures=[{"name": key, "caption": one.caption} for key, one in drawn.items()],
-    )  # fmt: skip
-    files = {f"{key}.svg": one.svg for key, one in drawn.items()}
-    files["figures.json"] = canonical_json(description).encode()
-    with replacing(*(arguments.out / file for file in files)) as parts:
-        for part, written in zip(parts, files.values(), strict=True):
-            part.write_bytes(written)
-    for old in arguments.out.glob("*.svg"):  # figures that are no longer drawn
-        if old.stem not in drawn:
-            old.unlink()
-    record.write(arguments.out / "figures.json")
-    print(f"draw {name}: {len(drawn)} figure(s) -> {arguments.out}")
+        if not result["not_applicable"]:
+            drawings = load_drawing(experiment)(result)
+    figures: list[Figure] = []
+    files: dict[str, bytes] = {}
+    for name, drawing in drawings.items():
+        figures.append({"name": name, "caption": drawing.caption})
+        files[f"{name}.svg"] = drawing.svg
+    frame = job.frame({}, {"result": arguments.result}, Subject(experiment=experiment))
+    content: FigureList = {
+        **frame,
+        "stage": "draw",
+        "parameters": {},
+        "experiment": experiment,
+        "figures": figures,
+    }
+    files["figures.json"] = canonical_json(content).encode()
+    folder = arguments.out
+    targets = [folder / name for name in files]
+    with atomic_write(*targets) as paths:
+        for path, file in zip(paths, files.values(), strict=True):
+            path.write_bytes(file)
+    for path in folder.glob("*.svg"):
+        # A figure that an earlier version of the study drew, and this one does not.
+        if path.stem not in drawings:
+            path.unlink()
+    line = f"draw {experiment}: {len(drawings)} figure(s) -> {folder}"
+    job.close(folder / "figures.json", line)

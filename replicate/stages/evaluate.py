@@ -1,73 +1,132 @@
-"""Measures the test log-likelihood of every seed, with its standard error over test images and over folds.
+"""Measures the test log-likelihood of every seed, with its standard error over images and folds.
 
-Also kept: the log-likelihood of every single test image; the spread over independent draws of samples, which the
-published protocol hides; and how many independent draws the images of Markov chains are worth.
+The result also holds the spread over independent draws of samples, which the published protocol
+hides, and how many independent images those of Markov chains are worth. The log-likelihood of every
+test image lies beside it.
 
   python -m replicate evaluate --params params.yaml --samples samples.safetensors \\
       --bandwidth bandwidth.json --data digits.safetensors --out evaluation.json
 
-Many samples can be shared out among machines, which are given the same files. Each computes the sums over one part of
-the samples, here the 2nd of 7, and any one of them adds all parts up to the same result:
+Several machines can share the work, each with the same files. Each computes the sums over one part
+of the samples, here the 2nd of 7, and any of them adds all parts up to the same result:
 
   python -m replicate evaluate --params params.yaml --samples samples.safetensors \\
       --bandwidth bandwidth.json --data digits.safetensors --shard 2/7 --out part-2.safetensors
   python -m replicate evaluate --params params.yaml --samples samples.safetensors \\
-      --bandwidth bandwidth.json --data digits.safetensors --merge part-*.safetensors --out evaluation.json
+      --bandwidth bandwidth.json --data digits.safetensors --merge part-*.safetensors \\
+      --out evaluation.json
 
 Samples are cut at multiples of 2,048: of 10,000 samples at most 5 parts are not empty.
 """
 
 import argparse
-import dataclasses
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from replicate.codedigest import code_digest
 from replicate.datasets.base import Splits
+from replicate.diagnostics.effective_samples import mixing
+from replicate.diagnostics.samples import Samples
 from replicate.errors import ReplicateError, understanding
-from replicate.files import canonical_json, dump_tensors, replacing, sha256_file
 from replicate.likelihood.parzen import LARGEST, SMALLEST, KernelSums, kernel_sums, standard_error
 from replicate.likelihood.shards import Shard, Sums, merged, on_cpu, write_part
-from replicate.loops import each
-from replicate.mixing import mixing
 from replicate.params import load_params
-from replicate.result import read_result, result
-from replicate.runrecord import RunRecord
-from replicate.samples import Samples
-from replicate.training.backend import configure
-from replicate.training.progress import add_state_argument, reporting
+from replicate.progress.loops import each
+from replicate.progress.reporting import add_state_argument, reporting
+from replicate.records.frame import read_result
+from replicate.records.parameters import compute_parameters
+from replicate.records.schema import (
+    BandwidthChoice,
+    DrawEvaluation,
+    Evaluation,
+    FoldEvaluation,
+    Frame,
+    OnDevice,
+    SeedEvaluation,
+)
+from replicate.stages.device_job import DeviceJob
+from replicate.storage.files import atomic_write, canonical_json, dump_tensors, sha256_file
 
 Array = NDArray[np.float64]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the stage's arguments."""
-    parser.add_argument("--params", default="{}", help="parameter file, or inline JSON (default: the paper's protocol)")
+    parser.add_argument(
+        "--params",
+        default="{}",
+        help="parameter file, or inline JSON (default: the paper's protocol)",
+    )
     parser.add_argument("--samples", type=Path, required=True)
-    parser.add_argument("--bandwidth", type=Path, required=True, help="result of the stage `bandwidth`")
+    parser.add_argument(
+        "--bandwidth", type=Path, required=True, help="result of the stage `bandwidth`"
+    )
     parser.add_argument("--data", type=Path, required=True, help="prepared data set (safetensors)")
     part = parser.add_mutually_exclusive_group()
-    part.add_argument("--shard", metavar="K/N", help="compute the sums over the K-th of N parts of the samples alone")
-    part.add_argument("--merge", type=Path, nargs="+", metavar="PART", help="add up these parts instead of computing")
+    part.add_argument(
+        "--shard",
+        metavar="K/N",
+        help="compute the sums over the K-th of N parts of the samples alone",
+    )
+    part.add_argument(
+        "--merge",
+        type=Path,
+        nargs="+",
+        metavar="PART",
+        help="add up these parts instead of computing",
+    )
     parser.add_argument(
         "--out",
         type=Path,
         required=True,
-        help="result (JSON), log-likelihoods of all images beside it; with --shard the part (safetensors)",
+        help="result (JSON), log-likelihoods of all images beside it; "
+        "with --shard the part (safetensors)",
     )
     add_state_argument(parser)
 
 
 def standard_error_over_folds(means: Sequence[float]) -> float | None:
-    """Standard error of the mean over folds, ddof 1 (caption of the paper's Table 1); None for one fold."""
-    return float(np.std(means, ddof=1) / np.sqrt(len(means))) if len(means) > 1 else None
+    """Standard error of the mean over folds, ddof 1 (caption of the paper's Table 1).
+
+    None for one fold.
+    """
+    if len(means) == 1:
+        return None
+    deviation = np.std(means, ddof=1)
+    return float(deviation / np.sqrt(len(means)))
+
+
+class _Choice(NamedTuple):
+    """The bandwidths of one draw of samples on one fold.
+
+    Attributes:
+        sigma: chosen from the grid.
+        at_edge: it is the smallest or the largest of the grid.
+        fine_sigma: chosen from the fine grid around it.
+    """
+
+    sigma: float
+    at_edge: bool
+    fine_sigma: float
+
+
+def _choices_of(
+    sigmas: Sequence[float], at_edge: Sequence[bool], fine_sigmas: Sequence[float]
+) -> list[_Choice]:
+    """The choices of one draw by fold, from lists by fold."""
+    choices = []
+    by_fold = zip(sigmas, at_edge, fine_sigmas, strict=True)
+    for sigma, is_at_edge, fine_sigma in by_fold:
+        choice = _Choice(sigma, is_at_edge, fine_sigma)
+        choices.append(choice)
+    return choices
 
 
 @dataclass(frozen=True)
@@ -81,183 +140,265 @@ class _Inputs:
     """
 
     samples: Samples
-    bandwidth: dict[str, Any]
+    bandwidth: BandwidthChoice
     tests: list[Tensor]
 
     @classmethod
     def read(cls, arguments: argparse.Namespace, device: torch.device) -> "_Inputs":
         """Reads the files; those that do not belong together are refused."""
         samples = Samples.read(arguments.samples)
-        bandwidth = read_result(arguments.bandwidth, "bandwidth")
-        with understanding(arguments.bandwidth):
-            chosen_with = bandwidth["inputs"]["samples"]
-        if chosen_with != sha256_file(arguments.samples):
-            raise ReplicateError(f"{arguments.bandwidth} was chosen with other samples; run `bandwidth` again.")
+        bandwidth = read_result(arguments.bandwidth, BandwidthChoice)
+        # The bandwidth is fitted to the samples: with others it would be no maximum.
+        digest = sha256_file(arguments.samples)
+        if bandwidth["inputs"].get("samples") != digest:
+            raise ReplicateError(
+                f"{arguments.bandwidth} was chosen with other samples; run `bandwidth` again."
+            )
         splits = Splits.read(arguments.data)
-        tests = [torch.from_numpy(splits.flat("test", fold)).to(device) for fold in range(splits.fold_count)]
-        samples.fit(tests[0], arguments.data)
-        read = cls(samples, bandwidth, tests)
+        tests: list[Tensor] = []
+        for fold in range(splits.fold_count):
+            images = torch.from_numpy(splits.flat("test", fold))
+            tests.append(images.to(device))
+        samples.check_compatible(tests[0], arguments.data)
+        inputs = cls(samples, bandwidth, tests)
         with understanding(arguments.bandwidth):
-            read.check_choices()
-        return read
+            inputs.check_choices()
+        return inputs
 
     @property
-    def count(self) -> int:
+    def sample_count(self) -> int:
         """Samples of a draw."""
         return int(self.samples.images.shape[2])
 
+    @property
+    def subject(self) -> str:
+        """Stage, data set and model, as messages begin."""
+        about = self.samples.about
+        return f"evaluate {about['dataset']} {about['model']}"
+
     def check_choices(self) -> None:
-        """Refuses bandwidths that are not one of every draw and fold of every seed that did not fail; ValueError."""
-        lists = (self.bandwidth["n_validation"], self.bandwidth["validation_available"])
-        if not all(len(counts) == len(self.tests) for counts in lists):
+        """Refuses bandwidths that are not one of every draw and fold of every sound seed.
+
+        Raises:
+            ValueError: says which seed, or which counts.
+        """
+        fold_count = len(self.tests)
+        counts = (self.bandwidth["n_validation"], self.bandwidth["validation_available"])
+        if any(len(by_fold) != fold_count for by_fold in counts):
             raise ValueError("the counts of validation images are not of every fold")
-        for place, (seed, images, _) in enumerate(self.samples.per_seed()):
-            draws = self.choices(place)
-            expected = [] if images is None else [len(self.tests)] * len(images)
-            if [len(folds) for folds in draws] != expected:
+        for seed_index, (seed, images, _) in enumerate(self.samples.per_seed()):
+            choices = self.choices(seed_index)
+            # A failed seed has no draws, and so no bandwidths.
+            draw_count = 0 if images is None else len(images)
+            folds_by_draw = [len(folds) for folds in choices]
+            if folds_by_draw != [fold_count] * draw_count:
                 raise ValueError(f"seed {seed} has no bandwidth for each of its draws and folds")
-            for choice in (choice for folds in draws for choice in folds):
-                widths = choice["sigma"], choice["fine_sigma"]
-                if not all(type(width) is float and SMALLEST <= width <= LARGEST for width in widths):
+            for choice in itertools.chain.from_iterable(choices):
+                widths = (choice.sigma, choice.fine_sigma)
+                if not all(SMALLEST <= width <= LARGEST for width in widths):
                     raise ValueError(f"seed {seed} has the bandwidths {widths}")
 
-    def choices(self, place: int) -> list[list[dict[str, Any]]]:
-        """What `bandwidth` chose for the seed at `place`, [draw][fold]; empty for a failed seed."""
-        names = {"sigma": "chosen", "at_edge": "at_edge", "fine_sigma": "fine"}
-        kept = [self.bandwidth[name][place] or [] for name in names.values()]
-        return [
-            [dict(zip(names, fold, strict=True)) for fold in zip(*draw, strict=True)]
-            for draw in zip(*kept, strict=True)
-        ]
+    def choices(self, seed_index: int) -> list[list[_Choice]]:
+        """What `bandwidth` chose for a seed of the block, [draw][fold]; empty for a failed seed."""
+        chosen = self.bandwidth
+        sigmas = chosen["chosen"][seed_index] or []
+        at_edge = chosen["at_edge"][seed_index] or []
+        fine_sigmas = chosen["fine"][seed_index] or []
+        by_draw = zip(sigmas, at_edge, fine_sigmas, strict=True)
+        return [_choices_of(*by_fold) for by_fold in by_draw]
 
 
-def _sums(inputs: _Inputs, shard: Shard) -> Sums:
-    """The sums over a part of the samples, at the chosen and the fine bandwidth; none over a part without samples."""
-    part, found = shard.rows(inputs.count), Sums()
-    if part.start == part.stop:
-        return found
-    for place, (_, images, _) in each([*enumerate(inputs.samples.per_seed())], "seed {0[1][0]}"):
-        draws = () if images is None else images[:, part]
-        for number, (draw, choices) in enumerate(zip(draws, inputs.choices(place), strict=True)):
-            on_device = draw.to(inputs.tests[0].device)
-            for fold, (test, choice) in enumerate(zip(inputs.tests, choices, strict=True)):
-                sigmas = [choice["sigma"], choice["fine_sigma"]]
-                found[place, number, fold] = on_cpu(kernel_sums(on_device, test, sigmas))
-    return found
+def _kernel_sums(inputs: _Inputs, shard: Shard) -> Sums:
+    """The sums over a part of the samples, at the chosen and the fine bandwidth.
+
+    There are none over a part without samples.
+    """
+    sums = Sums()
+    rows = shard.rows(inputs.sample_count)
+    # Of very few samples, the last of many parts has none.
+    if rows.start == rows.stop:
+        return sums
+    device = inputs.tests[0].device
+    seeds = [*enumerate(inputs.samples.per_seed())]
+    for seed_index, (_, images, _) in each(seeds, "seed {0[1][0]}"):
+        if images is None:
+            continue
+        for draw, choices_by_fold in enumerate(inputs.choices(seed_index)):
+            samples = images[draw, rows].to(device)
+            folds = zip(inputs.tests, choices_by_fold, strict=True)
+            for fold, (test, choice) in enumerate(folds):
+                # Both bandwidths at once: the distances, most of the work, are the same.
+                sigmas = [choice.sigma, choice.fine_sigma]
+                shard_sums = kernel_sums(samples, test, sigmas)
+                sums[seed_index, draw, fold] = on_cpu(shard_sums)
+    return sums
 
 
-def _fold(sums: KernelSums, choice: dict[str, Any]) -> tuple[dict[str, Any], Array]:
-    """One draw of samples on one fold: the measured values, and the log-likelihood of every test image, (n,)."""
-    both = sums.log_densities()
-    values = {
-        **choice,
-        "log_likelihood": float(both[0].mean()),
-        "standard_error": standard_error(both[0]),
-        "fine_log_likelihood": float(both[1].mean()),
-        "n_test": both.shape[1],
+def _fold(sums: KernelSums, choice: _Choice) -> tuple[FoldEvaluation, Array]:
+    """One draw of samples on one fold, and the log-likelihood of every test image, (n,)."""
+    by_sigma = sums.log_densities()  # (2, n): by the chosen bandwidth and by the fine one
+    log_likelihoods = by_sigma[0]
+    evaluation: FoldEvaluation = {
+        "sigma": choice.sigma,
+        "at_edge": choice.at_edge,
+        "fine_sigma": choice.fine_sigma,
+        "log_likelihood": float(log_likelihoods.mean()),
+        "standard_error": standard_error(log_likelihoods),
+        "fine_log_likelihood": float(by_sigma[1].mean()),
+        "n_test": by_sigma.shape[1],
     }
-    return values, both[0].numpy()
+    return evaluation, log_likelihoods.numpy()
 
 
 def _draw(
-    images: Tensor, sums: Sequence[KernelSums], choices: Sequence[dict[str, Any]], chains: int | None
-) -> tuple[dict[str, Any], list[Array]]:
-    """One draw of samples: means over folds, what each fold measured, how the chains mix; and all test images."""
-    pairs = [_fold(of_fold, choice) for of_fold, choice in zip(sums, choices, strict=True)]
-    folds = [values for values, _ in pairs]
+    samples: Tensor, sums: Sequence[KernelSums], choices: Sequence[_Choice], chains: int | None
+) -> tuple[DrawEvaluation, list[Array]]:
+    """One draw of samples, (n, dimension), and the log-likelihood of every test image by fold.
+
+    Args:
+        sums, choices: one of every fold.
+        chains: Markov chains that the samples come from.
+    """
+    folds: list[FoldEvaluation] = []
+    log_likelihoods: list[Array] = []
+    for sums_of_fold, choice in zip(sums, choices, strict=True):
+        evaluation, by_image = _fold(sums_of_fold, choice)
+        folds.append(evaluation)
+        log_likelihoods.append(by_image)
     means = [fold["log_likelihood"] for fold in folds]
-    values = {
+    errors = [fold["standard_error"] for fold in folds]
+    mixes = mixing(samples.numpy(), chains)
+    draw: DrawEvaluation = {
         "log_likelihood": float(np.mean(means)),
-        "standard_error": float(np.mean([fold["standard_error"] for fold in folds])),
+        "standard_error": float(np.mean(errors)),
         "standard_error_folds": standard_error_over_folds(means),
-        **dataclasses.asdict(mixing(images.numpy(), chains)),
+        "effective_samples": mixes.effective_samples,
+        "autocorrelation": mixes.autocorrelation,
         "folds": folds,
     }
-    return values, [images for _, images in pairs]
+    return draw, log_likelihoods
 
 
-def _seed(inputs: _Inputs, place: int, images: Tensor | None, sums: Sums) -> tuple[dict[str, Any], list[list[Array]]]:
-    """The mean over draws and every draw of one seed; test images as [draw][fold]. A failed seed has neither."""
-    pairs = []
-    for number, draw in enumerate(() if images is None else images):
-        of_folds = [sums[place, number, fold] for fold in range(len(inputs.tests))]
-        pairs.append(_draw(draw, of_folds, inputs.choices(place)[number], inputs.samples.chains))
-    draws = [values for values, _ in pairs]
-    mean = float(np.mean([draw["log_likelihood"] for draw in draws])) if draws else None
-    return {"log_likelihood": mean, "draws": draws}, [values for _, values in pairs]
+def _evaluated(inputs: _Inputs, sums: Sums) -> tuple[list[SeedEvaluation], list[Array]]:
+    """Every seed, and the log-likelihood of every test image by fold, (seeds, draws, n).
 
-
-def _measured(inputs: _Inputs, sums: Sums) -> tuple[list[dict[str, Any]], list[Array]]:
-    """What every seed measured; and all test images of every fold, (seeds, draws, n), NaN for a failed seed."""
-    seeds, draws = inputs.samples.images.shape[:2]
-    every_image = [np.full((seeds, draws, len(test)), np.nan) for test in inputs.tests]
-    per_seed: list[dict[str, Any]] = []
-    for place, (seed, images, failed) in enumerate(inputs.samples.per_seed()):
-        values, of_images = _seed(inputs, place, images, sums)
-        per_seed.append({"seed": seed, "failed": failed, **values})
-        for draw, of_folds in enumerate(of_images):
-            for fold, of_test in enumerate(of_folds):
-                every_image[fold][place, draw] = of_test
-    return per_seed, every_image
+    The log-likelihoods of a failed seed are NaN.
+    """
+    all_samples = inputs.samples
+    seed_count, draw_count, _, _ = all_samples.images.shape
+    folds = range(len(inputs.tests))
+    # NaN stays where a seed failed.
+    by_image = [np.full((seed_count, draw_count, len(test)), np.nan) for test in inputs.tests]
+    seeds: list[SeedEvaluation] = []
+    for seed_index, (seed, images, failure) in enumerate(all_samples.per_seed()):
+        draws: list[DrawEvaluation] = []
+        choices_by_draw = inputs.choices(seed_index)
+        for draw_index, choices in enumerate(choices_by_draw):
+            assert images is not None  # `check_choices`: a failed seed has no choices
+            samples = images[draw_index]
+            sums_by_fold = [sums[seed_index, draw_index, fold] for fold in folds]
+            draw, log_likelihoods = _draw(samples, sums_by_fold, choices, all_samples.chains)
+            draws.append(draw)
+            for fold, values in enumerate(log_likelihoods):
+                by_image[fold][seed_index, draw_index] = values
+        means = [draw["log_likelihood"] for draw in draws]
+        mean = float(np.mean(means)) if means else None
+        seeds.append({"seed": seed, "failed": failure, "log_likelihood": mean, "draws": draws})
+    return seeds, by_image
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Writes the evaluation, the log-likelihood of every test image, and the run record; or a part and its record."""
-    record = RunRecord("evaluate")
-    shard = Shard.parse(arguments.shard) if arguments.shard is not None else None
-    if shard and arguments.out.suffix != ".safetensors":
-        raise ReplicateError(f"--out {arguments.out}: the name of a part must end in .safetensors.")
+    """Writes the evaluation with all images' log-likelihoods, or a part, and the run record."""
+    out = arguments.out
+    shard = None
+    if arguments.shard is not None:
+        shard = Shard.parse(arguments.shard)
+    if shard and out.suffix != ".safetensors":
+        raise ReplicateError(f"--out {out}: the name of a part must end in .safetensors.")
     params = load_params(arguments.params)
-    backend = configure(params.compute)
-    inputs = _Inputs.read(arguments, backend.device)
-    frame = result(
-        "evaluate", code_digest(["replicate.stages.evaluate"]), {"compute": params.compute.model_dump(mode="json")},
-        {"samples": arguments.samples, "bandwidth": arguments.bandwidth, "data": arguments.data},
-    )  # fmt: skip
-    sums = merged(arguments.merge, frame) if arguments.merge else None
+    job = DeviceJob("evaluate", params.compute)
+    inputs = _Inputs.read(arguments, job.backend.device)
+    parameters: OnDevice = {"compute": compute_parameters(params.compute)}
+    files = {
+        "samples": arguments.samples,
+        "bandwidth": arguments.bandwidth,
+        "data": arguments.data,
+    }
+    frame = job.frame(parameters, files)
+    sums = None
+    if arguments.merge:
+        sums = merged(arguments.merge, frame)
     if sums is None:
-        about = inputs.samples.about
-        label = f"evaluate {about['dataset']} {about['model']} {about['block']}" + (f" part {shard}" if shard else "")
+        block = inputs.samples.about["block"]
+        label = f"{inputs.subject} {block}"
+        if shard:
+            label += f" part {shard}"
         with reporting(arguments.state, label):
-            sums = _sums(inputs, shard or Shard(1, 1))
+            sums = _kernel_sums(inputs, shard or Shard(1, 1))
     if shard:
-        _write_part(arguments.out, shard, inputs, sums, frame)
+        _write_part(out, shard, inputs, sums, frame, parameters)
     else:
-        _write(arguments.out, inputs, sums, frame)
-    record.write(arguments.out, **backend.facts)
+        _write(out, inputs, sums, frame, parameters)
+    job.close(out)
 
 
-def _write_part(out: Path, shard: Shard, inputs: _Inputs, sums: Sums, frame: Mapping[str, Any]) -> None:
-    part, about = shard.rows(inputs.count), inputs.samples.about
-    count = part.stop - part.start
-    write_part(out, shard, count, sums, frame)
-    name = f"evaluate {about['dataset']} {about['model']} seeds {about['block']}"
-    print(f"{name}: part {shard}, {count} of {inputs.count} samples -> {out}")
+def _write_part(
+    out: Path, shard: Shard, inputs: _Inputs, sums: Sums, frame: Frame, parameters: OnDevice
+) -> None:
+    rows = shard.rows(inputs.sample_count)
+    count = rows.stop - rows.start
+    about: dict[str, object] = {**frame, "stage": "evaluate", "parameters": parameters}
+    write_part(out, shard, count, sums, about)
+    block = inputs.samples.about["block"]
+    print(
+        f"{inputs.subject} seeds {block}: part {shard}, "
+        f"{count} of {inputs.sample_count} samples -> {out}"
+    )
 
 
-def _write(out: Path, inputs: _Inputs, sums: Sums, frame: Mapping[str, Any]) -> None:
-    samples, bandwidth, about = inputs.samples, inputs.bandwidth, inputs.samples.about
-    per_seed, every_image = _measured(inputs, sums)
-    content = dict(
-        frame, dataset=about["dataset"], model=about["model"], block=about["block"], seeds=about["seeds"],
-        per_seed=per_seed, n_test=[int(fold.shape[2]) for fold in every_image], n_samples=inputs.count,
-        chains=samples.chains, sigmas=bandwidth["sigmas"], n_validation=bandwidth["n_validation"],
-        validation_available=bandwidth["validation_available"], dimension=int(samples.images.shape[3]),
-        **({"sampler": about["sampler"]} if "sampler" in about else {}), **samples.rounding,
-    )  # fmt: skip
-    with replacing(out, out.with_suffix(".safetensors")) as (values, images):
-        dump_tensors(images, {f"fold{number}": fold for number, fold in enumerate(every_image)})
-        values.write_text(canonical_json(content), encoding="utf-8")
-    for entry in per_seed:
-        _print_seed(f"evaluate {about['dataset']} {about['model']} seed {entry['seed']}", entry)
+def _write(out: Path, inputs: _Inputs, sums: Sums, frame: Frame, parameters: OnDevice) -> None:
+    samples = inputs.samples
+    bandwidth = inputs.bandwidth
+    about = inputs.samples.about
+    seeds, by_image = _evaluated(inputs, sums)
+    content: Evaluation = {
+        **frame,
+        "stage": "evaluate",
+        "parameters": parameters,
+        "dataset": about["dataset"],
+        "model": about["model"],
+        "block": about["block"],
+        "seeds": about["seeds"],
+        "per_seed": seeds,
+        "n_test": [len(test) for test in inputs.tests],
+        "n_samples": inputs.sample_count,
+        "chains": samples.chains,
+        "sigmas": bandwidth["sigmas"],
+        "n_validation": bandwidth["n_validation"],
+        "validation_available": bandwidth["validation_available"],
+        "dimension": int(samples.images.shape[3]),
+        **samples.sampling,
+        **samples.rounding,
+    }
+    tensors = {f"fold{fold}": values for fold, values in enumerate(by_image)}
+    with atomic_write(out, out.with_suffix(".safetensors")) as (evaluation, images):
+        dump_tensors(images, tensors)
+        evaluation.write_text(canonical_json(content), encoding="utf-8")
+    for seed in seeds:
+        print(f"{inputs.subject} seed {seed['seed']}: {_outcome(seed)}")
 
 
-def _print_seed(name: str, entry: Mapping[str, Any]) -> None:
-    if entry["failed"]:
-        print(f"{name}: failed in epoch {entry['failed']['epoch']}: {entry['failed']['reason']}")
-        return
-    draw = entry["draws"][0]
-    error = f"standard error {draw['standard_error']:.1f} over test images"
-    if draw["standard_error_folds"] is not None:
-        error += f", {draw['standard_error_folds']:.1f} over {len(draw['folds'])} folds"
-    print(f"{name}: {entry['log_likelihood']:.1f} nats, {error}")
+def _outcome(seed: SeedEvaluation) -> str:
+    """A seed in words: its mean with the errors of its first draw, or why it failed."""
+    failure = seed["failed"]
+    if failure is not None:
+        return f"failed in epoch {failure['epoch']}: {failure['reason']}"
+    draw = seed["draws"][0]
+    mean = seed["log_likelihood"]
+    over_images = draw["standard_error"]
+    over_folds = draw["standard_error_folds"]
+    error = f"standard error {over_images:.1f} over test images"
+    if over_folds is not None:
+        fold_count = len(draw["folds"])
+        error += f", {over_folds:.1f} over {fold_count} folds"
+    return f"{mean:.1f} nats, {error}"

@@ -1,25 +1,31 @@
-"""Measures what one experiment says about the paper's claims.
+"""Measures what one experiment says about the paper's statements.
 
-python -m replicate experiment --params params.yaml --name theory --out results/experiments/theory.json
+python -m replicate experiment --params params.yaml --name theory \\
+    --out results/experiments/theory.json
 """
 
 import argparse
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from replicate.codedigest import code_digest
 from replicate.datasets.base import Splits
-from replicate.errors import ReplicateError, understanding
+from replicate.diagnostics.samples import Samples
+from replicate.errors import ReplicateError
 from replicate.experiments import REGISTRY, load_experiment
 from replicate.experiments.base import (
+    Checks,
     DataConfig,
     Experiment,
     ExperimentConfig,
-    Found,
+    MeasureConfig,
+    MeasureStudy,
+    ModelMeasures,
     ModelSamples,
     NotApplicable,
     SampleConfig,
@@ -28,20 +34,30 @@ from replicate.experiments.base import (
     TrialConfig,
     TrialStudy,
 )
-from replicate.files import write_json
+from replicate.experiments.base import ExperimentResult as Measurements
+from replicate.jobs.subject import Subject
+from replicate.measures.ranking import label
 from replicate.params import Params, checked, load_params, seeds_of
-from replicate.result import read_result, result
-from replicate.runrecord import RunRecord
-from replicate.samples import Samples
-from replicate.training.backend import configure
-from replicate.training.progress import add_state_argument, reporting
+from replicate.progress.reporting import add_state_argument, reporting
+from replicate.records.frame import read_result
+from replicate.records.parameters import compute_parameters
+from replicate.records.schema import (
+    ExperimentParameters,
+    ExperimentResult,
+    MeasuresOfBlock,
+    SamplesAbout,
+    Tuning,
+)
+from replicate.stages.device_job import DeviceJob
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the stage's arguments."""
     parser.add_argument("--params", default="{}", help="parameter file, or inline JSON")
     parser.add_argument("--name", required=True, help=f"one of {', '.join(REGISTRY)}")
-    parser.add_argument("--data", type=Path, help="prepared data set (safetensors), for an experiment on images")
+    parser.add_argument(
+        "--data", type=Path, help="prepared data set (safetensors), for an experiment on images"
+    )
     parser.add_argument(
         "--samples",
         type=Path,
@@ -49,107 +65,238 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="samples of the run's models on it (safetensors), for a study of them",
     )
-    parser.add_argument("--trials", type=Path, help="result of `tune` on it (JSON), for a study of tuning")
+    parser.add_argument(
+        "--trials", type=Path, help="result of `tune` on it (JSON), for a study of tuning"
+    )
+    parser.add_argument(
+        "--measures",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="results of `measures` on the run's models (JSON), for a study of them",
+    )
     parser.add_argument("--out", type=Path, required=True, help="result (JSON)")
     add_state_argument(parser)
 
 
-Config = ExperimentConfig | SampleConfig | TrialConfig
+Config = ExperimentConfig | SampleConfig | TrialConfig | MeasureConfig
 
 
 def experiment_parameters(params: Params, name: str) -> Config:
-    """The experiment's whole config, faults named with their path in the parameters."""
-    where, study, given = f"experiments.{name}", load_experiment(name), params.experiments.get(name, {})
-    return checked(study.Config, {**study.recipe(given), **given}, params.where, where)
+    """The experiment's whole config; faults are named with their path in the parameters."""
+    study = load_experiment(name)
+    changes = params.experiments.get(name, {})
+    settings = {**study.recipe(changes), **changes}
+    prefix = f"experiments.{name}"
+    return checked(study.Config, settings, params.where, prefix)
 
 
 def changed(study: Study, config: Config) -> list[str]:
-    """The settings that are not those of the experiment's full form on its data set; the seeds aside."""
-    ours = config.model_dump(mode="json", exclude={"seeds"})
-    full = study.Config(**study.recipe(ours)).model_dump(mode="json")
-    return [name for name, value in ours.items() if name != "dataset" and value != full[name]]
+    """The settings that are not those of the full form on the data set; the seeds aside."""
+    settings = config.model_dump(mode="json", exclude={"seeds"})
+    recipe = study.recipe(settings)
+    full_form = study.Config(**recipe).model_dump(mode="json")
+    # Another data set is no reduced form: its recipe is the full form there.
+    names = [name for name in settings if name != "dataset"]
+    return [name for name in names if settings[name] != full_form[name]]
 
 
-def _steps_between(path: Path, about: Mapping[str, Any]) -> int:
-    """The steps of a chain from one kept image to the next; 1 of images that come from no chain."""
+def _steps_between(path: Path, about: SamplesAbout) -> int:
+    """The steps of a chain from one of its images to the next; 1 of independent images."""
     if about["chains"] is None:
         return 1
-    # Samples drawn before samplers had names say it among the model's settings.
-    sampler = about.get("sampler") or (about.get("parameters") or {}).get("config") or {}
-    steps = sampler.get("thinning")
+    steps: object = None
+    sampler = about.get("sampler")
+    config = about.get("parameters", {}).get("config")
+    if sampler:
+        steps = sampler["thinning"]
+    elif isinstance(config, dict):
+        # Samples drawn before samplers had names say it among the model's settings.
+        steps = config.get("thinning")
     if not isinstance(steps, int) or steps < 1:
         raise ReplicateError(
-            f"{path} does not say how many steps of a chain lie between two of its images; run `sample` again."
+            f"{path} does not say how many steps of a chain lie between two of its images; "
+            "run `sample` again."
         )
     return steps
 
 
 def read_samples(paths: Sequence[Path], dataset: str) -> dict[str, ModelSamples]:
-    """Model -> the first draw of every seed, in the order of the seeds, from files of the stage `sample`."""
+    """Model -> the first draw of every seed, ascending, from files of the stage `sample`."""
     images: dict[str, dict[int, Tensor | None]] = {}
     chains: dict[str, tuple[int | None, int]] = {}
     for path in paths:
         samples = Samples.read(path)
-        model = samples.about["model"]
-        if samples.about["dataset"] != dataset:
-            raise ReplicateError(f"{path} holds samples of {samples.about['dataset']}, and not of {dataset}.")
-        of_model = images.setdefault(model, {})
+        about = samples.about
+        model = about["model"]
+        if about["dataset"] != dataset:
+            raise ReplicateError(
+                f"{path} holds samples of {about['dataset']}, and not of {dataset}."
+            )
+        images_by_seed = images.setdefault(model, {})
         for seed, draws, _ in samples.per_seed():
-            if seed in of_model:
-                raise ReplicateError(f"{path} has samples of {model}, seed {seed}, that another file has too.")
-            of_model[seed] = None if draws is None else draws[0].clone()  # the other draws can go
-        chains[model] = samples.chains, _steps_between(path, samples.about)
-    return {model: ModelSamples(dict(sorted(found.items())), *chains[model]) for model, found in images.items()}
+            if seed in images_by_seed:
+                raise ReplicateError(
+                    f"{path} has samples of {model}, seed {seed}, that another file has too."
+                )
+            # a copy, so that the memory of the other draws is freed
+            first_draw = None if draws is None else draws[0].clone()
+            images_by_seed[seed] = first_draw
+        chains[model] = samples.chains, _steps_between(path, about)
+    models = {}
+    for model, images_by_seed in images.items():
+        ascending = dict(sorted(images_by_seed.items()))
+        models[model] = ModelSamples(ascending, *chains[model])
+    return models
+
+
+def read_measures(paths: Sequence[Path], dataset: str) -> dict[str, ModelMeasures]:
+    """Model -> what the measures say of every seed, from files of the stage `measures`."""
+    values: dict[str, dict[int, dict[str, float] | None]] = {}
+    samplers: dict[str, str | None] = {}
+    for path in paths:
+        content = read_result(path, MeasuresOfBlock)
+        if content["dataset"] != dataset:
+            raise ReplicateError(f"{path} is of {content['dataset']}, and not of {dataset}.")
+        model = content["model"]
+        samplers[model] = content["sampler_name"]
+        of_model = values.setdefault(model, {})
+        for entry in content["per_seed"]:
+            if entry["seed"] in of_model:
+                raise ReplicateError(
+                    f"{path} has measures of {model}, seed {entry['seed']}, that another file has "
+                    "too."
+                )
+            of_seed = {}
+            for measured in entry["measures"]:
+                if measured["value"] is not None:
+                    of_seed[label(measured)] = measured["value"]
+            of_model[entry["seed"]] = None if entry["failed"] else of_seed
+    return {
+        model: ModelMeasures(dict(sorted(of_model.items())), samplers[model])
+        for model, of_model in values.items()
+    }
 
 
 def read_trials(path: Path | None, dataset: str) -> dict[str, list[float | None]]:
-    """Model -> the validation log-likelihood of each of its trials, None where a seed failed, from a file of `tune`."""
+    """Model -> the validation log-likelihood of each of its trials; None where a seed failed."""
     if path is None:
         raise ReplicateError("this experiment needs the trials of tuning; give them with --trials.")
-    content = read_result(path, "tune")
-    with understanding(path):
-        if content["dataset"] != dataset:
-            raise ReplicateError(f"{path} holds trials on {content['dataset']}, and not on {dataset}.")
-        return {model: [trial["log_likelihood"] for trial in trials] for model, trials in content["models"].items()}
+    content = read_result(path, Tuning)
+    if content["dataset"] != dataset:
+        raise ReplicateError(f"{path} holds trials on {content['dataset']}, and not on {dataset}.")
+    values: dict[str, list[float | None]] = {}
+    for model, trials in content["models"].items():
+        values[model] = [trial["log_likelihood"] for trial in trials]
+    return values
 
 
-def _of_trials(study: TrialStudy, config: TrialConfig, path: Path | None) -> tuple[dict[str, Any], tuple[int, ...]]:
-    """What the result says, and the numbers of the trials, which take the place of seeds."""
+@dataclass(frozen=True)
+class _Outcome:
+    """What an experiment measured, or why it says nothing.
+
+    Attributes:
+        seeds: those of the numbers; of a study of tuning the trials' numbers take their place.
+        checks: statement -> check -> one number, or one a seed.
+        series: what the figures show.
+        not_applicable: why the data set cannot answer, or None.
+    """
+
+    seeds: tuple[int, ...]
+    checks: Checks
+    series: Mapping[str, Any]
+    not_applicable: str | None = None
+
+    @classmethod
+    def of(cls, study: Study, measured: Measurements, seeds: tuple[int, ...]) -> "_Outcome":
+        """What a study measured, once it is complete."""
+        checks = measured.checks
+        _check_complete(study, checks, len(seeds))
+        return cls(seeds, checks, measured.series)
+
+    @classmethod
+    def none(cls, study: Study, reason: str, seeds: tuple[int, ...]) -> "_Outcome":
+        """Of a data set that cannot answer."""
+        no_checks: Checks = {statement: {} for statement in study.statements}
+        return cls(seeds, no_checks, {}, reason)
+
+
+def _of_trials(study: TrialStudy, config: TrialConfig, path: Path | None) -> _Outcome:
+    """What a study of tuning says; its seeds are the numbers of the trials."""
     trials = read_trials(path, config.dataset)
-    found = study.judge(config, trials)
-    numbers = tuple(range(max(map(len, trials.values()), default=0)))
-    _complete(study, found, len(numbers))
-    return {"not_applicable": None, "checks": _finite(found.checks), "series": _finite(found.series)}, numbers
+    count = max(map(len, trials.values()), default=0)
+    numbers = tuple(range(count))
+    measured = study.measure(config, trials)
+    return _Outcome.of(study, measured, numbers)
 
 
-def _measured(
-    study: Study, config: Config, device: Any, data: Path | None, samples: Sequence[Path]
-) -> tuple[dict[str, Any], tuple[int, ...]]:
-    """What the result says, and its seeds."""
-    assert not isinstance(config, TrialConfig)
-    if isinstance(config, DataConfig | SampleConfig) and data is None:
-        raise ReplicateError("this experiment needs images; give the prepared data set with --data.")
-    splits = Splits.read(data) if data is not None else None
-    models: dict[str, ModelSamples] = {}
-    if isinstance(config, SampleConfig):
-        if not samples:
-            raise ReplicateError("this experiment needs the samples of the run's models; give them with --samples.")
-        models = read_samples(samples, config.dataset)
-        seeds = tuple(sorted({seed for model in models.values() for seed in model.images}))
-    else:
-        seeds = seeds_of(config.seeds)
+def _of_samples(
+    study: SampleStudy[Any], config: SampleConfig, paths: Sequence[Path], splits: Splits
+) -> _Outcome:
+    """What a study of the run's samples says; its seeds are those of the run."""
+    if not paths:
+        raise ReplicateError(
+            "this experiment needs the samples of the run's models; give them with --samples."
+        )
+    models = read_samples(paths, config.dataset)
+    all_seeds: set[int] = set()
+    for model in models.values():
+        all_seeds |= model.images.keys()
+    seeds = tuple(sorted(all_seeds))
     try:
-        if isinstance(study, SampleStudy):
-            assert splits is not None
-            found = study.judge(config, models, seeds, splits)
-        else:
-            assert isinstance(study, Experiment)
-            found = study.run(config, seeds, device, splits)
+        measured = study.measure(config, models, seeds, splits)
     except NotApplicable as reason:
-        nothing: dict[str, Any] = {"checks": {claim: {} for claim in study.claims}, "series": {}}
-        return {"not_applicable": str(reason), **nothing}, seeds
-    _complete(study, found, len(seeds))
-    return {"not_applicable": None, "checks": _finite(found.checks), "series": _finite(found.series)}, seeds
+        return _Outcome.none(study, str(reason), seeds)
+    return _Outcome.of(study, measured, seeds)
+
+
+def _of_measures(study: MeasureStudy, config: MeasureConfig, paths: Sequence[Path]) -> _Outcome:
+    """What a study of measures says; its seeds are those of the run."""
+    if not paths:
+        raise ReplicateError(
+            "this experiment needs the measures of the run's models; give them with --measures."
+        )
+    models = read_measures(paths, config.dataset)
+    seeds = tuple(sorted(set().union(*(model.values for model in models.values()))))
+    try:
+        return _Outcome.of(study, study.measure(config, models, seeds), seeds)
+    except NotApplicable as reason:
+        return _Outcome.none(study, str(reason), seeds)
+
+
+def _of_experiment(
+    study: Experiment[Any], config: ExperimentConfig, device: torch.device, splits: Splits | None
+) -> _Outcome:
+    """What an experiment says that trains or computes what it judges."""
+    seeds = seeds_of(config.seeds)
+    try:
+        measured = study.run(config, seeds, device, splits)
+    except NotApplicable as reason:
+        return _Outcome.none(study, str(reason), seeds)
+    return _Outcome.of(study, measured, seeds)
+
+
+def _outcome(
+    study: Study, config: Config, device: torch.device, arguments: argparse.Namespace
+) -> _Outcome:
+    """What a study of any kind says."""
+    if isinstance(config, TrialConfig):
+        assert isinstance(study, TrialStudy)
+        return _of_trials(study, config, arguments.trials)
+    if isinstance(config, MeasureConfig):
+        assert isinstance(study, MeasureStudy)
+        return _of_measures(study, config, arguments.measures)
+    splits = None if arguments.data is None else Splits.read(arguments.data)
+    if splits is None and isinstance(config, DataConfig | SampleConfig):
+        raise ReplicateError(
+            "this experiment needs images; give the prepared data set with --data."
+        )
+    if isinstance(config, SampleConfig):
+        assert isinstance(study, SampleStudy)
+        assert splits is not None
+        return _of_samples(study, config, arguments.samples, splits)
+    assert isinstance(study, Experiment)
+    return _of_experiment(study, config, device, splits)
 
 
 def _finite(value: Any) -> Any:
@@ -158,38 +305,68 @@ def _finite(value: Any) -> Any:
         return {key: _finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    # JSON has neither NaN nor infinities.
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
-def _complete(experiment: Study, found: Found, seeds: int) -> None:
-    """Refuses an experiment that leaves out one of its claims, or a seed."""
-    if set(found.checks) != set(experiment.claims):
-        raise AssertionError(f"checks of {sorted(found.checks)} instead of {sorted(experiment.claims)}")
-    for claim, checks in found.checks.items():
-        for check, value in checks.items():
-            if isinstance(value, list) and len(value) != seeds:
-                raise AssertionError(f"{claim}, {check}: {len(value)} values of {seeds} seeds")
+def _check_complete(study: Study, checks: Checks, seeds: int) -> None:
+    """Refuses an experiment that leaves out a statement or a seed: a defect of its own."""
+    expected = set(study.statements)
+    if set(checks) != expected:
+        raise AssertionError(f"checks of {sorted(checks)} instead of {sorted(expected)}")
+    for statement, values in checks.items():
+        for check, value in values.items():
+            # A single number is one of all seeds together.
+            if not isinstance(value, list):
+                continue
+            count = len(value)
+            if count != seeds:
+                name = f"{statement}, {check}"
+                raise AssertionError(f"{name}: {count} values of {seeds} seeds")
+
+
+def _input_files(arguments: argparse.Namespace) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    if arguments.data is not None:
+        files["data"] = arguments.data
+    for number, path in enumerate(arguments.samples):
+        files[f"samples/{number}"] = path
+    for number, path in enumerate(arguments.measures):
+        files[f"measures/{number}"] = path
+    if arguments.trials is not None:
+        files["trials"] = arguments.trials
+    return files
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Writes the result and the run record."""
-    record = RunRecord("experiment")
-    experiment, params = load_experiment(arguments.name), load_params(arguments.params)
-    config = experiment_parameters(params, arguments.name)
-    backend = configure(params.compute)
-    with reporting(arguments.state, f"experiment {arguments.name}"):
-        if isinstance(experiment, TrialStudy) and isinstance(config, TrialConfig):
-            measured, seeds = _of_trials(experiment, config, arguments.trials)
-        else:
-            measured, seeds = _measured(experiment, config, backend.device, arguments.data, arguments.samples)
-    given = {"config": config.model_dump(mode="json"), "compute": params.compute.model_dump(mode="json")}
-    code = code_digest(["replicate.stages.experiment", REGISTRY[arguments.name][1]])
-    inputs = {"data": arguments.data} if arguments.data is not None else {}
-    inputs |= {f"samples/{number}": path for number, path in enumerate(arguments.samples)}
-    inputs |= {"trials": arguments.trials} if arguments.trials is not None else {}
-    measured |= {"seeds": list(seeds), "changed": changed(experiment, config)}
-    content = result("experiment", code, given, inputs, experiment=arguments.name, **measured)
-    write_json(arguments.out, content)
-    record.write(arguments.out, **backend.facts)
-    outcome = measured["not_applicable"] or f"{sum(map(len, measured['checks'].values()))} checks measured"
-    print(f"experiment {arguments.name}: {outcome} -> {arguments.out}")
+    name = arguments.name
+    study = load_experiment(name)
+    params = load_params(arguments.params)
+    config = experiment_parameters(params, name)
+    job = DeviceJob("experiment", params.compute)
+    with reporting(arguments.state, f"experiment {name}"):
+        outcome = _outcome(study, config, job.backend.device, arguments)
+    parameters: ExperimentParameters = {
+        "config": config.model_dump(mode="json"),
+        "compute": compute_parameters(params.compute),
+    }
+    inputs = _input_files(arguments)
+    frame = job.frame(parameters, inputs, Subject(experiment=name))
+    content: ExperimentResult = {
+        **frame,
+        "stage": "experiment",
+        "parameters": parameters,
+        "experiment": name,
+        "seeds": list(outcome.seeds),
+        "changed": changed(study, config),
+        "not_applicable": outcome.not_applicable,
+        "checks": _finite(outcome.checks),
+        "series": _finite(outcome.series),
+    }
+    count = sum(map(len, outcome.checks.values()))
+    summary = outcome.not_applicable or f"{count} checks measured"
+    line = f"experiment {name}: {summary} -> {arguments.out}"
+    job.write(arguments.out, content, line)

@@ -1,4 +1,4 @@
-"""Names the registered data sets, models and experiments, and says which data users have yet to bring.
+"""Names the registered data sets, models and experiments, and the data that users have to bring.
 
 python -m replicate list
 python -m replicate list --json
@@ -6,9 +6,9 @@ python -m replicate list --json
 
 import argparse
 
-from replicate import datasets, models
+from replicate import datasets, experiments, models
 from replicate.datasets.base import UserDataset
-from replicate.files import canonical_json
+from replicate.storage.files import canonical_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,31 +17,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _absent(name: str) -> dict[str, str]:
-    """What is missing of a data set that users bring themselves, in the place where its defaults look for it."""
+    """What is missing of a data set that users bring themselves, at its default path."""
     dataset = datasets.load_dataset(name)
     if not isinstance(dataset, UserDataset):
         return {}
-    sentence = dataset.missing(dataset.place(datasets.data_folder() / name, dataset.Config()))
+    folder = datasets.data_folder() / name
+    path = dataset.data_path(folder, dataset.Config())
+    sentence = dataset.missing(path)
     return {"absent": sentence} if sentence else {}
 
 
 def registered() -> dict[str, list[dict[str, str]]]:
-    """Every registered data set, model and experiment with its title, and `absent` where data are missing."""
-    return {
-        "datasets": [{"name": name, "title": entry[0], **_absent(name)} for name, entry in datasets.REGISTRY.items()],
-        "models": [{"name": name, "title": entry[0]} for name, entry in models.REGISTRY.items()],
-        "experiments": [],
-    }
+    """Every data set, model and experiment with its title, and `absent` where data are missing."""
+    # Titles come from the registries, so that nothing is imported to list what there is.
+    entries: dict[str, list[dict[str, str]]] = {"datasets": [], "models": [], "experiments": []}
+    for name, entry in datasets.REGISTRY.items():
+        entries["datasets"].append({"name": name, "title": entry[0], **_absent(name)})
+    for name, entry in models.REGISTRY.items():
+        entries["models"].append({"name": name, "title": entry[0]})
+    for name, entry in experiments.REGISTRY.items():
+        entries["experiments"].append({"name": name, "title": entry[0]})
+    return entries
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints what is registered."""
-    found = registered()
+    registries = registered()
     if arguments.json:
-        print(canonical_json(found), end="")
+        print(canonical_json(registries), end="")
         return
-    for kind, entries in found.items():
-        print(f"{kind}:" + ("" if entries else " none"))
+    for kind, entries in registries.items():
+        print(f"{kind}:")
         for entry in entries:
             print(f"  {entry['name']:18s} {entry['title']}")
             if "absent" in entry:

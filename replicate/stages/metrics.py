@@ -1,4 +1,4 @@
-"""Writes the measured means of Table 1 as a nested mapping of numbers, the form that `dvc metrics` compares.
+"""Writes the measured means of Table 1 as nested numbers, the form that `dvc metrics` compares.
 
 python -m replicate metrics --table results/table1.json --out results/metrics.json
 """
@@ -6,39 +6,47 @@ python -m replicate metrics --table results/table1.json --out results/metrics.js
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
-from replicate.errors import understanding
-from replicate.files import write_json
-from replicate.result import read_result
-from replicate.runrecord import RunRecord
-
-KEPT = {"mean": "log_likelihood", "sd_over_seeds": "sd_over_seeds", "standard_error_test": "standard_error_test"}
+from replicate.records.frame import read_result
+from replicate.records.schema import CellMetrics, MeasuredCell, Metrics, Table1
+from replicate.stages.job import StageJob
 
 
-def metrics(table: dict[str, Any]) -> dict[str, dict[str, dict[str, float]]]:
-    """Data set -> model -> name -> value in nats, of every cell that was measured."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
+def _of_cell(measured: MeasuredCell) -> CellMetrics:
+    """The numbers of a cell that are not null."""
+    numbers: CellMetrics = {}
+    if measured["mean"] is not None:
+        numbers["log_likelihood"] = measured["mean"]
+    if measured["sd_over_seeds"] is not None:
+        numbers["sd_over_seeds"] = measured["sd_over_seeds"]
+    if measured["standard_error_test"] is not None:
+        numbers["standard_error_test"] = measured["standard_error_test"]
+    return numbers
+
+
+def metrics(table: Table1) -> Metrics:
+    """Data set -> model -> numbers of every cell that was measured, in nats."""
+    numbers: Metrics = {}
     for row in table["rows"]:
         for dataset, cell in row["cells"].items():
-            if measured := cell["measured"]:
-                values = {name: measured[key] for key, name in KEPT.items() if measured.get(key) is not None}
-                found.setdefault(dataset, {})[row["model"]] = values
-    return found
+            measured = cell["measured"]
+            if measured is not None:
+                by_model = numbers.setdefault(dataset, {})
+                by_model[row["model"]] = _of_cell(measured)
+    return numbers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the stage's arguments."""
-    parser.add_argument("--table", type=Path, required=True, help="result of the stage `table` (JSON)")
+    parser.add_argument(
+        "--table", type=Path, required=True, help="result of the stage `table` (JSON)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="metrics (JSON)")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Reads the table and writes its metrics."""
-    record = RunRecord("metrics")
-    table = read_result(arguments.table, "table")
-    with understanding(arguments.table):
-        found = metrics(table)
-    write_json(arguments.out, found)
-    record.write(arguments.out)
-    print(f"metrics: {json.dumps(found)}")
+    job = StageJob("metrics")
+    table = read_result(arguments.table, Table1)
+    numbers = metrics(table)
+    job.write(arguments.out, numbers, f"metrics: {json.dumps(numbers)}")

@@ -2,27 +2,33 @@
 
 python -m replicate params                      check params.yaml
 python -m replicate params presets/mnist.yaml   check another file
-python -m replicate params --write-schema       write workflow/schema/params.schema.json from the types
-python -m replicate params --check-schema       fail if the committed schema has drifted from the types
+python -m replicate params --write-schema       write workflow/schema/params.schema.json
+python -m replicate params --check-schema       fail if the committed schema is not the types'
 """
 
 import argparse
 
 from replicate.datasets import load_dataset
 from replicate.errors import ReplicateError
-from replicate.files import write_text
+from replicate.jobs.parameter_schema import build_schema, schema_path
+from replicate.jobs.plan import Plan
+from replicate.jobs.precheck import checked_plan
 from replicate.models import load_model
 from replicate.params import checked, read_document
-from replicate.plan import Plan
-from replicate.precheck import checked_plan
-from replicate.schema import build_schema, schema_path
+from replicate.storage.files import write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The stage's arguments."""
-    parser.add_argument("file", nargs="?", default="params.yaml", help="the file to check (params.yaml)")
-    parser.add_argument("--write-schema", action="store_true", help="write the JSON schema from the types")
-    parser.add_argument("--check-schema", action="store_true", help="fail if the committed schema has drifted")
+    parser.add_argument(
+        "file", nargs="?", default="params.yaml", help="the file to check (params.yaml)"
+    )
+    parser.add_argument(
+        "--write-schema", action="store_true", help="write the JSON schema from the types"
+    )
+    parser.add_argument(
+        "--check-schema", action="store_true", help="fail if the committed schema has drifted"
+    )
 
 
 def checked_file(path: str) -> Plan:
@@ -30,17 +36,21 @@ def checked_file(path: str) -> Plan:
 
     Raises `ReplicateError` that names the first faults with their paths.
     """
-    from replicate.stages.experiment import experiment_parameters  # loads torch, which `--help` does not
+    # here, since it loads torch, which `--help` does not need
+    from replicate.stages.experiment import experiment_parameters
 
     raw, where = read_document(path)
     plan = checked_plan(raw, where)
-    for dataset, options in plan.params.datasets.items():
-        checked(load_dataset(dataset).Config, options, where, f"datasets.{dataset}")
-    for model, recipes in plan.params.models.items():
+    params = plan.params
+    for dataset, options in params.datasets.items():
+        kind = load_dataset(dataset).Config
+        checked(kind, options, where, f"datasets.{dataset}")
+    for model, recipes in params.models.items():
         for dataset, changes in recipes.items():
-            load_model(model).config_for(dataset, changes, where, f"models.{model}.{dataset}")
-    for name in plan.params.experiments:
-        experiment_parameters(plan.params, name)
+            prefix = f"models.{model}.{dataset}"
+            load_model(model).config_for(dataset, changes, where, prefix)
+    for name in params.experiments:
+        experiment_parameters(params, name)
     return plan
 
 
@@ -50,9 +60,13 @@ def run(arguments: argparse.Namespace) -> None:
         write_text(schema_path(), build_schema())
         print(f"params: wrote {schema_path()}")
     elif arguments.check_schema:
-        if not schema_path().is_file() or schema_path().read_text(encoding="utf-8") != build_schema():
-            raise ReplicateError(f"{schema_path()} differs from the types; run `params --write-schema` and commit it.")
+        path = schema_path()
+        if not path.is_file() or path.read_text(encoding="utf-8") != build_schema():
+            raise ReplicateError(
+                f"{path} differs from the types; run `params --write-schema` and commit it."
+            )
         print("params: the committed schema agrees with the types")
     else:
-        runs = checked_file(arguments.file).params.runs
-        print(f"params: {arguments.file} is valid: {len(runs)} training job{'s' if len(runs) > 1 else ''}")
+        count = len(checked_file(arguments.file).params.runs)
+        jobs = "training job" if count == 1 else "training jobs"
+        print(f"params: {arguments.file} is valid: {count} {jobs}")

@@ -8,58 +8,73 @@ A params.yaml that equals no preset is first kept beside it as params.yaml.bak-<
 
 import argparse
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
-from replicate.codedigest import package_root
 from replicate.errors import ReplicateError
-from replicate.files import replacing
 from replicate.stages.params import checked_file
+from replicate.storage.files import atomic_write
+from replicate.storage.paths import package_root
 
 
 def presets() -> dict[str, Path]:
     """The presets by name."""
-    return {path.stem: path for path in sorted((package_root() / "presets").glob("*.yaml"))}
+    folder = package_root() / "presets"
+    paths = sorted(folder.glob("*.yaml"))
+    return {path.stem: path for path in paths}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The stage's arguments."""
-    parser.add_argument("name", nargs="?", help=f"one of: {', '.join(presets())}")
-    parser.add_argument("--out", type=Path, default=Path("params.yaml"), help="the file to write (params.yaml)")
+    names = ", ".join(presets())
+    parser.add_argument("name", nargs="?", help=f"one of: {names}")
+    parser.add_argument(
+        "--out", type=Path, default=Path("params.yaml"), help="the file to write (params.yaml)"
+    )
 
 
 def _copy(content: bytes, target: Path) -> None:
     """Writes `target` byte for byte, whatever its line ends and its encoding."""
-    with replacing(target) as (part,):
+    with atomic_write(target) as (part,):
         part.write_bytes(content)
 
 
-def _kept_aside(target: Path, known: dict[str, Path]) -> Path | None:
-    """Where an edited `target` was kept; None if it equals a preset or does not exist."""
+def _keep_aside(target: Path, presets: Iterable[Path]) -> Path | None:
+    """Copies an edited `target`; None if it equals a preset or does not exist."""
     try:
         content = target.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ReplicateError(f"cannot read {target} to keep it aside: {error.strerror}.") from None
-    if content in [path.read_bytes() for path in known.values()]:
+    if content in [preset.read_bytes() for preset in presets]:
         return None
-    kept = target.with_name(f"{target.name}.bak-{hashlib.sha256(content).hexdigest()[:8]}")
-    _copy(content, kept)
-    return kept
+    digest = hashlib.sha256(content).hexdigest()
+    copy = target.with_name(f"{target.name}.bak-{digest[:8]}")
+    _copy(content, copy)
+    return copy
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Writes the parameter file, or names the presets."""
-    known = presets()
+    paths = presets()
+    names = ", ".join(paths)
     if arguments.name is None:
-        print(f"presets: {', '.join(known)} (python -m replicate preset NAME)")
+        print(f"presets: {names} (python -m replicate preset NAME)")
         return
-    if arguments.name not in known:
-        raise ReplicateError(f"there is no preset {arguments.name!r}; the presets are {', '.join(known)}.")
-    source = known[arguments.name]
-    runs = checked_file(str(source)).params.runs
-    kept = _kept_aside(arguments.out, known)
+    if arguments.name not in paths:
+        raise ReplicateError(f"there is no preset {arguments.name!r}; the presets are {names}.")
+    source = paths[arguments.name]
+    # Before anything is written.
+    plan = checked_file(str(source))
+    jobs = len(plan.params.runs)
+    copy = _keep_aside(arguments.out, paths.values())
     _copy(source.read_bytes(), arguments.out)
-    aside = f"; your changed file is kept as {kept}" if kept else ""
-    print(f"preset: {arguments.out} is now the preset {arguments.name}, {len(runs)} training job(s){aside}")
-    print("preset: `python -m replicate status` forecasts hours, memory and disk; nothing has been started")
+    line = f"preset: {arguments.out} is now the preset {arguments.name}, {jobs} training job(s)"
+    if copy:
+        line += f"; your changed file is kept as {copy}"
+    print(line)
+    print(
+        "preset: `python -m replicate status` forecasts hours, memory and disk; "
+        "nothing has been started"
+    )

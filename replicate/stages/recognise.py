@@ -1,31 +1,36 @@
-"""Says what a model's samples show: what a classifier sees in them, and whether they repeat images or each other.
+"""Says what a classifier sees in a model's samples, and whether they repeat images or each other.
 
   python -m replicate recognise --data digits.safetensors --samples samples.safetensors \\
       --classifier classifier.safetensors --out recognition.json
 
-How many samples the classifier is sure of, and how many of each class; whether the nearest image of the data is a
-training image more often than by chance (caption of figure 2), and what a sample says of the next one."""
+How many samples the classifier is sure of, and how many of each class; whether the nearest image of
+the data is a training image more often than by chance (caption of figure 2), and what a sample says
+of the next one.
+"""
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from replicate.classifier import SURE, Classifier, fits
-from replicate.codedigest import code_digest
 from replicate.datasets.base import Splits
-from replicate.errors import ReplicateError, understanding
-from replicate.files import read_tensors, write_json
-from replicate.loops import each
+from replicate.diagnostics.classifier import CONFIDENCE_THRESHOLD, Classifier
+from replicate.diagnostics.classifier_file import read_classifier
+from replicate.diagnostics.samples import Samples, correlation, held_out_images, memorisation
+from replicate.errors import ReplicateError
 from replicate.params import load_params
-from replicate.result import read_result, result
-from replicate.runrecord import RunRecord
-from replicate.samples import Samples, correlation, held_out_images, memorisation
-from replicate.training.backend import configure
-from replicate.training.progress import add_state_argument, reporting
+from replicate.progress.loops import each
+from replicate.progress.reporting import add_state_argument, reporting
+from replicate.records.frame import read_result
+from replicate.records.parameters import compute_parameters
+from replicate.records.schema import (
+    ClassifierResult,
+    OnDevice,
+    Recognition,
+    SeedRecognition,
+)
+from replicate.stages.device_job import DeviceJob
 
 #: Samples of a seed's first draw whose nearest image is looked for.
 COMPARED = 1000
@@ -36,67 +41,107 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--params", default="{}", help="parameter file, or inline JSON")
     parser.add_argument("--data", type=Path, required=True, help="prepared data (safetensors)")
     parser.add_argument("--samples", type=Path, required=True, help="samples (safetensors)")
-    parser.add_argument("--classifier", type=Path, required=True, help="classifier (safetensors), its .json beside it")
+    parser.add_argument(
+        "--classifier",
+        type=Path,
+        required=True,
+        help="classifier (safetensors), its .json beside it",
+    )
     parser.add_argument("--out", type=Path, required=True, help="result (JSON)")
     add_state_argument(parser)
 
 
-def _recognised(classifier: Classifier, images: Tensor, judge: Mapping[str, Any]) -> dict[str, Any]:
-    """What the classifier sees in images (n, channels, height, width)."""
+def _recognised(classifier: Classifier, images: Tensor, classes: int) -> tuple[float, list[float]]:
+    """The share of images (n, channels, height, width) of a clear class, and of every class."""
     probabilities = classifier.probabilities(images)
-    counts = torch.bincount(probabilities.argmax(1), minlength=judge["classes"])
-    classes = (counts.double() / len(images)).tolist()
-    sure = float((probabilities.amax(1) >= SURE).double().mean())
-    return {"sure": sure, "classes": classes, "rarest": min(classes)}
+    # A class that a model never draws has the share 0: a sign of collapse.
+    classes_of_images = probabilities.argmax(1)
+    counts = torch.bincount(classes_of_images, minlength=classes)
+    # In float32 a share such as 0.1 would be written with the digits of its rounding.
+    shares = (counts.double() / len(images)).tolist()
+    is_confident = probabilities.amax(1) >= CONFIDENCE_THRESHOLD
+    confident_share = float(is_confident.double().mean())
+    return confident_share, shares
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Writes the shares of recognised images and of the classes, over all draws, memory and correlation, per seed."""
-    record = RunRecord("recognise")
+    """Writes what the samples of every seed show.
+
+    The classifier sees all draws, memory and correlation are those of the first one.
+    """
     params = load_params(arguments.params)
-    backend = configure(params.compute)
-    judge = read_result(arguments.classifier.with_suffix(".json"), "classifier")
-    with understanding(arguments.classifier.with_suffix(".json")):
-        judge = {name: judge[name] for name in ("shape", "reason", "classes", "accuracy")}
-        if not isinstance(judge["reason"], str | None) or not isinstance(judge["accuracy"], float | None):
-            raise TypeError("its reason is no text, or its accuracy no number")
+    job = DeviceJob("recognise", params.compute)
+    device = job.backend.device
+    known = read_result(arguments.classifier.with_suffix(".json"), ClassifierResult)
     samples = Samples.read(arguments.samples)
-    if samples.about.get("shape") != judge["shape"]:
-        raise ReplicateError(f"{arguments.classifier} was trained on another data set than the samples' model.")
-    splits = Splits.read(arguments.data)
-    train = torch.from_numpy(splits.flat("train")).to(backend.device)
-    samples.fit(train, arguments.data)
-    held_out = held_out_images(splits).to(backend.device)
-    tensors, _ = read_tensors(arguments.classifier, "classifier")
-    classifier = Classifier({name: torch.from_numpy(value).to(backend.device) for name, value in tensors.items()})
-    with understanding(arguments.classifier):
-        if judge["reason"] is None and not fits(classifier.weights, tuple(judge["shape"]), judge["classes"]):
-            raise ValueError("its weights are not those of the classifier that its .json tells of")
-    per_seed: list[dict[str, Any]] = []
     about = samples.about
-    with reporting(arguments.state, f"recognise {about['dataset']} {about['model']} {about['block']}"):
-        for seed, images, failed in each([*samples.per_seed()], "seed {0[0]}"):
-            entry = dict.fromkeys(("sure", "rarest", "classes", "memorisation", "correlation"))
-            entry |= {"seed": seed, "failed": failed}
-            if images is not None:
-                entry["memorisation"] = memorisation(images[0, :COMPARED].to(backend.device), train, held_out)
-                entry["correlation"] = correlation(images[0], samples.chains or 1)
-            if images is not None and judge["reason"] is None:
-                entry |= _recognised(classifier, images.reshape(-1, *judge["shape"]).to(backend.device), judge)
+    if about.get("shape") != known["shape"]:
+        raise ReplicateError(
+            f"{arguments.classifier} was trained on another data set than the samples' model."
+        )
+    splits = Splits.read(arguments.data)
+    train = torch.from_numpy(splits.flat("train")).to(device)
+    samples.check_compatible(train, arguments.data)
+    held_out = held_out_images(splits).to(device)
+    classifier = read_classifier(arguments.classifier, known, device)
+    per_seed: list[SeedRecognition] = []
+    subject = f"recognise {about['dataset']} {about['model']}"
+    with reporting(arguments.state, f"{subject} {about['block']}"):
+        for seed, images, failure in each([*samples.per_seed()], "seed {0[0]}"):
+            entry: SeedRecognition = {
+                "seed": seed,
+                "failed": failure,
+                "sure": None,
+                "classes": None,
+                "rarest": None,
+                "memorisation": None,
+                "correlation": None,
+            }
             per_seed.append(entry)
-    content = result(
-        "recognise", code_digest(["replicate.stages.recognise"]), {"compute": params.compute.model_dump(mode="json")},
-        {"data": arguments.data, "samples": arguments.samples, "classifier": arguments.classifier},
-        dataset=about["dataset"], model=about["model"], block=about["block"], seeds=about["seeds"],
-        compared=min(COMPARED, samples.images.shape[2]), sure_from=SURE, reason=judge["reason"],
-        accuracy=judge["accuracy"], per_seed=per_seed,
-    )  # fmt: skip
-    write_json(arguments.out, content)
-    record.write(arguments.out, **backend.facts)
+            if images is None:
+                continue
+            compared = images[0, :COMPARED].to(device)
+            entry["memorisation"] = memorisation(compared, train, held_out)
+            entry["correlation"] = correlation(images[0], samples.chains or 1)
+            if known["reason"] is None:
+                pictures = images.reshape(-1, *known["shape"]).to(device)
+                confident_share, shares = _recognised(classifier, pictures, known["classes"])
+                entry["sure"] = confident_share
+                entry["classes"] = shares
+                entry["rarest"] = min(shares)
+    parameters: OnDevice = {"compute": compute_parameters(params.compute)}
+    inputs = {
+        "data": arguments.data,
+        "samples": arguments.samples,
+        "classifier": arguments.classifier,
+    }
+    content: Recognition = {
+        **job.frame(parameters, inputs),
+        "stage": "recognise",
+        "parameters": parameters,
+        "dataset": about["dataset"],
+        "model": about["model"],
+        "block": about["block"],
+        "seeds": about["seeds"],
+        "compared": min(COMPARED, samples.images.shape[2]),
+        "sure_from": CONFIDENCE_THRESHOLD,
+        "reason": known["reason"],
+        "accuracy": known["accuracy"],
+        "per_seed": per_seed,
+    }
+    job.write(arguments.out, content)
     for entry in per_seed:
-        seen = judge["reason"] or "the seed failed"
-        if entry["sure"] is not None:
-            seen = f"sure of {entry['sure']:.1%}, rarest class {entry['rarest']:.1%} of the samples"
-        if entry["memorisation"] is not None:
-            seen += f", memorisation {entry['memorisation']:.2f}"
-        print(f"recognise {about['dataset']} {about['model']} seed {entry['seed']}: {seen}")
+        print(f"{subject} seed {entry['seed']}: {_summary(entry, known['reason'])}")
+
+
+def _summary(entry: SeedRecognition, reason: str | None) -> str:
+    """One seed in words; `reason` says why there is no classifier."""
+    share = entry["sure"]
+    rarest = entry["rarest"]
+    copied = entry["memorisation"]
+    summary = reason or "the seed failed"
+    if share is not None:
+        summary = f"sure of {share:.1%}, rarest class {rarest:.1%} of the samples"
+    if copied is not None:
+        summary += f", memorisation {copied:.2f}"
+    return summary

@@ -1,24 +1,26 @@
 """Goes on with the reference runs whenever there is time: give it your spare hours.
 
-Takes the next unfinished block of results/reference/plan.yaml, trains and measures it, and puts its results into
-results/reference/. Stop it whenever you like (Ctrl-C, SIGTERM, or after --minutes): it ends by a checkpoint, and the
-same command goes on from there to the same bits. A block stays with the commit that it was started from.
+Takes the next unfinished block of results/reference/plan.yaml, trains and measures it, and puts its
+results into results/reference/. Stop it whenever you like (Ctrl-C, SIGTERM, or after --minutes): it
+ends by a checkpoint, and the same command goes on from there to the same bits. A block stays with
+the commit that it was started from.
 
   python -m replicate reference --minutes 120      # two hours, then a checkpoint
   python -m replicate reference --side-by-side 2   # two blocks at once, until all are done
-  python -m replicate reference --status           # what is done, running and pending; starts nothing
+  python -m replicate reference --status           # what is done, running, pending; starts nothing
 
 From a machine and back: what is finished goes into few files, and comes out of them again.
 
   python -m replicate reference --pack packs/ --largest 16M
   python -m replicate reference --unpack packs/
 
-Every kept run has a list of its files (SHA256SUMS), without which no page shows it. After a change that was meant, such
-as a new table:
+Every kept run has a list of its files (SHA256SUMS), without which no page shows it. After a change
+that was meant, such as a new table:
 
   python -m replicate reference --sums
 
-It needs neither Snakemake nor DVC; git only to go on with blocks of an older commit (docs/reference-runs.md).
+It needs neither Snakemake nor DVC; git only to go on with blocks of an older commit
+(docs/reference-runs.md).
 """
 
 import argparse
@@ -40,39 +42,79 @@ RESERVE, RESERVE_SECONDS = 0.1, 60.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the tool's arguments."""
     results = Path("results/reference")
-    parser.add_argument("--plan", type=Path, default=results / "plan.yaml", help="the plan (default: %(default)s)")
-    parser.add_argument("--results", type=Path, default=results, help="folder of kept results (default: %(default)s)")
+    parser.add_argument(
+        "--plan", type=Path, default=results / "plan.yaml", help="the plan (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=results,
+        help="folder of kept results (default: %(default)s)",
+    )
     parser.add_argument(
         "--folder", type=Path, default=Path(".replicate/reference"),
         help="folder of everything else: data, states, weights, clones (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--side-by-side", type=int, metavar="N", help="blocks at once (default: one a core; on a GPU 1)"
+        "--side-by-side",
+        type=int,
+        metavar="N",
+        help="blocks at once (default: one a core; on a GPU 1)",
     )
-    parser.add_argument("--minutes", type=float, metavar="M", help="end by a checkpoint within so many minutes")
     parser.add_argument(
-        "--checkpoint-every", type=float, default=300.0, metavar="SECONDS", help="what a kill may cost (default 300)"
+        "--minutes", type=float, metavar="M", help="end by a checkpoint within so many minutes"
     )
     parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="whose blocks to take (default: %(default)s)"
+        "--checkpoint-every",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="what a kill may cost (default 300)",
+    )
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="whose blocks to take (default: %(default)s)",
     )
     does = parser.add_mutually_exclusive_group()
-    does.add_argument("--status", action="store_true", help="show what is done, running and pending; start nothing")
-    does.add_argument("--pack", type=Path, metavar="FOLDER", help="write what is finished into few files there")
-    does.add_argument("--unpack", type=Path, metavar="FOLDER", help="take in what a pack there holds")
+    does.add_argument(
+        "--status",
+        action="store_true",
+        help="show what is done, running and pending; start nothing",
+    )
+    does.add_argument(
+        "--pack", type=Path, metavar="FOLDER", help="write what is finished into few files there"
+    )
+    does.add_argument(
+        "--unpack", type=Path, metavar="FOLDER", help="take in what a pack there holds"
+    )
     does.add_argument(
         "--sums", type=Path, nargs="*", metavar="RUN",
         help="write the lists of files of these kept runs anew (default: of all where they differ)",
     )  # fmt: skip
-    does.add_argument("--tables", action="store_true", help="write the tables of all entries anew, by today's rules")
-    parser.add_argument("--largest", default="16M", metavar="SIZE", help="of a file of a pack (default: %(default)s)")
+    does.add_argument(
+        "--tables",
+        action="store_true",
+        help="write the tables of all entries anew, by today's rules",
+    )
     parser.add_argument(
-        "--states", action="store_true", help="pack states too: half-finished blocks, and what more epochs go on from"
+        "--largest",
+        default="16M",
+        metavar="SIZE",
+        help="of a file of a pack (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--states",
+        action="store_true",
+        help="pack states too: half-finished blocks, and what more epochs go on from",
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Runs, shows, packs or unpacks; what cannot be done at all ends with status 2, troubled blocks with 1."""
+    """Runs, shows, packs or unpacks; what cannot be done at all ends with status 2, troubled blocks
+    with 1.
+    """
     try:
         status = _run(arguments)
     except ReplicateError as error:
@@ -85,7 +127,9 @@ def run(arguments: argparse.Namespace) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
     if arguments.side_by_side is not None and arguments.side_by_side < 1:
-        raise ReplicateError(f"--side-by-side {arguments.side_by_side}: a whole number from 1 is needed.")
+        raise ReplicateError(
+            f"--side-by-side {arguments.side_by_side}: a whole number from 1 is needed."
+        )
     if arguments.minutes is not None and not 0 < arguments.minutes < 1e6:
         raise ReplicateError(f"--minutes {arguments.minutes:g}: a number above 0 is needed.")
     if arguments.sums is not None:
@@ -104,27 +148,38 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _status(arguments: argparse.Namespace, plan: ReferencePlan, folders: Folders) -> int:
     from replicate.reference.overview import lines, standings
 
-    print(f"{arguments.plan}:", end=" ")
+    blocks = blocks_of(plan, folders)
     at_once = arguments.side_by_side or _cores()
-    print(*lines(standings(blocks_of(plan, folders)), at_once), sep="\n")
+    print(f"{arguments.plan}:", end=" ")
+    print(*lines(standings(blocks), at_once), sep="\n")
     return 0
 
 
-def _sums(named: Sequence[Path], results: Path) -> int:
-    from replicate.kept import LIST, renew
-    from replicate.runfolder import kept_runs
+def _sums(runs: Sequence[Path], results: Path) -> int:
+    """Writes the lists of files of kept runs anew, by default of all."""
+    from replicate.records.kept_runs import LIST, renew
+    from replicate.records.run_folder import kept_runs
 
-    for run in named or kept_runs(results):
+    for run in runs or kept_runs(results):
         if not run.is_dir():
-            raise ReplicateError(f"--sums {run}: there is no such folder; name the folder of a kept run.")
-        if changed := renew(run):
-            print(f"reference: {run / LIST}: {len(changed)} files are new, changed or gone, first {changed[0]}")
+            raise ReplicateError(
+                f"--sums {run}: there is no such folder; name the folder of a kept run."
+            )
+        changed = renew(run)
+        if changed:
+            print(
+                f"reference: {run / LIST}: {len(changed)} files are new, changed or gone, "
+                f"first {changed[0]}"
+            )
     return 0
 
 
@@ -153,37 +208,50 @@ def _unpack(arguments: argparse.Namespace, plan: ReferencePlan, folders: Folders
     return 0
 
 
-def _continue(arguments: argparse.Namespace, plan: ReferencePlan, folders: Folders, started: float) -> int:
+def _continue(
+    arguments: argparse.Namespace, plan: ReferencePlan, folders: Folders, started: float
+) -> int:
     """Goes on with the plan's blocks of one device."""
-    from replicate.codedigest import package_root
     from replicate.reference.data import prepared
     from replicate.reference.runner import Runner, described
     from replicate.reference.sources import is_checkout, present, uncommitted
+    from replicate.storage.paths import package_root
 
     left = [block for block in blocks_of(plan, folders) if not block.is_finished()]
     if not left:
         print("reference: all blocks of the plan are done.")
         return 0
     source = present(folders)
-    found = described(source, [plan.params_of(entry) for entry in plan.entries])
-    device = found["device"] if arguments.device == "auto" else arguments.device
-    if device == "cuda" and found["device"] != "cuda":
-        raise ReplicateError("--device cuda: this torch finds no GPU; leave --device out, or install a CUDA build.")
+    machine = described(source, [plan.params_of(entry) for entry in plan.entries])
+    device = machine["device"] if arguments.device == "auto" else arguments.device
+    if device == "cuda" and machine["device"] != "cuda":
+        raise ReplicateError(
+            "--device cuda: this torch finds no GPU; leave --device out, or install a CUDA build."
+        )
     waiting = deque(block for block in left if block.entry.device == device)
     at_once = arguments.side_by_side or (1 if device == "cuda" else _cores())
-    name = f"{found['device_name']} (cuda)" if device == "cuda" else "the CPU"
-    print(f"reference: on {name}, {at_once} side by side; {len(waiting)} blocks left for it, {len(left)} in all")
+    name = f"{machine['device_name']} (cuda)" if device == "cuda" else "the CPU"
+    print(
+        f"reference: on {name}, {at_once} side by side; "
+        f"{len(waiting)} blocks left for it, {len(left)} in all"
+    )
     if is_checkout(package_root()) and uncommitted(package_root()):
-        print("note: what is not committed takes no part; new blocks start from the last commit.", file=sys.stderr)
+        print(
+            "note: what is not committed takes no part; new blocks start from the last commit.",
+            file=sys.stderr,
+        )
     if source.commit is None:
-        print("note: git cannot say here which commit this is, so the results name none.", file=sys.stderr)
+        print(
+            "note: git cannot say here which commit this is, so the results name none.",
+            file=sys.stderr,
+        )
+    # Before any block starts: blocks side by side read the same files.
     for dataset in sorted({block.dataset for block in waiting}):
         prepared(dataset, plan.datasets.get(dataset, {}), folders, source)
-    extends = {
-        (entry.name, model): extended
-        for entry, facts in zip(plan.entries, found["entries"], strict=True)
-        for model, extended in facts["extends"].items()
-    }
+    extends = {}
+    for entry, facts in zip(plan.entries, machine["entries"], strict=True):
+        for model, is_extended in facts["extends"].items():
+            extends[entry.name, model] = is_extended
     os.nice(19)  # children inherit it
     runner = Runner(folders, waiting, at_once, extends, arguments.checkpoint_every)
     if arguments.minutes is not None:
@@ -192,5 +260,8 @@ def _continue(arguments: argparse.Namespace, plan: ReferencePlan, folders: Folde
         runner.stop_at = runner.end_at - min(RESERVE * seconds, RESERVE_SECONDS)
     if runner.run():
         raise KeyboardInterrupt
-    print(f"reference: {runner.finished} finished, {runner.troubled} in trouble; `--status` shows what is left")
+    print(
+        f"reference: {runner.finished} finished, {runner.troubled} in trouble; "
+        "`--status` shows what is left"
+    )
     return 1 if runner.troubled else 0

@@ -1,19 +1,22 @@
 """Renders the report, one self-contained HTML file, from the result files.
 
-  python -m replicate report --params params.yaml --table results/table1.json --results results --out report/index.html
+  python -m replicate report --params params.yaml --table results/table1.json --results results \\
+      --out report/index.html
 
 The parameters name the data sets, models and blocks of seeds whose results are shown.
 
-Another run beside this one: of another preset, machine or version, with other seeds or edited parameters.
+Another run can stand beside this one: of another preset, machine or version, with other seeds or
+edited parameters.
 
   python -m replicate report --params params.yaml --table results/table1.json --results results \\
       --out report/compared.html --compare ../another-run
 
-`--compare` takes the project folder or the results folder of that run, which is only read, or a reference run, such as
-results/reference/mnist-1-seed. The page gets the section "Beside another run": the settings that
-differ, the rows of Table 1 with the difference of their means, and every claim with both verdicts. What is computed
-for it lies in report/compared.comparison.json, beside the page. Give the page a name of its own, as here: the
-pipeline keeps report/index.html, without that section.
+`--compare` takes the project folder or the results folder of that run, which is only read, or a
+reference run, such as results/reference/mnist-1-seed. The page gets the section "Beside another
+run": the settings that differ, the rows of Table 1 with the difference of their means, and every
+claim with both verdicts. What is computed for it lies in report/compared.comparison.json, beside
+the page. Give the page a name of its own, as here: the pipeline keeps report/index.html, without
+that section.
 """
 
 import argparse
@@ -22,77 +25,92 @@ from pathlib import Path
 
 from replicate.comparison.beside import read_beside
 from replicate.errors import ReplicateError, understanding
-from replicate.files import canonical_json, replacing, write_text
 from replicate.jobs.digests import Digests
+from replicate.jobs.job_list import JobList
+from replicate.jobs.plan import Plan
 from replicate.jobs.seal import was_sealed
 from replicate.jobs.standing import DIGESTS, Standing
-from replicate.jobs.table import Jobs
-from replicate.kept import check_kept
-from replicate.params import load_params, read_document
-from replicate.plan import Plan
-from replicate.report import page
-from replicate.runrecord import RunRecord
+from replicate.params import read_document
+from replicate.records.earlier_names import refuse_old_statements
+from replicate.records.kept_runs import check_kept
+from replicate.report.page import page
+from replicate.stages.job import StageJob
+from replicate.storage.files import atomic_write, canonical_json, write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of the stage."""
-    parser.add_argument("--params", required=True, help="parameter file, or its content as a JSON object")
+    parser.add_argument(
+        "--params", required=True, help="parameter file, or its content as a JSON object"
+    )
     parser.add_argument("--table", required=True, type=Path, help="table1.json")
-    parser.add_argument("--results", required=True, type=Path, help="folder that holds the other result files")
+    parser.add_argument(
+        "--results", required=True, type=Path, help="folder that holds the other result files"
+    )
     parser.add_argument("--out", required=True, type=Path, help="HTML file to write")
     parser.add_argument(
         "--compare",
         type=Path,
         metavar="OTHER",
-        help="project folder or results folder of another run, to be shown beside this one (never written to)",
+        help="project folder or results folder of another run, to be shown beside this one "
+        "(never written to)",
     )
 
 
 def _check_kept(results: Path) -> None:
     """Refuses to show kept runs that are not what their lists say."""
-    for document in sorted((results / "reference").rglob("params.yaml")):
+    folder = results / "reference"
+    documents = sorted(folder.rglob("params.yaml"))
+    for document in documents:
+        refuse_old_statements(document.parent)
         check_kept(document.parent)
 
 
-def _check_bytes(params: str, results: Path) -> bool:
-    """Refuses to show what is not what its records say; reads every byte.
+def _check_bytes(jobs: JobList, results: Path) -> bool:
+    """Reads every byte of what is shown, and refuses files that are not what their records say.
 
-    Only of the folder `results` of the project, which an engine fills; a kept or copied folder has its own records.
+    Only below the folder `results` of the project, which an engine fills; a kept or copied folder
+    has its own records.
 
     Returns:
         Whether every job that is shown has such a record.
     """
     if results != Path("results"):
         return False
-    jobs = Jobs(Plan(*read_document(params)))
-    found = Standing(jobs, Digests(DIGESTS, fresh=True)).broken(jobs.shown)
-    if found:
+    findings = Standing(jobs, Digests(DIGESTS, fresh=True)).broken(jobs.before_page)
+    if findings:
         raise ReplicateError(
-            f"the page is not made: {found[0].reason}; `snakemake --cores all` makes it anew, and "
-            "`python -m replicate check` names all such files."
+            f"the page is not made: {findings[0].reason}; `snakemake --cores all` makes it anew, "
+            "and `python -m replicate check` names all such files."
         )
-    return all(was_sealed(Path(job.record)) for job in jobs.shown)
+    return all(was_sealed(Path(job.record)) for job in jobs.before_page)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Writes the page, and beside it what was computed to compare another run with this one."""
-    record = RunRecord("report")
-    params, out = load_params(arguments.params), arguments.out
+    job = StageJob("report")
+    raw, where = read_document(arguments.params)
+    jobs = JobList(Plan(raw, where))
+    out = arguments.out
     _check_kept(arguments.results)
-    whole = _check_bytes(arguments.params, arguments.results)
+    is_sealed = _check_bytes(jobs, arguments.results)
+    refuse_old_statements(arguments.results)
     files = f"a file below {arguments.results}"
     if arguments.compare is None:
-        # Files with the bytes that their stages wrote are no reason to fail: that would be a defect of this project.
-        with nullcontext() if whole else understanding(files):
-            text = page(params, arguments.table, arguments.results)
+        # A file with the bytes that its stage wrote cannot be at fault: a failure is a defect of
+        # this project, and keeps its traceback.
+        with nullcontext() if is_sealed else understanding(files):
+            text = page(jobs, arguments.table, arguments.results)
         write_text(out, text)
     else:
         numbers = out.with_name(f"{out.stem}.comparison.json")
         with understanding(f"{files} or {arguments.compare}"):
-            beside = read_beside(arguments.table, arguments.results, arguments.compare, numbers.name)
-            text = page(params, arguments.table, arguments.results, beside=beside)
-        with replacing(out, numbers) as (html, json):
+            beside = read_beside(
+                arguments.table, arguments.results, arguments.compare, numbers.name
+            )
+            text = page(jobs, arguments.table, arguments.results, beside=beside)
+        with atomic_write(out, numbers) as (html, json):
             html.write_text(text, encoding="utf-8")
             json.write_text(canonical_json(beside.content), encoding="utf-8")
-    record.write(out)
-    print(f"report: {arguments.out} ({len(text.encode()) / 1024:.0f} KiB)")
+    kibibytes = len(text.encode()) / 1024
+    job.close(out, f"report: {out} ({kibibytes:.0f} KiB)")

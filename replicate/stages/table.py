@@ -1,28 +1,32 @@
-"""Puts published and measured log-likelihoods side by side, with the verdict on each published value.
+"""Puts published and measured log-likelihoods side by side, with a verdict on each published value.
 
   python -m replicate table --params params.yaml --protocol protocol.yaml \\
-      --published results/published/table1.csv --context results/published/context.csv --out results/table1.json \\
-      results/evaluation/digits/adversarial_nets/0-2.json
+      --published results/published/table1.csv --context results/published/context.csv \\
+      --out results/table1.json results/evaluation/digits/adversarial_nets/0-2.json
 """
 
 import argparse
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from replicate.codedigest import code_digest
 from replicate.errors import ReplicateError, understanding
-from replicate.files import canonical_json, read_json, replacing
 from replicate.params import Params, load_params
-from replicate.protocol import read_protocol
-from replicate.published import read_context, read_published
-from replicate.result import read_result, result
-from replicate.runrecord import RunRecord
-from replicate.table import build_table, table_csv
-
-#: The stages whose results the table reads.
-STAGES = ("evaluate", "train", "samplers")
+from replicate.records.frame import checked_result, is_result_of
+from replicate.records.schema import (
+    Evaluation,
+    SamplerComparison,
+    Table1,
+    TableParameters,
+    Training,
+)
+from replicate.stages.job import StageJob
+from replicate.storage.files import atomic_write, canonical_json, read_json
+from replicate.verdicts.protocol import read_protocol
+from replicate.verdicts.published import read_context, read_published
+from replicate.verdicts.table1 import build_table, table_csv
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,40 +36,78 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--published", type=Path, default=Path("results/published/table1.csv"))
     parser.add_argument("--context", type=Path, default=Path("results/published/context.csv"))
     parser.add_argument(
-        "--absent", type=json.loads, default={}, help="data sets left out of the run, with the reason (JSON object)"
+        "--absent",
+        type=json.loads,
+        default={},
+        help="data sets left out of the run, with the reason (JSON object)",
     )
-    parser.add_argument("--out", type=Path, required=True, help="result (JSON); the same as .csv beside it")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="result (JSON); the same as .csv beside it"
+    )
     parser.add_argument(
         "results",
         type=Path,
         nargs="*",
-        help="results of the stages `evaluate`, `train` (whether training had ended) and `samplers`, in any order",
+        help="results of the stages `evaluate`, `train` (whether training had ended) and "
+        "`samplers`, in any order",
     )
 
 
-def _by_row(paths: Mapping[str, Path]) -> dict[str, dict[tuple[str, str], list[tuple[str, dict[str, Any]]]]]:
-    """Stage -> (model, data set) -> (name, content) of every block, in the order given."""
-    found: dict[str, dict[tuple[str, str], list[tuple[str, dict[str, Any]]]]] = {stage: {} for stage in STAGES}
+Content = TypeVar("Content", Evaluation, Training, SamplerComparison)
+#: (model, data set) -> (name, content) of every block, in the order of the files.
+Blocks = dict[tuple[str, str], list[tuple[str, Content]]]
+
+
+@dataclass(frozen=True)
+class _Results:
+    """The results that the table shows, by row and column."""
+
+    evaluations: Blocks[Evaluation] = field(default_factory=dict)
+    trainings: Blocks[Training] = field(default_factory=dict)
+    samplers: Blocks[SamplerComparison] = field(default_factory=dict)
+
+
+def _read(paths: Mapping[str, Path]) -> _Results:
+    """Reads results of the three stages, name -> path, in any order."""
+    results = _Results()
     for name, path in paths.items():
         content = read_json(path)
-        stage = content.get("stage") if isinstance(content, dict) else None
-        if stage not in STAGES:
-            raise ReplicateError(f"{path} is not a result of one of the stages {', '.join(STAGES)}.")
-        read_result(path, stage)
-        with understanding(path):
-            found[stage].setdefault((content["model"], content["dataset"]), []).append((name, content))
-    return found
+        if is_result_of(content, "evaluate"):
+            evaluation = checked_result(content, Evaluation, path)
+            _add(results.evaluations, name, evaluation)
+        elif is_result_of(content, "train"):
+            _add(results.trainings, name, checked_result(content, Training, path))
+        elif is_result_of(content, "samplers"):
+            _add(results.samplers, name, checked_result(content, SamplerComparison, path))
+        else:
+            raise ReplicateError(
+                f"{path} is not a result of one of the stages evaluate, train, samplers."
+            )
+    return results
+
+
+def _add(blocks: Blocks[Content], name: str, content: Content) -> None:
+    cell = (content["model"], content["dataset"])
+    blocks.setdefault(cell, []).append((name, content))
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Writes the table as JSON and CSV, and the run record."""
-    files = {"protocol": arguments.protocol, "published": arguments.published, "context": arguments.context}
+    files = {
+        "protocol": arguments.protocol,
+        "published": arguments.published,
+        "context": arguments.context,
+    }
     results = {str(path): path for path in arguments.results}
     write_table(load_params(arguments.params), results, files, arguments.absent, arguments.out)
 
 
 def write_table(
-    params: Params, results: Mapping[str, Path], files: Mapping[str, Path], absent: Mapping[str, str], out: Path
+    params: Params,
+    results: Mapping[str, Path],
+    files: Mapping[str, Path],
+    absent: Mapping[str, str],
+    out: Path,
 ) -> None:
     """Writes the table of a run as JSON and CSV, and the run record.
 
@@ -76,26 +118,45 @@ def write_table(
         absent: data set that was left out of the run -> the reason.
         out: of the JSON; the CSV and the record lie beside it.
     """
-    record = RunRecord("table")
-    found = _by_row(results)
-    runs = list(dict.fromkeys((model, dataset) for dataset, model, _ in params.runs))
-    published, context = read_published(files["published"]), read_context(files["context"])
+    job = StageJob("table")
+    read = _read(results)
+    # Blocks of seeds share a cell; the order is that of the parameters.
+    cells = list(dict.fromkeys((model, dataset) for dataset, model, _ in params.runs))
+    published = read_published(files["published"])
+    context = read_context(files["context"])
     protocol = read_protocol(files["protocol"])
     with understanding(" or ".join(results)):
         table = build_table(
-            params.preset, runs, found["evaluate"], published, context, protocol, absent, found["train"],
-            found["samplers"],
-        )  # fmt: skip
-    content = result(
-        "table",
-        code_digest(["replicate.stages.table"]),
-        {"preset": params.preset, "seeds": list(params.seeds), "absent": dict(absent)},
-        {**files, **results},
+            params.preset,
+            cells,
+            read.evaluations,
+            published,
+            context,
+            protocol,
+            absent,
+            read.trainings,
+            read.samplers,
+        )
+    parameters: TableParameters = {
+        "preset": params.preset,
+        "seeds": list(params.seeds),
+        "absent": dict(absent),
+    }
+    content: Table1 = {
+        **job.frame(parameters, {**files, **results}),
+        "stage": "table",
+        "parameters": parameters,
         **table,
-    )
-    with replacing(out, out.with_suffix(".csv")) as (values, rows):
+    }
+    with atomic_write(out, out.with_suffix(".csv")) as (values, rows):
         values.write_text(canonical_json(content), encoding="utf-8")
         rows.write_text(table_csv(table), encoding="utf-8")
-    record.write(out)
-    cells = [cell for row in table["rows"] for cell in row["cells"].values() if cell["measured"]]
-    print(f"table: {len(cells)} measured cell(s) -> {out}")
+    job.close(out, f"table: {_measured_cells(content)} measured cell(s) -> {out}")
+
+
+def _measured_cells(table: Table1) -> int:
+    count = 0
+    for row in table["rows"]:
+        for cell in row["cells"].values():
+            count += cell["measured"] is not None
+    return count

@@ -1,13 +1,13 @@
 """Trains one model on one data set for a block of seeds.
 
-All seeds of the block train side by side in one process. Every 60 seconds, and when the run is interrupted
-(Ctrl-C, SIGTERM), its state is kept in the checkpoint folder; the same command goes on from there and ends in
-the same bits as an uninterrupted run. The last state stays there: with more epochs the same command goes on from
-it, unless the model's recipe depends on the last epoch. A seed that diverges is reported and recorded; the others
-go on.
+All seeds of the block train side by side in one process. Every 60 seconds, and when the run is
+interrupted (Ctrl-C, SIGTERM), its state is kept in the checkpoint folder; the same command goes on
+from there and ends in the same bits as an uninterrupted run. The last state stays there: with more
+epochs the same command goes on from it, unless the model's recipe depends on the last epoch. A seed
+that diverges is reported and recorded; the others go on.
 
-The epoch with the best validation log-likelihood is kept. Where the data set has folds it is the last one, as in the
-released recipe: no image is in no fold's test set.
+The epoch with the best validation log-likelihood is kept. Where the data set has folds it is the
+last one, as in the released recipe: no image is in no fold's test set.
 
   python -m replicate train --params params.yaml --dataset digits --model adversarial_nets \\
       --block 0-2 --data results/data/digits.safetensors --out weights.safetensors
@@ -21,20 +21,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from replicate.codedigest import code_digest
 from replicate.datasets.base import Splits
 from replicate.errors import ReplicateError
-from replicate.files import canonical_json, dump_tensors, replacing, sha256_file
-from replicate.models import REGISTRY, load_model
+from replicate.jobs.subject import Subject
+from replicate.models import load_model
 from replicate.models.base import GenerativeModel, ModelConfig
-from replicate.params import Params, load_params, seeds_of, training_parameters
-from replicate.result import result
-from replicate.runrecord import RunRecord
-from replicate.training.backend import Backend, configure
+from replicate.models.parts.classes import with_classes
+from replicate.params import Params, load_params, seeds_of
+from replicate.progress.reporting import Progress
+from replicate.records.parameters import training_parameters
+from replicate.records.schema import Frame, Training, TrainParameters, WeightsAbout
+from replicate.stages.device_job import DeviceJob
+from replicate.storage.files import atomic_write, canonical_json, dump_tensors
+from replicate.training.backend import Backend
 from replicate.training.checkpoint import CheckpointFolder
-from replicate.training.progress import Progress
 from replicate.training.streams import Streams
-from replicate.training.sweep import Sweep
+from replicate.training.sweep import History, Sweep
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,109 +44,216 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--params", required=True, help="parameter file, or inline JSON")
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--block", required=True, help='seeds trained together, such as "0-2" or "7"')
+    parser.add_argument(
+        "--block", required=True, help='seeds trained together, such as "0-2" or "7"'
+    )
     parser.add_argument("--data", type=Path, required=True, help="prepared data set (safetensors)")
     parser.add_argument(
-        "--out", type=Path, required=True, help="weights (safetensors); the result is the .json beside it"
+        "--out",
+        type=Path,
+        required=True,
+        help="weights (safetensors); the result is the .json beside it",
     )
     parser.add_argument(
-        "--checkpoint-every", type=float, default=60.0, metavar="SECONDS", help="what a kill may cost (default 60)"
+        "--checkpoint-every",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="what a kill may cost (default 60)",
     )
-    parser.add_argument("--state", type=Path, default=Path(".replicate"), help="folder for checkpoints and progress")
+    parser.add_argument(
+        "--state", type=Path, default=Path(".replicate"), help="folder for checkpoints and progress"
+    )
 
 
 def model_parameters(params: Params, dataset: str, model: str) -> ModelConfig:
-    """The model's whole config for this data set, faults named with their path in the parameters."""
+    """The model's whole config for a data set; faults are named with their path."""
     changes = params.models.get(model, {}).get(dataset, {})
-    return load_model(model).config_for(dataset, changes, params.where, f"models.{model}.{dataset}")
-
-
-def _settings(given: dict[str, object], code: str, data_sha256: str, backend: Backend) -> dict[str, object]:
-    """Everything that decides the bits of a run: a checkpoint of other settings is never used."""
-    versions = {"torch": torch.__version__, "numpy": np.__version__}
-    return {**given, "code": code, "data": data_sha256, **versions, "backend": backend.facts}
+    path = f"models.{model}.{dataset}"
+    kind = load_model(model)
+    return kind.config_for(dataset, changes, params.where, path)
 
 
 def sweep_for(
-    params: Params, config: ModelConfig, kind: type[GenerativeModel], seeds: tuple[int, ...], splits: Splits,
-    backend: Backend, checkpoints: CheckpointFolder, checkpoint_every: float = 60.0,
-) -> Sweep:  # fmt: skip
+    params: Params,
+    config: ModelConfig,
+    kind: type[GenerativeModel],
+    seeds: tuple[int, ...],
+    splits: Splits,
+    backend: Backend,
+    checkpoints: CheckpointFolder,
+    checkpoint_every: float = 60.0,
+) -> Sweep:
     """The sweep of a block of seeds of a model on a data set, ready to run."""
-    train = torch.from_numpy(splits.flat("train")).to(backend.device)
+    train = torch.from_numpy(splits.flat("train"))
+    if kind.conditional:
+        if "train" not in splits.labels:
+            raise ReplicateError(
+                "this model needs a class of every training image, which this data set does not "
+                "have; leave the model out."
+            )
+        train = with_classes(train, torch.from_numpy(splits.labels_of("train")))
+    train = train.to(backend.device)
     valid = None
     if splits.fold_count == 1:  # a fold's validation images are another one's test images
-        valid = torch.from_numpy(splits.validation(params.likelihood.validation_limit)).to(backend.device)
+        images = splits.validation(params.likelihood.validation_limit)
+        valid = torch.from_numpy(images).to(backend.device)
     model = kind(config, splits.shape, Streams(seeds, backend.device))
     if config.batch_size * model.batches_per_step > len(train):
         raise ReplicateError(
-            f"batch_size: {config.batch_size} is more than the {len(train)} training images allow; choose less."
+            f"batch_size: {config.batch_size} is more than the {len(train)} training images allow; "
+            "choose less."
         )
     return Sweep(
-        model, train, valid, params.selection, params.likelihood, checkpoints, checkpoint_every,
+        model,
+        train,
+        valid,
+        params.selection,
+        params.likelihood,
+        checkpoints,
+        checkpoint_every,
         params.compute.precision,
-    )  # fmt: skip
+    )
+
+
+def _checkpoints(
+    arguments: argparse.Namespace,
+    job: DeviceJob,
+    frame: Frame,
+    parameters: TrainParameters,
+    extends: bool,
+) -> CheckpointFolder:
+    """The folder of the run's checkpoints, named by everything that decides its bits.
+
+    So a checkpoint of other settings is never used.
+    """
+    settings: dict[str, object] = {
+        **parameters,
+        "code": frame["code"],
+        "data": frame["inputs"]["data"],
+        # Other versions or another device may round otherwise, and a run must not change its
+        # rounding half way.
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "backend": job.backend.facts,
+    }
+    label = f"{arguments.dataset}-{arguments.model}-{arguments.block}"
+    return CheckpointFolder.of_run(arguments.state / "checkpoints", label, settings, extends)
+
+
+def _block_seeds(block: str) -> tuple[int, ...]:
+    """The seeds of `--block`."""
+    try:
+        return seeds_of(block)
+    except ValueError as error:
+        raise ReplicateError(f"--block: {error}.") from None
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Trains, or goes on training, and writes weights, result and run record."""
-    record = RunRecord("train")
+    dataset = arguments.dataset
+    model = arguments.model
+    block = arguments.block
     params = load_params(arguments.params)
-    config = model_parameters(params, arguments.dataset, arguments.model)
-    try:
-        seeds = seeds_of(arguments.block)
-    except ValueError as error:
-        raise ReplicateError(f"--block: {error}.") from None
+    job = DeviceJob("train", params.compute)
+    config = model_parameters(params, dataset, model)
+    seeds = _block_seeds(block)
     splits = Splits.read(arguments.data)
-    backend = configure(params.compute)
-    kind = load_model(arguments.model)
-    code = code_digest(["replicate.stages.train", REGISTRY[arguments.model][1]])
-    given = training_parameters(params, config, arguments.dataset, arguments.model, arguments.block)
-    label = f"{arguments.dataset}-{arguments.model}-{arguments.block}"
-    settings = _settings(given, code, sha256_file(arguments.data), backend)
-    checkpoints = CheckpointFolder.of_run(arguments.state / "checkpoints", label, settings, kind.extends)
-    progress = Progress(arguments.state / "progress" / f"{label}.json", label.replace("-", " ", 2), config.epochs)
+    kind = load_model(model)
+    parameters = training_parameters(params, config, dataset, model, block)
+    frame = job.frame(parameters, {"data": arguments.data}, Subject(model=model))
+    checkpoints = _checkpoints(arguments, job, frame, parameters, kind.extends)
+    state = arguments.state / "progress" / f"{dataset}-{model}-{block}.json"
+    progress = Progress(state, f"{dataset} {model} {block}", config.epochs)
     with checkpoints.locked():
-        sweep = sweep_for(params, config, kind, seeds, splits, backend, checkpoints, arguments.checkpoint_every)
+        sweep = sweep_for(
+            params,
+            config,
+            kind,
+            seeds,
+            splits,
+            job.backend,
+            checkpoints,
+            arguments.checkpoint_every,
+        )
         if not sweep.run(progress):
-            epoch = sweep.step // sweep.steps_per_epoch
             progress.update(sweep.step / sweep.steps_per_epoch, "stopped", "stopped")
-            where = f"epoch {min(epoch + 1, config.epochs)} of {config.epochs}"
-            print(f"stopped in {where}; the same command goes on from here.", file=sys.stderr)
+            # Stopped at the end of the last epoch, there is no next one to be in.
+            epoch = min(sweep.step // sweep.steps_per_epoch + 1, config.epochs)
+            position = f"epoch {epoch} of {config.epochs}"
+            print(f"stopped in {position}; the same command goes on from here.", file=sys.stderr)
             raise KeyboardInterrupt
-        _write(arguments, sweep, given, code)
-        parts = {
-            "steps": sweep.step, "steps_in_this_process": sweep.step - sweep.resumed_at,
-            "earlier_attempts": checkpoints.earlier_attempts, "earlier_seconds": round(sweep.earlier_seconds, 3),
-        }  # fmt: skip
-        record.write(arguments.out, **backend.facts, **parts, epochs=config.epochs, seeds=len(seeds))
+        _write(arguments, sweep, frame, parameters)
+        job.facts |= {
+            "steps": sweep.step,
+            "steps_in_this_process": sweep.step - sweep.resumed_at,
+            "earlier_attempts": checkpoints.earlier_attempts,
+            "earlier_seconds": round(sweep.earlier_seconds, 3),
+            "epochs": config.epochs,
+            "seeds": len(seeds),
+        }
+        job.close(arguments.out)
         progress.update(sweep.step / sweep.steps_per_epoch, "done", "done")
+        # Only now: until the result lies there whole, a kill must not cost the training.
         checkpoints.end()
 
 
-def _write(arguments: argparse.Namespace, sweep: Sweep, given: dict[str, object], code: str) -> None:
-    history, model = sweep.history, sweep.model
-    content = result(
-        "train", code, given, {"data": arguments.data},
-        dataset=arguments.dataset, model=arguments.model, block=arguments.block, seeds=list(sweep.seeds),
-        shape=list(model.shape), epochs=sweep.model.config.epochs, latent=model.has_latent,
-        parameter_count=model.parameter_count(),
-        curve={
-            "epoch": history.epochs, "log_likelihood": history.log_likelihood,
-            "sigma": history.sigma, "losses": history.losses,
+def _write(
+    arguments: argparse.Namespace, sweep: Sweep, frame: Frame, parameters: TrainParameters
+) -> None:
+    """Writes the weights and the result together, and prints a line for every seed."""
+    history = sweep.history
+    model = sweep.model
+    content: Training = {
+        **frame,
+        "stage": "train",
+        "parameters": parameters,
+        "dataset": arguments.dataset,
+        "model": arguments.model,
+        "block": arguments.block,
+        "seeds": list(sweep.seeds),
+        "shape": list(model.shape),
+        "epochs": model.config.epochs,
+        "latent": model.has_latent,
+        "parameter_count": model.parameter_count(),
+        "curve": {
+            "epoch": history.epochs,
+            "log_likelihood": history.log_likelihood,
+            "sigma": history.sigma,
+            "losses": history.losses,
         },
-        chosen_epoch=history.chosen_epoch, chosen_log_likelihood=history.chosen_log_likelihood, failed=history.failed,
-    )  # fmt: skip
-    about = ("dataset", "model", "block", "seeds", "shape", "failed", "parameters")
-    metadata = {"about": json.dumps({name: content[name] for name in about}, sort_keys=True)}
+        "chosen_epoch": history.chosen_epoch,
+        "chosen_log_likelihood": history.chosen_log_likelihood,
+        "failed": history.failed,
+    }
+    about: WeightsAbout = {
+        "dataset": content["dataset"],
+        "model": content["model"],
+        "block": content["block"],
+        "seeds": content["seeds"],
+        "shape": content["shape"],
+        "failed": content["failed"],
+        "parameters": dict(parameters),
+    }
+    metadata = {"about": json.dumps(about, sort_keys=True)}
     tensors = {name: value.cpu().numpy() for name, value in sweep.best.items()}
-    with replacing(arguments.out, arguments.out.with_suffix(".json")) as (weights, training):
+    result = arguments.out.with_suffix(".json")
+    # Together, so that a result never speaks of other weights than those beside it.
+    with atomic_write(arguments.out, result) as (weights, training):
         dump_tensors(weights, tensors, metadata)
         training.write_text(canonical_json(content), encoding="utf-8")
-    for seed, epoch, value in zip(sweep.seeds, history.chosen_epoch, history.chosen_log_likelihood, strict=True):
-        failed = history.failed.get(str(seed))
-        outcome = f"epoch {epoch} is the last, as the data set has folds"
-        if failed:
-            outcome = f"failed in epoch {failed['epoch']}"
-        elif value is not None:
-            outcome = f"epoch {epoch} chosen, validation {value:.1f} nats"
+    for seed_index, seed in enumerate(sweep.seeds):
+        outcome = _outcome(history, seed, seed_index)
         print(f"train {arguments.dataset} {arguments.model} seed {seed}: {outcome}")
+
+
+def _outcome(history: History, seed: int, seed_index: int) -> str:
+    """What became of a seed, in words."""
+    failure = history.failed.get(str(seed))
+    epoch = history.chosen_epoch[seed_index]
+    log_likelihood = history.chosen_log_likelihood[seed_index]
+    if failure:
+        return f"failed in epoch {failure['epoch']}"
+    if log_likelihood is None:
+        return f"epoch {epoch} is the last, as the data set has folds"
+    return f"epoch {epoch} chosen, validation {log_likelihood:.1f} nats"

@@ -1,9 +1,10 @@
-"""Tries settings of models on a data set's validation images: every model gets the same number of trials.
+"""Tries settings of models on validation images, with the same number of trials for every model.
 
-The trials are fixed in a file (tuning/DATASET.yaml), each a setting on top of the model's defaults. A trial trains its
-own seeds, which no run uses, and counts as the mean of their best validation log-likelihoods; test images are never
-read. The winner of each model is its recipe in replicate/models (a test compares them). Trials that the result
-already holds, made by the same code, are not run again.
+The trials are fixed in a file (tuning/DATASET.yaml), each a few settings on top of the model's
+defaults. A trial trains seeds of its own, which no run uses, and counts as the mean of their best
+validation log-likelihoods; test images are never read. The winner of each model is its recipe in
+replicate/models (a test compares them). Trials that the result already holds, made by the same
+code, are not run again.
 
   python -m replicate tune --trials tuning/digits.yaml --data results/data/digits.safetensors \\
       --out results/tuning/digits.json
@@ -13,16 +14,17 @@ already holds, made by the same code, are not run again.
 
 import argparse
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
-from pydantic import Field, PositiveInt
+from pydantic import AfterValidator, Field, PositiveInt
 
-from replicate.codedigest import code_digest
 from replicate.datasets.base import Splits
-from replicate.errors import ReplicateError, understanding
-from replicate.files import sha256_file, sha256_json, write_json
+from replicate.errors import ReplicateError
+from replicate.jobs.subject import Subject, source_digest
 from replicate.models import REGISTRY, load_model
 from replicate.models.base import ModelConfig
 from replicate.params import (
@@ -37,12 +39,16 @@ from replicate.params import (
     read_document,
     seeds_of,
 )
-from replicate.result import read_result, result
-from replicate.runrecord import RunRecord
+from replicate.progress.reporting import Progress
+from replicate.records.frame import read_result
+from replicate.records.parameters import compute_parameters
+from replicate.records.schema import Trial, Tuning, TuningParameters
+from replicate.stages.device_job import DeviceJob
 from replicate.stages.train import sweep_for
-from replicate.training.backend import Backend, configure
+from replicate.storage.files import sha256_file, sha256_json, write_json
+from replicate.training.backend import Backend
 from replicate.training.checkpoint import CheckpointFolder
-from replicate.training.progress import Progress
+from replicate.training.sweep import History
 
 
 class Candidates(Section):
@@ -52,18 +58,23 @@ class Candidates(Section):
     trials: tuple[Options, ...]
 
 
+def _known_block(block: str) -> str:
+    """The same block; ValueError where it is none, as `seeds_of`."""
+    seeds_of(block)
+    return block
+
+
 class Trials(Section):
     """The trials file: one budget for every model.
 
     Attributes:
         budget: trials of every model.
         seeds: block of seeds that every trial trains.
-        why: what the file is for.
     """
 
     dataset: str
     budget: PositiveInt
-    seeds: Block
+    seeds: Annotated[Block, AfterValidator(_known_block)]
     compute: Compute = Compute()
     selection: Selection = Selection()
     likelihood: Likelihood = Likelihood()
@@ -74,120 +85,214 @@ def read_trials(path: Path) -> Trials:
     """The checked trials file; a model with more or fewer trials than the budget is refused."""
     raw, where = read_document(str(path))
     if not isinstance(raw, dict):
-        raise ReplicateError(f"{where}: the trials must be a mapping with `dataset`, `budget`, `seeds` and `models`.")
+        raise ReplicateError(
+            f"{where}: the trials must be a mapping with `dataset`, `budget`, `seeds` and `models`."
+        )
     trials = checked(Trials, raw, where)
     for name, candidates in trials.models.items():
         if name not in REGISTRY:
-            raise ReplicateError(f"{where}: models.{name}: there is no such model; there are {', '.join(REGISTRY)}.")
+            raise ReplicateError(
+                f"{where}: models.{name}: there is no such model; there are {', '.join(REGISTRY)}."
+            )
         if len(candidates.trials) != trials.budget:
             raise ReplicateError(
-                f"{where}: models.{name} has {len(candidates.trials)} trials; the budget of every model is "
-                f"{trials.budget}."
+                f"{where}: models.{name} has {len(candidates.trials)} trials; "
+                f"the budget of every model is {trials.budget}."
             )
     return trials
 
 
-def settings(trials: Trials, model: str, where: str = "trials") -> list[ModelConfig]:
-    """The whole config of every trial of a model: its defaults, `common`, and the trial's own changes."""
+def configs_of(trials: Trials, model: str, where: str = "trials") -> list[ModelConfig]:
+    """The whole config of each trial of a model: defaults, `common`, and the trial's changes."""
+    kind = load_model(model).Config
     candidates = trials.models[model]
-    return [
-        checked(
-            load_model(model).Config, {**candidates.common, **changes}, where, prefix=f"models.{model}.trials[{at}]"
-        )
-        for at, changes in enumerate(candidates.trials)
-    ]
+    configs = []
+    for number, changes in enumerate(candidates.trials):
+        settings = {**candidates.common, **changes}
+        prefix = f"models.{model}.trials[{number}]"
+        configs.append(checked(kind, settings, where, prefix=prefix))
+    return configs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the stage's arguments."""
-    parser.add_argument("--trials", type=Path, required=True, help="the trials (YAML), such as tuning/digits.yaml")
+    parser.add_argument(
+        "--trials", type=Path, required=True, help="the trials (YAML), such as tuning/digits.yaml"
+    )
     parser.add_argument("--data", type=Path, required=True, help="prepared data set (safetensors)")
-    parser.add_argument("--out", type=Path, required=True, help="result (JSON); grows by every trial")
-    parser.add_argument("--model", action="append", help="only this model (may be repeated; default: all)")
-    parser.add_argument("--state", type=Path, default=Path(".replicate"), help="folder for checkpoints and progress")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="result (JSON); grows by every trial"
+    )
+    parser.add_argument(
+        "--model", action="append", help="only this model (may be repeated; default: all)"
+    )
+    parser.add_argument(
+        "--state", type=Path, default=Path(".replicate"), help="folder for checkpoints and progress"
+    )
 
 
-def _trial(
-    trials: Trials, model: str, config: ModelConfig, splits: Splits, backend: Backend, state: Path, label: str
-) -> dict[str, Any]:
-    """Trains the seeds of one trial; what it measured."""
-    started = time.monotonic()
-    params = Params(compute=trials.compute, selection=trials.selection, likelihood=trials.likelihood)
-    checkpoints = CheckpointFolder(state / "tuning" / label)
-    seeds = seeds_of(trials.seeds)
-    with checkpoints.locked():
-        sweep = sweep_for(params, config, load_model(model), seeds, splits, backend, checkpoints)
-        if not sweep.run(Progress(state / "progress" / f"{label}.json", f"tuning {label}", config.epochs)):
-            raise KeyboardInterrupt
-        checkpoints.remove()
-    best = sweep.history.chosen_log_likelihood
-    found = [value for seed, value in zip(seeds, best, strict=True) if str(seed) not in sweep.history.failed]
-    whole = len(found) == len(seeds) and None not in found
-    return {
-        "log_likelihood": float(np.mean([value for value in found if value is not None])) if whole else None,
-        "per_seed": best,
-        "chosen_epoch": sweep.history.chosen_epoch,
-        "failed": sweep.history.failed,
-        "seconds": round(time.monotonic() - started, 1),
-    }
+@dataclass(frozen=True)
+class _Tuner:
+    """What all trials have in common.
+
+    Attributes:
+        trials: the trials file.
+        splits: the prepared data set, and the SHA-256 of its file.
+        state: folder for checkpoints and progress.
+    """
+
+    trials: Trials
+    splits: Splits
+    data_sha256: str
+    backend: Backend
+    state: Path
+
+    def key(self, config: ModelConfig, code: str) -> str:
+        """Digest of everything that decides what a trial measures."""
+        trials = self.trials
+        return sha256_json(
+            {
+                "config": config.model_dump(mode="json"),
+                "seeds": trials.seeds,
+                "data": self.data_sha256,
+                "selection": trials.selection.model_dump(mode="json"),
+                "likelihood": trials.likelihood.model_dump(mode="json"),
+                "compute": trials.compute.model_dump(mode="json"),
+                "code": code,
+            }
+        )
+
+    def trained(self, model: str, config: ModelConfig, key: str) -> tuple[History, float]:
+        """Trains the seeds of a trial: what they looked like, and the seconds that it took."""
+        started = time.monotonic()
+        trials = self.trials
+        kind = load_model(model)
+        seeds = seeds_of(trials.seeds)
+        params = Params(
+            compute=trials.compute, selection=trials.selection, likelihood=trials.likelihood
+        )
+        # By the digest of the recipe: an interrupted trial goes on, a changed one starts anew.
+        label = f"{trials.dataset}-{model}-{key[:16]}"
+        checkpoints = CheckpointFolder(self.state / "tuning" / label)
+        progress_path = self.state / "progress" / f"{label}.json"
+        progress = Progress(progress_path, f"tuning {label}", config.epochs)
+        with checkpoints.locked():
+            sweep = sweep_for(params, config, kind, seeds, self.splits, self.backend, checkpoints)
+            if not sweep.run(progress):
+                # A signal: the state is saved, and the same command goes on from it.
+                raise KeyboardInterrupt
+            # A trial is never made longer.
+            checkpoints.remove()
+        seconds = time.monotonic() - started
+        return sweep.history, round(seconds, 1)
+
+    def trial(
+        self, model: str, number: int, config: ModelConfig, earlier: Mapping[str, Trial]
+    ) -> Trial:
+        """One trial of a model: from an earlier run if the same code measured it, or measured now.
+
+        Args:
+            earlier: key -> trial, of an earlier run.
+        """
+        code = source_digest("tune", Subject(model=model))
+        key = self.key(config, code)
+        changes = self.trials.models[model].trials[number]
+        seeds = self.trials.seeds
+        if key in earlier:
+            return {**earlier[key], "trial": number, "changes": changes, "seeds": seeds}
+        history, seconds = self.trained(model, config, key)
+        return {
+            "trial": number,
+            "changes": changes,
+            "seeds": seeds,
+            "key": key,
+            "code": code,
+            "config": config.model_dump(mode="json"),
+            "epochs": config.epochs,
+            "log_likelihood": _mean(history),
+            "per_seed": history.chosen_log_likelihood,
+            "chosen_epoch": history.chosen_epoch,
+            "failed": history.failed,
+            "seconds": seconds,
+        }
 
 
-def _known(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """The trials of a result that was written before, by model."""
-    content = read_result(path, "tune")
-    with understanding(path):
-        found = {str(name): [dict(entry) for entry in trials] for name, trials in content["models"].items()}
-        for entry in (entry for trials in found.values() for entry in trials):
-            if not isinstance(entry["key"], str) or not isinstance(entry["log_likelihood"], float | None):
-                raise TypeError("a trial has no key, or its log-likelihood is no number")
-    return found
+def _mean(history: History) -> float | None:
+    """The mean over seeds of the best validation log-likelihood; None if a seed failed."""
+    best_values = history.chosen_log_likelihood
+    values = [value for value in best_values if value is not None]
+    is_complete = len(values) == len(best_values)
+    # A recipe that some seeds do not survive is not a better one for its other seeds.
+    if history.failed or not is_complete:
+        return None
+    mean = np.mean(values)
+    return float(mean)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Runs the trials that the result does not hold yet; the result is written after each."""
-    record = RunRecord("tune")
     trials = read_trials(arguments.trials)
-    splits, backend = Splits.read(arguments.data), configure(trials.compute)
+    job = DeviceJob("tune", trials.compute)
+    splits = Splits.read(arguments.data)
     if splits.fold_count > 1:
         raise ReplicateError(
-            f"{arguments.data} has folds, each of whose validation images are test images of another one; there are "
-            "none to choose settings by."
+            f"{arguments.data} has folds, each of whose validation images are test images of "
+            "another one; there are none to choose settings by."
         )
-    wanted = arguments.model or list(trials.models)
-    for model in wanted:
+    models = arguments.model or list(trials.models)
+    for model in models:
         if model not in trials.models:
-            raise ReplicateError(f"{arguments.trials} has no trials of {model!r}; it has {', '.join(trials.models)}.")
-    before = _known(arguments.out) if arguments.out.is_file() else {}
-    data = sha256_file(arguments.data)
-    done: dict[str, list[dict[str, Any]]] = {name: before.get(name, []) for name in trials.models}
-    for model in wanted:
-        code = code_digest(["replicate.stages.tune", REGISTRY[model][1]])
-        old, done[model] = done[model], []
-        for number, config in enumerate(settings(trials, model, str(arguments.trials))):
-            given = {
-                "config": config.model_dump(mode="json"), "seeds": trials.seeds, "data": data,
-                "selection": trials.selection.model_dump(mode="json"),
-                "likelihood": trials.likelihood.model_dump(mode="json"),
-                "compute": trials.compute.model_dump(mode="json"),
-            }  # fmt: skip
-            key = sha256_json({**given, "code": code})
-            entry = next((known for known in old if known["key"] == key), None)
-            if entry is None:
-                label = f"{trials.dataset}-{model}-{key[:16]}"
-                measured = _trial(trials, model, config, splits, backend, arguments.state, label)
-                entry = {"key": key, "code": code, "config": given["config"], "epochs": config.epochs, **measured}
-            changes = trials.models[model].trials[number]
-            done[model].append({**entry, "trial": number, "changes": changes, "seeds": trials.seeds})
-            _write(arguments, trials, done)
-            value = entry["log_likelihood"]
-            shown = "a seed failed" if value is None else f"validation {value:.2f} nats"
-            print(f"tune {trials.dataset} {model} {number + 1}/{trials.budget}: {shown}  {changes}", flush=True)
-    record.write(arguments.out, **backend.facts)
+            raise ReplicateError(
+                f"{arguments.trials} has no trials of {model!r}; it has {', '.join(trials.models)}."
+            )
+    results: dict[str, list[Trial]] = {}
+    if arguments.out.is_file():
+        results = read_result(arguments.out, Tuning)["models"]
+    digest = sha256_file(arguments.data)
+    tuner = _Tuner(trials, splits, digest, job.backend, arguments.state)
+    for model in models:
+        earlier_trials = results.get(model, [])
+        # Of two with one recipe the first counts.
+        earlier = {trial["key"]: trial for trial in reversed(earlier_trials)}
+        results[model] = []
+        configs = configs_of(trials, model, str(arguments.trials))
+        for number, config in enumerate(configs):
+            trial = tuner.trial(model, number, config, earlier)
+            results[model].append(trial)
+            # After every trial: each may have taken an hour.
+            _write(arguments, job, trials, results)
+            value = trial["log_likelihood"]
+            outcome = "a seed failed"
+            if value is not None:
+                outcome = f"validation {value:.2f} nats"
+            position = f"{number + 1}/{trials.budget}"
+            line = f"tune {trials.dataset} {model} {position}: {outcome}  {trial['changes']}"
+            print(line, flush=True)
+    job.close(arguments.out)
 
 
-def _write(arguments: argparse.Namespace, trials: Trials, done: dict[str, list[dict[str, Any]]]) -> None:
-    shared = trials.model_dump(mode="json", exclude={"models"})
-    files = {"trials": arguments.trials, "data": arguments.data}
-    content = result("tune", code_digest(["replicate.stages.tune"]), shared, files, dataset=trials.dataset,
-                     budget=trials.budget, models={name: found for name, found in done.items() if found})  # fmt: skip
+def _write(
+    arguments: argparse.Namespace,
+    job: DeviceJob,
+    trials: Trials,
+    results: Mapping[str, list[Trial]],
+) -> None:
+    """Writes the trials that are done, of the models of the trials file."""
+    parameters: TuningParameters = {
+        "dataset": trials.dataset,
+        "budget": trials.budget,
+        "seeds": trials.seeds,
+        "compute": compute_parameters(trials.compute),
+        "selection": {"every": trials.selection.every, "samples": trials.selection.samples},
+        "likelihood": trials.likelihood.model_dump(mode="json"),
+    }
+    inputs = {"trials": arguments.trials, "data": arguments.data}
+    content: Tuning = {
+        **job.frame(parameters, inputs),
+        "stage": "tune",
+        "parameters": parameters,
+        "dataset": trials.dataset,
+        "budget": trials.budget,
+        "models": {model: results[model] for model in trials.models if results.get(model)},
+    }
     write_json(arguments.out, content)

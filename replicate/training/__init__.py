@@ -1,1 +1,1 @@
-"""The sweep: streams of randomness, the training loop, checkpoints."""
+"""Training: random streams, optimizers, the training loop and its checkpoints."""

@@ -1,4 +1,4 @@
-"""Adam (Kingma & Ba 2015, Algorithm 1) on parameters that a model stacks over its seeds."""
+"""Adam (Kingma & Ba 2015, Algorithm 1) on parameters that are stacked over seeds."""
 
 from collections.abc import Mapping
 
@@ -8,12 +8,13 @@ from torch.optim.adam import adam
 
 
 def moments(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The slots at the start: for every parameter zero `<name>.first` and `<name>.second`, m and v, of its shape."""
-    return {
-        f"{name}.{moment}": torch.zeros_like(value)
-        for name, value in parameters.items()
-        for moment in ("first", "second")
-    }
+    """Initial moments of every parameter: zero m `<name>.first` and v `<name>.second`."""
+    slots: dict[str, Tensor] = {}
+    for name, value in parameters.items():
+        zero = torch.zeros_like(value)
+        slots[f"{name}.first"] = zero
+        slots[f"{name}.second"] = zero.clone()
+    return slots
 
 
 def adam_step(
@@ -25,20 +26,40 @@ def adam_step(
     decays: tuple[float, float] = (0.9, 0.999),
     epsilon: float = 1e-8,
 ) -> None:
-    """In place, one update of the parameters that have gradients. With t = step + 1, elementwise:
+    """In place, one update of the parameters that have gradients.
 
-    m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2,
-    theta <- theta - rate * m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon).
+    With t = step + 1, elementwise:
+
+        m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2,
+        theta <- theta - rate * m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon).
 
     Args:
+        parameters: theta, by name.
         slots: m and v, as `moments` names them.
+        gradients: g, by the name of the parameter.
         step: updates made before this one.
-        decays: b1 and b2; they and epsilon as Algorithm 1 suggests.
+        learning_rate: the rate.
+        decays: b1 and b2; the defaults are Algorithm 1's, as is that of epsilon.
+        epsilon: see above.
     """
     updated = [parameters[name] for name in gradients]
-    counts = [torch.tensor(float(step), device=value.device) for value in updated]  # torch adds the 1 itself
+    # Of updates before this one: torch adds the 1 of t = step + 1 itself.
+    step_counts = [torch.tensor(float(step), device=value.device) for value in updated]
+    beta1, beta2 = decays
     adam(
-        updated, list(gradients.values()), [slots[f"{name}.first"] for name in gradients],
-        [slots[f"{name}.second"] for name in gradients], [], counts, fused=True, foreach=False, amsgrad=False,
-        beta1=decays[0], beta2=decays[1], lr=learning_rate, weight_decay=0.0, eps=epsilon, maximize=False,
-    )  # fmt: skip
+        params=updated,
+        grads=list(gradients.values()),
+        exp_avgs=[slots[f"{name}.first"] for name in gradients],
+        exp_avg_sqs=[slots[f"{name}.second"] for name in gradients],
+        max_exp_avg_sqs=[],
+        state_steps=step_counts,
+        foreach=False,
+        fused=True,
+        amsgrad=False,
+        beta1=beta1,
+        beta2=beta2,
+        lr=learning_rate,
+        weight_decay=0.0,
+        eps=epsilon,
+        maximize=False,
+    )

@@ -1,12 +1,12 @@
-"""Checkpoints: a run killed at any byte goes on from the last whole one and ends in the same bits.
+"""Checkpoints: a killed run goes on from the last complete one and ends in the same bits.
 
-They live in a side folder that no workflow engine declares, because engines delete declared outputs before
-a job. A checkpoint is a tensor file and, written after it, a note with the SHA-256 of the tensor file and of
-itself: without a matching note a checkpoint does not count. The last two are kept, and of a run that has ended
-the last one, so that more epochs go on from there. Files that this module does not name are never touched.
+They are in a folder that no workflow engine declares, because engines delete declared outputs
+before a job. A checkpoint is a tensor file and, written after it, a note with the SHA-256 of the
+tensor file and of itself; a checkpoint without a matching note is not used. The last two are kept,
+and after the end of a run the last one, from which a run with more epochs goes on. Files with other
+names are never touched.
 """
 
-import fcntl
 import json
 import os
 import re
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from replicate.errors import ReplicateError
-from replicate.files import (
+from replicate.storage.files import (
     canonical_json,
     is_part_of,
     read_json,
@@ -30,302 +30,415 @@ from replicate.files import (
     write_json,
     write_tensors,
 )
-from replicate.filesystem import lock
+from replicate.storage.locks import LockState, try_lock
 
+#: Checkpoints of a run that are kept.
 KEPT = 2
-#: What a run was given, and how often it was started, kept beside its checkpoints; and the lock of whoever trains it.
-SETTINGS, ATTEMPTS, LOCK = "run.json", "attempts.json", "lock"
+#: The run's settings, beside its checkpoints.
+SETTINGS = "run.json"
+#: How often the run was started, until it ends.
+ATTEMPTS = "attempts.json"
+#: Locked by the process that trains the run.
+LOCK = "lock"
 _CHECKPOINT = re.compile(r"step-\d{12}\.(safetensors|json|damaged)")
-#: How many differing settings, and how much of a value, one line shows.
-SHOWN, WIDTH = 6, 40
+#: Differing settings that a message lists.
+MAX_DIFFERENCES = 6
+#: Characters of a value in that list.
+MAX_VALUE_WIDTH = 40
+
+Tensors = dict[str, np.ndarray]
+#: The note of a checkpoint: `step`, `sha256`, `note_sha256`, and what `save` was given. Any: JSON.
+Note = dict[str, Any]
+#: Errors of reading a damaged file, or one that another process has just removed.
+_UNREADABLE = (ReplicateError, OSError, KeyError, TypeError, AttributeError)
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Nested settings as dotted names and values."""
-    found: dict[str, Any] = {}
+    flat: dict[str, object] = {}
     for name, value in settings.items():
-        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return found
+        full_name = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{full_name}.")
+        else:
+            flat[full_name] = value
+    return flat
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """Which settings differ and how, for one line: `config.epochs: 4 -> 8, torch: 2.12.0 -> 2.13.0`."""
-    before, after = _flat(old), _flat(new)
+def _short(settings: Mapping[str, object], name: str) -> str:
+    """The value of a setting, for a message."""
+    if name not in settings:
+        return "absent"
+    value = settings[name]
+    text = value if isinstance(value, str) else json.dumps(value)
+    if len(text) > MAX_VALUE_WIDTH:
+        return f"{text[: MAX_VALUE_WIDTH - 3]}..."
+    return text
 
-    def shown(values: Mapping[str, Any], name: str) -> str:
-        value = values.get(name)
-        text = "absent" if name not in values else value if isinstance(value, str) else json.dumps(value)
-        return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."
 
+def differences(old: Mapping[str, object], new: Mapping[str, object]) -> str:
+    """The settings that differ, in one line: `config.epochs: 4 -> 8, torch: 2.12.0 -> 2.13.0`."""
+    old_flat = _flat(old)
+    new_flat = _flat(new)
+    # A setting that one of them lacks differs from one that is None.
     absent = object()
-    every = sorted(before.keys() | after.keys())
-    names = [name for name in every if before.get(name, absent) != after.get(name, absent)]
-    parts = [f"{name}: {shown(before, name)} -> {shown(after, name)}" for name in names[:SHOWN]]
-    return ", ".join(parts) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    changes = []
+    names = old_flat.keys() | new_flat.keys()
+    for name in sorted(names):
+        if old_flat.get(name, absent) != new_flat.get(name, absent):
+            before = _short(old_flat, name)
+            after = _short(new_flat, name)
+            changes.append(f"{name}: {before} -> {after}")
+    text = ", ".join(changes[:MAX_DIFFERENCES])
+    left = len(changes) - MAX_DIFFERENCES
+    if left > 0:
+        text += f" and {left} more"
+    return text
 
 
-def _but_for_epochs(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {**settings, "config": {**settings["config"], "epochs": None}}
+def _without_epochs(settings: Mapping[str, Any]) -> dict[str, object]:
+    config = {**settings["config"], "epochs": None}
+    return {**settings, "config": config}
 
 
 class CheckpointFolder:
-    """The checkpoints of one run, in a folder named by a key of everything that decides its bits.
+    """The checkpoints of one run, in a folder named by a digest of all that decides its bits.
 
     Args:
-        folder: made if missing; another key is another folder.
-        settings: what the key is a digest of, where other keys of the same run are to be told about.
-        extends: whether a run of these settings but for `config.epochs` passes through the same states, so that
-            its checkpoints serve this one too.
+        folder: made if missing.
+        settings: everything that decides the bits; None: the folder is not compared with those of
+            other settings.
+        extends: whether a run that differs in `config.epochs` alone passes through the same
+            states, so that its checkpoints can be used.
 
     Attributes:
-        earlier_attempts: processes that held this folder before and did not finish; counted where there are settings.
+        earlier_attempts: processes that trained this run before and did not finish; counted where
+            there are settings.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any] | None = None, extends: bool = False) -> None:
+    def __init__(
+        self, folder: Path, settings: Mapping[str, object] | None = None, extends: bool = False
+    ) -> None:
         self.folder = folder
         self.settings = settings
         self.extends = extends
         self.earlier_attempts = 0
 
     @classmethod
-    def of_run(cls, parent: Path, label: str, settings: Mapping[str, Any], extends: bool = False) -> "CheckpointFolder":
+    def of_run(
+        cls, parent: Path, label: str, settings: Mapping[str, object], extends: bool = False
+    ) -> "CheckpointFolder":
         """The folder below `parent` of the run `label` with exactly these settings."""
-        return cls(parent / f"{label}-{sha256_json(settings)[:16]}", settings, extends)
+        digest = sha256_json(settings)[:16]
+        folder = parent / f"{label}-{digest}"
+        return cls(folder, settings, extends)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the folder for this process and clears what a killed one left half written.
+        """Locks the folder for this process and removes incomplete files of a killed one.
 
-        A second process is refused with a sentence. Where the file system has no locks, nobody is refused, and
-        nothing is cleared: it might be another's that is being written.
+        Where the file system has no locks, every process may enter and nothing is removed, since
+        another process might be writing it.
+
+        Raises:
+            ReplicateError: another process holds the lock, or the folder cannot be written.
         """
         try:
-            handle, held = self._lock_file()
+            handle, is_locked = self._lock_file()
         except OSError as error:
             raise write_error(self.folder, error) from error
         try:
             try:
                 os.ftruncate(handle, 0)
                 os.pwrite(handle, f"pid {os.getpid()}".encode(), 0)
-                if held:
-                    self._clear()
+                if is_locked:
+                    self._remove_incomplete()
             except OSError as error:
                 raise write_error(self.folder, error) from error
             if self.settings is not None:
-                self._introduce(self.settings)
+                self._write_settings(self.settings)
                 self._count_attempt()
             yield
         finally:
             os.close(handle)
 
     def _lock_file(self) -> tuple[int, bool]:
-        """The open file of the lock, and whether it is held: not where the file system has no locks.
+        """The open lock file, and whether it is locked: not where the file system has no locks.
 
-        It is opened anew if the run that held it before has removed it meanwhile.
+        It is opened again if the run that held it has just removed it.
         """
         path = self.folder / LOCK
         while True:
             self.folder.mkdir(parents=True, exist_ok=True)
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
-                held = lock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, self.folder)
-            except BlockingIOError:
-                owner = os.pread(handle, 32, 0).decode(errors="replace").strip()
-                os.close(handle)
-                raise ReplicateError(
-                    f"another process ({owner or 'unknown'}) is training this very run; wait until it has ended, or "
-                    "stop it: this one would write the same files."
-                ) from None
+                state = try_lock(handle, self.folder)
             except OSError:
                 os.close(handle)
                 raise
+            if state is LockState.BUSY:
+                owner = os.pread(handle, 32, 0).decode(errors="replace").strip()
+                os.close(handle)
+                raise ReplicateError(
+                    f"another process ({owner or 'unknown'}) is training this very run; wait until "
+                    "it has ended, or stop it: this one would write the same files."
+                )
             if path.exists() and os.path.samestat(os.fstat(handle), path.stat()):
-                return handle, held
+                return handle, state is LockState.HELD
             os.close(handle)
 
-    def _own(self) -> list[Path]:
-        """The files of checkpoints, whole or not: those with exactly the names that this class gives."""
-        found = sorted(self.folder.glob("step-*"))
-        return [path for path in found if _CHECKPOINT.fullmatch(path.name) and path.is_file()]
+    def _checkpoint_files(self) -> list[Path]:
+        """The files of checkpoints, complete or not, in the order of their steps."""
+        paths = []
+        for path in sorted(self.folder.glob("step-*")):
+            is_checkpoint = _CHECKPOINT.fullmatch(path.name)
+            if is_checkpoint and path.is_file():
+                paths.append(path)
+        return paths
 
-    def _parts(self) -> list[Path]:
-        """Temporary files of checkpoints and settings that were being written when their process was killed."""
-        found = [(path, path.name[1 : -len(".12345678.part")]) for path in self.folder.glob(".*.part")]
-        return [
-            path
-            for path, target in found
-            if is_part_of(path.name, target) and (target in (SETTINGS, ATTEMPTS) or _CHECKPOINT.fullmatch(target))
-        ]
+    def _temporary_files(self) -> list[Path]:
+        """Temporary files that a killed process left while it wrote this folder."""
+        files: list[Path] = []
+        for path in self.folder.glob(".*.part"):
+            target = path.name[1 : -len(".12345678.part")]
+            is_ours = target in (SETTINGS, ATTEMPTS) or _CHECKPOINT.fullmatch(target)
+            if is_part_of(path.name, target) and is_ours:
+                files.append(path)
+        return files
 
-    def _clear(self) -> None:
-        """Removes temporary files, and tensors of a checkpoint whose note was never written; holds the lock."""
-        for path in self._parts():
+    def _remove_incomplete(self) -> None:
+        """Removes temporary files, and tensors without a note; requires the lock."""
+        for path in self._temporary_files():
             path.unlink(missing_ok=True)
-        for path in self._own():
-            noted = any(path.with_suffix(suffix).exists() for suffix in (".json", ".damaged"))
-            if path.suffix == ".safetensors" and not noted:
+        for path in self._checkpoint_files():
+            note = path.with_suffix(".json")
+            damaged = path.with_suffix(".damaged")
+            has_note = note.exists() or damaged.exists()
+            if path.suffix == ".safetensors" and not has_note:
                 path.unlink()
 
-    def _introduce(self, settings: Mapping[str, Any]) -> None:
-        """Keeps the settings in the folder; a run that starts anew tells of checkpoints with other settings."""
+    def _write_settings(self, settings: Mapping[str, object]) -> None:
+        """Writes the settings; a new run reports checkpoints of other settings first."""
         path = self.folder / SETTINGS
         if not self._notes():
-            with suppress(OSError):  # another run may be removing its own just now
-                self._tell_of_others(settings)
-        if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != canonical_json(settings):
+            with suppress(OSError):  # another run may be removing its folder just now
+                self._report_other_settings(settings)
+        current = ""
+        if path.is_file():
+            current = path.read_text(encoding="utf-8", errors="replace")
+        if current != canonical_json(settings):
             write_json(path, settings)
 
-    def _tell_of_others(self, settings: Mapping[str, Any]) -> None:
-        others = [other for other in self._others() if not other._ended()]
-        if not others or self._lengths():
+    def _report_other_settings(self, settings: Mapping[str, object]) -> None:
+        """Prints which unfinished run of other settings will not be used."""
+        unfinished = [folder for folder in self._other_folders() if not folder._has_ended()]
+        if not unfinished or self._other_lengths():
             return
-        newest = others[0]
+        newest = unfinished[0]
         try:
-            which = differences(read_json(newest.folder / SETTINGS), settings)
+            changes = differences(read_json(newest.folder / SETTINGS), settings)
         except (ReplicateError, AttributeError):
-            which = "it does not say which"
-        more = f" (and {len(others) - 1} older)" if len(others) > 1 else ""
+            changes = "it does not say which"
+        more = f" (and {len(unfinished) - 1} older)" if len(unfinished) > 1 else ""
         print(
-            f"note: {newest.folder}{more} holds a checkpoint of other settings, which is not used: {which}. This run "
-            "starts from the beginning; with the old settings it would go on. Delete that folder if nobody needs it.",
+            f"note: {newest.folder}{more} holds a checkpoint of other settings, which is not used: "
+            f"{changes}. This run starts from the beginning; with the old settings it would go on. "
+            "Delete that folder if nobody needs it.",
             file=sys.stderr,
         )
 
-    def _others(self) -> list["CheckpointFolder"]:
-        """The folders with checkpoints of the same run with other settings, the one changed last first."""
-        same_label = re.compile(re.escape(self.folder.name[:-16]) + "[0-9a-f]{16}")
-        siblings = [path for path in self.folder.parent.iterdir() if path != self.folder]
-        found = [CheckpointFolder(path) for path in siblings if same_label.fullmatch(path.name)]
-        return sorted((one for one in found if one._notes()), key=lambda one: -one.folder.stat().st_mtime)
+    def _other_folders(self) -> list["CheckpointFolder"]:
+        """The folders of this run's label with other settings and checkpoints, newest first."""
+        label = self.folder.name[:-16]
+        name_of_label = re.compile(re.escape(label) + "[0-9a-f]{16}")
+        folders: list[CheckpointFolder] = []
+        for path in self.folder.parent.iterdir():
+            folder = CheckpointFolder(path)
+            is_other = path != self.folder and name_of_label.fullmatch(path.name)
+            if is_other and folder._notes():
+                folders.append(folder)
+        folders.sort(key=lambda folder: -folder.folder.stat().st_mtime)
+        return folders
 
-    def _ended(self) -> bool:
-        """Whether a run wrote its results and left its last state here; starts of one that goes on are counted."""
-        return not (self.folder / ATTEMPTS).is_file()
+    def _has_ended(self) -> bool:
+        """Whether the run wrote its results: until then its attempts are counted."""
+        attempts = self.folder / ATTEMPTS
+        return not attempts.is_file()
 
-    def _lengths(self) -> list["CheckpointFolder"]:
-        """The others whose run differs from this one in `config.epochs` alone, where that changes no state."""
-        if not self.extends or self.settings is None:
+    def _other_lengths(self) -> list["CheckpointFolder"]:
+        """The other folders whose checkpoints this run can use."""
+        if not self.extends:
             return []
-        return [other for other in self._others() if self._differs_in_length(other, self.settings)]
+        return [folder for folder in self._other_folders() if self._differs_only_in_epochs(folder)]
 
-    @staticmethod
-    def _differs_in_length(other: "CheckpointFolder", settings: Mapping[str, Any]) -> bool:
+    def _differs_only_in_epochs(self, other: "CheckpointFolder") -> bool:
+        """Whether the other run differs in `config.epochs` alone, where that changes no state."""
+        if not self.extends or self.settings is None:
+            return False
         try:
-            theirs = read_json(other.folder / SETTINGS)
-            return _but_for_epochs(theirs) == _but_for_epochs(settings)
-        except (ReplicateError, AttributeError, TypeError, KeyError):  # what cannot be read is not used
+            other_settings = read_json(other.folder / SETTINGS)
+            return _without_epochs(other_settings) == _without_epochs(self.settings)
+        except (ReplicateError, AttributeError, TypeError, KeyError):  # unreadable: not used
             return False
 
     def _count_attempt(self) -> None:
-        """Counts the starts of this run: what a killed process cannot say of itself, the next one can."""
+        """Counts the starts of this run, so that a process knows of those that were killed."""
         path = self.folder / ATTEMPTS
-        try:
-            self.earlier_attempts = int(read_json(path)["starts"]) if path.is_file() else 0
-        except (ReplicateError, KeyError, TypeError, ValueError):
-            self.earlier_attempts = 0  # not worth stopping a training for
-        write_json(path, {"starts": self.earlier_attempts + 1})
+        attempts = 0
+        if path.is_file():
+            # A damaged count is no reason to fail.
+            with suppress(ReplicateError, KeyError, TypeError, ValueError):
+                attempts = int(read_json(path)["starts"])
+        self.earlier_attempts = attempts
+        write_json(path, {"starts": attempts + 1})
 
     def _notes(self) -> list[Path]:
-        """The notes of whole checkpoints, newest first."""
-        return [path for path in reversed(self._own()) if path.suffix == ".json"]
+        """The notes of complete checkpoints, newest first."""
+        newest_first = reversed(self._checkpoint_files())
+        return [path for path in newest_first if path.suffix == ".json"]
 
     def save(self, step: int, tensors: Mapping[str, np.ndarray], note: Mapping[str, Any]) -> None:
-        """Writes a checkpoint of `step` and removes all but the last two."""
+        """Writes a checkpoint and removes all but the last two.
+
+        Args:
+            step: updates made so far.
+            tensors: the state.
+            note: further entries of its note.
+        """
         path = self.folder / f"step-{step:012d}.safetensors"
         write_tensors(path, tensors)
-        content = {"sha256": sha256_file(path), "step": step, **note}
-        write_json(path.with_suffix(".json"), {**content, "note_sha256": sha256_json(content)})
-        for old in self._notes()[KEPT:]:
+        tensor_digest = sha256_file(path)
+        content = {"sha256": tensor_digest, "step": step, **note}
+        content_digest = sha256_json(content)
+        # The note comes last: tensors without one are what a kill has left.
+        note_path = path.with_suffix(".json")
+        write_json(note_path, {**content, "note_sha256": content_digest})
+        # Two are kept: should the last one be damaged, the one before it is used.
+        superseded = self._notes()[KEPT:]
+        for old in superseded:
             self._remove_checkpoint(old)
 
     @staticmethod
     def _remove_checkpoint(note: Path) -> None:
-        """The note first: tensors without one do not count, a note without tensors would look damaged."""
+        """Removes the note first: a note without tensors would look damaged."""
         note.unlink(missing_ok=True)
         note.with_suffix(".safetensors").unlink(missing_ok=True)
 
-    def load(self, last_step: int | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """The newest checkpoint that is whole, or None; a damaged one is named and set aside, never used.
+    def load(self, last_step: int | None = None) -> tuple[Tensors, Note] | None:
+        """The newest complete checkpoint; a damaged one is reported and renamed, never used.
 
         Args:
-            last_step: of the run; where it `extends` and has no checkpoint of its own, the newest one up to there
-                of a run with fewer or more epochs is used.
-        """
-        found = self._load_own()
-        return found if found or last_step is None else self._load_other(last_step)
+            last_step: of the run. Where it `extends` and has no checkpoint of its own, the newest
+                one up to `last_step` of a run with fewer or more epochs is used.
 
-    def _load_other(self, last_step: int) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """The newest whole checkpoint up to `last_step` of a run of another length; its folder stays as it is."""
-        notes = [note for other in self._lengths() for note in other._notes()]
+        Returns:
+            Its tensors and note; None: there is none.
+        """
+        checkpoint = self._load_own()
+        if checkpoint is None and last_step is not None:
+            return self._load_other_length(last_step)
+        return checkpoint
+
+    def _load_other_length(self, last_step: int) -> tuple[Tensors, Note] | None:
+        """The newest complete checkpoint up to `last_step` of a run of another length.
+
+        That run's folder stays unchanged.
+        """
+        notes: list[Path] = []
+        for folder in self._other_lengths():
+            notes += folder._notes()
         for path in sorted(notes, key=lambda note: note.name, reverse=True):
-            if int(path.stem.removeprefix("step-")) <= last_step:
-                with suppress(ReplicateError, OSError, KeyError, TypeError, AttributeError):  # damaged, or just removed
+            step = int(path.stem.removeprefix("step-"))
+            if step <= last_step:
+                with suppress(*_UNREADABLE):
                     return self._read(path)
         return None
 
-    def _load_own(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+    def _load_own(self) -> tuple[Tensors, Note] | None:
         notes = self._notes()
         for path in notes:
             try:
                 return self._read(path)
-            except (ReplicateError, OSError, KeyError, TypeError, AttributeError) as error:
-                then = "training starts from the beginning" if path == notes[-1] else "the one before it is used"
-                print(f"warning: checkpoint {path.stem} is damaged ({error}); {then}.", file=sys.stderr)
-                self._set_aside(path)
+            except _UNREADABLE as error:
+                if path == notes[-1]:
+                    consequence = "training starts from the beginning"
+                else:
+                    consequence = "the one before it is used"
+                print(
+                    f"warning: checkpoint {path.stem} is damaged ({error}); {consequence}.",
+                    file=sys.stderr,
+                )
+                self._mark_damaged(path)
         return None
 
     @staticmethod
-    def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        note, tensors = read_json(path), path.with_suffix(".safetensors")
-        if sha256_json({name: value for name, value in note.items() if name != "note_sha256"}) != note["note_sha256"]:
+    def _read(path: Path) -> tuple[Tensors, Note]:
+        """The tensors and the note of a checkpoint whose digests match.
+
+        Raises:
+            ReplicateError: they do not; or one of `_UNREADABLE`.
+        """
+        note = read_json(path)
+        tensors = path.with_suffix(".safetensors")
+        content = {name: value for name, value in note.items() if name != "note_sha256"}
+        content_digest = sha256_json(content)
+        if content_digest != note["note_sha256"]:
             raise ReplicateError(f"{path} does not match its own SHA-256")
         if not tensors.is_file():
             raise ReplicateError(f"{tensors} is missing")
-        if sha256_file(tensors) != note["sha256"]:
+        tensor_digest = sha256_file(tensors)
+        if tensor_digest != note["sha256"]:
             raise ReplicateError(f"{tensors} does not match its SHA-256")
-        return read_tensors(tensors)[0], note
+        arrays, _ = read_tensors(tensors)
+        return arrays, note
 
     @staticmethod
-    def _set_aside(note: Path) -> None:
+    def _mark_damaged(note: Path) -> None:
         try:
             note.replace(note.with_suffix(".damaged"))
         except OSError as error:
             raise write_error(note, error) from error
 
     def end(self) -> None:
-        """The run has written its results: its last state stays for a run with more epochs, and no other one of it."""
-        last = next((note.stem for note in self._notes()), "")  # none where all seeds failed before one was due
-        with suppress(OSError):  # what stays costs space, not the results
-            for note in self._notes()[1:]:
+        """Keeps only the last state, for a run with more epochs; called after writing the results.
+
+        Also removes the folders of other settings that have ended or that this run supersedes.
+        """
+        notes = self._notes()
+        last = notes[0].stem if notes else ""  # none where all seeds failed before one was due
+        with suppress(OSError):  # a file that stays costs space only
+            for note in notes[1:]:
                 self._remove_checkpoint(note)
-            for path in [*self._own(), *self._parts()]:
-                if path.stem != last:  # set aside as damaged, or half written
+            for path in [*self._checkpoint_files(), *self._temporary_files()]:
+                if path.stem != last:  # damaged, or incomplete
                     path.unlink()
             (self.folder / ATTEMPTS).unlink(missing_ok=True)
-            for other in self._others():
-                if other._ended() or self._supersedes(other, last):
-                    other._remove_unless_held()
+            for other in self._other_folders():
+                if other._has_ended() or self._supersedes(other, last):
+                    other._remove_unless_locked()
 
     def _supersedes(self, other: "CheckpointFolder", last: str) -> bool:
-        """Whether this run passed through all that the other one has, up to its last state."""
-        if not self.extends or self.settings is None:
+        """Whether this run, with the state `last`, passed through all states of the other one."""
+        if not self._differs_only_in_epochs(other):
             return False
-        return self._differs_in_length(other, self.settings) and other._notes()[0].stem <= last
+        newest = other._notes()[0]
+        return newest.stem <= last
 
-    def _remove_unless_held(self) -> None:
+    def _remove_unless_locked(self) -> None:
         try:
-            handle, held = self._lock_file()
+            handle, is_locked = self._lock_file()
         except ReplicateError:  # a run goes on there
             return
-        if held:  # else a run may go on there
+        if is_locked:  # without locks a run may go on there
             self.remove()
         os.close(handle)
 
     def remove(self) -> None:
-        """Removes what this class made, its run having written its results; and the folder if nothing else is there."""
-        with suppress(OSError):  # what stays costs space, not the results; somebody's own files keep the folder
+        """Removes the files of this class, and the folder if no other file is in it."""
+        own_files = [self.folder / SETTINGS, self.folder / ATTEMPTS, self.folder / LOCK]
+        with suppress(OSError):  # a file that stays costs space only; other files keep the folder
             for note in self._notes():
                 self._remove_checkpoint(note)
-            for path in [*self._own(), *self._parts(), *(self.folder / n for n in (SETTINGS, ATTEMPTS, LOCK))]:
+            for path in [*self._checkpoint_files(), *self._temporary_files(), *own_files]:
                 path.unlink(missing_ok=True)
             self.folder.rmdir()

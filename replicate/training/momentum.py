@@ -1,9 +1,15 @@
 """Gradient descent with classical momentum, and the released recipe's schedules."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 from torch.optim.sgd import sgd
+
+
+def zero_averages(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The averages of `momentum_step` at the start: zero, one of the shape of each parameter."""
+    return {name: torch.zeros_like(value) for name, value in parameters.items()}
 
 
 def momentum_step(
@@ -14,19 +20,40 @@ def momentum_step(
     momentum: float,
     previous_rate: float,
 ) -> None:
-    """In place, classical momentum with a changing rate: v <- momentum * v - rate * g, theta <- theta + v.
+    """In place, one update by classical momentum with a changing rate (pylearn2's `Momentum`).
 
-    pylearn2's `Momentum`. What is kept is a = -v / rate, the form of torch's fused update, which reads and
-    writes memory once: a <- momentum * (previous_rate / rate) * a + g, then theta <- theta - rate * a.
+        v <- momentum * v - rate * g,  theta <- theta + v.
+
+    torch's fused update stores a = -v / rate instead and reads and writes memory once:
+
+        a <- momentum * (previous_rate / rate) * a + g,  theta <- theta - rate * a.
 
     Args:
+        parameters: theta.
         averages: a, zero at the start; same shapes as the parameters.
-        learning_rate, previous_rate: of this update and of the one before it (any value at the first).
+        gradients: g.
+        learning_rate: the rate of this update.
+        momentum: see above.
+        previous_rate: the rate of the update before (any value at the first).
     """
+    if momentum == 0:
+        # torch leaves averages alone then, and those of before would come back with the momentum.
+        for average, gradient in zip(averages, gradients, strict=True):
+            average.copy_(gradient)
+    # torch keeps a <- momentum * a + g, so the ratio of the rates goes into its momentum.
     sgd(
-        list(parameters), list(gradients), list(averages), fused=True, foreach=False, weight_decay=0.0, dampening=0.0,
-        momentum=momentum * previous_rate / learning_rate, lr=learning_rate, nesterov=False, maximize=False,
-    )  # fmt: skip
+        params=list(parameters),
+        d_p_list=list(gradients),
+        momentum_buffer_list=list(averages),
+        foreach=False,
+        fused=True,
+        weight_decay=0.0,
+        momentum=momentum * previous_rate / learning_rate,
+        lr=learning_rate,
+        dampening=0.0,
+        nesterov=False,
+        maximize=False,
+    )
 
 
 def decayed(initial: float, decay: float, floor: float, updates: int) -> float:
@@ -34,14 +61,21 @@ def decayed(initial: float, decay: float, floor: float, updates: int) -> float:
 
     pylearn2's `ExponentialDecay` (goodfeli/adversarial mnist.yaml: .1, 1.000004, 1e-6).
     """
-    return max(initial / decay**updates, floor)
+    rate = initial / decay**updates
+    return max(rate, floor)
 
 
 def ramped(initial: float, final: float, saturate: int, epoch: int) -> float:
-    """The momentum in `epoch` (counted from 0): linear from the first epoch to number `saturate`, then constant.
+    """The momentum in an epoch: linear from the first one to number `saturate`, then constant.
 
-    pylearn2's `MomentumAdjustor` (goodfeli/adversarial mnist.yaml: .5 to .7, start 1, saturate 250), which counts
-    from 1: its monitor runs once before the first epoch.
+    pylearn2's `MomentumAdjustor` (goodfeli/adversarial mnist.yaml: .5 to .7, start 1, saturate
+    250), which counts from 1: its monitor runs once before the first epoch.
+
+    Args:
+        initial, final: momentum of the first and of the last epoch of the ramp.
+        saturate: number of that last epoch, counted from 1.
+        epoch: counted from 0.
     """
-    share = min(epoch / max(saturate - 1, 1), 1.0)
+    ramp_length = max(saturate - 1, 1)
+    share = min(epoch / ramp_length, 1.0)
     return initial + share * (final - initial)

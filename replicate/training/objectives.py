@@ -1,8 +1,8 @@
 """The two objectives of the adversarial game, as functions of the discriminator's logits.
 
-With a = logit D(x) and b = logit D(G(z)): log D(x) = logsigmoid(a) and log(1 - D(G(z))) = logsigmoid(-b), exact
-where D itself would round to 0 or 1 (torch's softplus is not: it is linear beyond 20). All means are over the
-minibatch, the last dimension.
+With a = logit D(x) and b = logit D(G(z)): log D(x) = logsigmoid(a) and log(1 - D(G(z))) =
+logsigmoid(-b), accurate where D itself would round to 0 or 1 (torch's softplus is not: it is linear
+beyond 20). All means are over the minibatch, the last dimension.
 """
 
 from typing import Literal
@@ -24,25 +24,50 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     Returns:
         Shape (...), in nats; 2 log 2 where D is 1/2 everywhere.
     """
-    return -logsigmoid(real).mean(-1) - logsigmoid(-fake).mean(-1)
+    # log(1 - sigmoid(b)) = log sigmoid(-b), which stays finite where D is sure.
+    on_data = -logsigmoid(real).mean(-1)
+    on_images = logsigmoid(-fake).mean(-1)
+    return on_data - on_images
 
 
 def generator_loss(fake: Tensor, objective: Objective) -> Tensor:
-    """What G descends, shape (...), in nats.
+    """The loss of G, shape (...), in nats.
 
-    saturating: E[log(1 - D(G(z)))], the minimax game of equation 1; its gradient by the logit is -D.
-    non_saturating: -E[log D(G(z))] (section 3: "stronger gradients early in learning"); -(1 - D).
+    Saturating: E[log(1 - D(G(z)))], the minimax game of equation 1; its derivative with respect to
+    the logit is -D. Non-saturating: -E[log D(G(z))] (section 3: "stronger gradients early in
+    learning"); its derivative is -(1 - D).
+
+    Args:
+        fake: logits of D on generated images, shape (..., batch).
+        objective: which of the two.
     """
     if objective == "saturating":
-        return logsigmoid(-fake).mean(-1)
-    return -logsigmoid(fake).mean(-1)
+        log_probabilities = logsigmoid(-fake)
+        return log_probabilities.mean(-1)
+    log_probabilities = logsigmoid(fake)
+    return -log_probabilities.mean(-1)
 
 
 def discriminator_slopes(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """Derivatives of `discriminator_loss` by the logits: -(1 - D(x)) / n and D(G(z)) / n, shapes as given."""
-    return -torch.sigmoid(-real) / real.shape[-1], torch.sigmoid(fake) / fake.shape[-1]
+    """Derivatives of `discriminator_loss` with respect to the logits, of their shapes.
+
+    -(1 - D(x)) / n for the data and D(G(z)) / n for the generated images.
+    """
+    real_count = real.shape[-1]
+    fake_count = fake.shape[-1]
+    real_slope = -torch.sigmoid(-real) / real_count
+    fake_slope = torch.sigmoid(fake) / fake_count
+    return real_slope, fake_slope
 
 
 def generator_slope(fake: Tensor, objective: Objective) -> Tensor:
-    """Derivative of `generator_loss` by the logits: -D / n if saturating, -(1 - D) / n if not; shape as given."""
-    return -torch.sigmoid(fake if objective == "saturating" else -fake) / fake.shape[-1]
+    """Derivative of `generator_loss` with respect to the logits, of their shape.
+
+    -D / n if saturating, -(1 - D) / n if not.
+    """
+    count = fake.shape[-1]
+    if objective == "saturating":
+        probability = torch.sigmoid(fake)
+    else:
+        probability = torch.sigmoid(-fake)
+    return -probability / count

@@ -1,14 +1,16 @@
-"""Which routine multiplies float32 matrices on the CPU, and whether it rounds their factors to bfloat16.
+"""Selects the library of float32 matrix products on the CPU, and switches bfloat16 on and off.
 
-torch hands such products to its BLAS. oneDNN can take them too, by a mode that is named after bfloat16 and means
-different things on different processors: one with bfloat16 units rounds the factors to 8 bits, many times quicker than
-float32; some others compute as exactly as the BLAS, and up to 2.6 times quicker; the rest change nothing. So nothing is
-concluded from a processor's name: what the mode does is measured, by the error and the time of a product.
+By default torch calls its BLAS. oneDNN can compute them too, in a mode that is named after bfloat16
+and does different things on different processors: one with bfloat16 units rounds the factors to 8
+bits, many times faster than float32; some others compute as accurately as the BLAS; for the rest
+nothing changes. So the effect of the mode is measured, by the error of a product.
+
+The library decides the last bits of a training, so its choice must not depend on how busy the
+machine is: it follows from the processor's maker and from that error. No time is measured.
 """
 
 import math
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,88 +19,103 @@ from torch import Tensor
 
 from replicate.errors import ReplicateError
 from replicate.params import Precision
+from replicate.records.instructions import cpuinfo
 
-#: Rows, inner length and columns of the products that are timed: a layer of the MNIST recipe.
+#: Rows, inner length and columns of the product whose error decides: a layer of the MNIST recipe.
 SHAPE = (200, 784, 1200)
-#: Those of the product whose error is looked at first: where the mode rounds factors, a small one shows it.
+#: Those of the product whose error is measured first: a small one shows rounded factors too.
 SMALL = (8, 784, 64)
-#: The mode is taken for float32 where its error is at most this many times the BLAS's, and it is this much quicker.
-MORE_ERROR, QUICKER = 4.0, 1.3
-#: Timed products of each kind, of which the quickest counts.
-TRIALS = 7
+#: The mode counts as accurate where its error is at most this many times the BLAS's.
+MAX_ERROR_RATIO = 4.0
+#: The maker on whose processors torch's BLAS (MKL) holds back: oneDNN is 1.1 to 2.6 times as fast.
+HELD_BACK = "AuthenticAMD"
 
-#: oneDNN's switch for float32 products, which torch's own types do not name: "bf16", or "ieee" for the BLAS.
+#: oneDNN's switch for float32 products: "bf16", or "ieee" for the BLAS. Any: torch has no type.
 SWITCH: Any = getattr(torch.backends.mkldnn, "matmul")  # noqa: B009 (unknown to mypy)
 
 
 @contextmanager
-def _mode(onednn: bool) -> Iterator[None]:
-    before = SWITCH.fp32_precision
+def _matmul_mode(onednn: bool) -> Iterator[None]:
+    previous = SWITCH.fp32_precision
     SWITCH.fp32_precision = "bf16" if onednn else "ieee"
     try:
         yield
     finally:
-        SWITCH.fp32_precision = before
+        SWITCH.fp32_precision = previous
 
 
-def _factors(shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
-    chance = torch.Generator().manual_seed(0)
+def _random_factors(shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    """Standard normal factors of a product with these rows, inner length and columns."""
     rows, inner, columns = shape
-    return torch.randn(rows, inner, generator=chance), torch.randn(inner, columns, generator=chance)
+    generator = torch.Generator()
+    generator.manual_seed(0)
+    left = torch.randn(rows, inner, generator=generator)
+    right = torch.randn(inner, columns, generator=generator)
+    return left, right
 
 
 def error(onednn: bool, shape: tuple[int, int, int] = SHAPE) -> float:
-    """Largest error of a float32 product of standard normal factors against float64, relative to its deviation."""
-    left, right = _factors(shape)
-    with _mode(onednn):
-        found = left @ right
-    return float((found.double() - left.double() @ right.double()).abs().max()) / math.sqrt(shape[1])
+    """Largest error of a float32 product against float64, in standard deviations of the product.
+
+    Args:
+        onednn: whether oneDNN computes it, or the BLAS.
+        shape: rows, inner length and columns of the standard normal factors.
+    """
+    left, right = _random_factors(shape)
+    with _matmul_mode(onednn):
+        product = left @ right
+    exact = left.double() @ right.double()
+    differences = product.double() - exact
+    errors = differences.abs()
+    largest = float(errors.max())
+    # A sum of so many products of standard normal numbers has this deviation.
+    _, inner, _ = shape
+    return largest / math.sqrt(inner)
 
 
-def _seconds(product: Callable[[], Tensor]) -> float:
-    def once() -> float:
-        start = time.perf_counter()
-        product()
-        return time.perf_counter() - start
-
-    return min(once() for _ in range(TRIALS))
+def _is_accurate(shape: tuple[int, int, int]) -> bool:
+    """Whether oneDNN's error is about that of the BLAS."""
+    error_of_onednn = error(onednn=True, shape=shape)
+    error_of_blas = error(onednn=False, shape=shape)
+    return error_of_onednn <= MAX_ERROR_RATIO * error_of_blas
 
 
-def quicker() -> float:
-    """How many times quicker oneDNN's mode is than the BLAS, by the quickest of some products of each."""
-    left, right = _factors(SHAPE)
-    seconds = []
-    for onednn in (False, True):
-        with _mode(onednn):
-            seconds.append(_seconds(lambda: left @ right))
-    return seconds[0] / seconds[1]
+def select_matmul() -> str:
+    """Selects oneDNN for float32 products where the BLAS holds back and oneDNN is as accurate.
 
-
-def route() -> str:
-    """Sends float32 products through oneDNN in this process, where that is as exact and quicker; "onednn" or "blas"."""
-    exact = all(
-        error(onednn=True, shape=shape) <= MORE_ERROR * error(onednn=False, shape=shape) for shape in (SMALL, SHAPE)
-    )
-    better = exact and quicker() >= QUICKER
-    SWITCH.fp32_precision = "bf16" if better else "ieee"
-    return "onednn" if better else "blas"
+    Returns:
+        "onednn" or "blas".
+    """
+    is_held_back = cpuinfo("vendor_id") == HELD_BACK
+    if is_held_back and _is_accurate(SMALL) and _is_accurate(SHAPE):
+        SWITCH.fp32_precision = "bf16"
+        return "onednn"
+    SWITCH.fp32_precision = "ieee"
+    return "blas"
 
 
 def check_precision(precision: Precision, device: str) -> None:
-    """Refuses bfloat16 where products would not be rounded to it, so that no result is labelled wrongly."""
+    """Refuses bfloat16 where products would not be rounded to it.
+
+    Raises:
+        ReplicateError: bfloat16 on such a device.
+    """
     if precision == "bfloat16" and device != "cpu":
-        raise ReplicateError("compute.precision: bfloat16 is for training on a CPU; on a GPU set float32.")
+        raise ReplicateError(
+            "compute.precision: bfloat16 is for training on a CPU; on a GPU set float32."
+        )
     if precision == "bfloat16" and error(onednn=True) < 1e-3:
         raise ReplicateError(
-            "compute.precision: this CPU, or this build of torch, has no products in bfloat16; set float32."
+            "compute.precision: this CPU, or this build of torch, has no products in bfloat16; set "
+            "float32."
         )
 
 
 @contextmanager
 def products_in(precision: Precision) -> Iterator[None]:
-    """Within it matrix products round their factors to bfloat16, or do not; sums are float32 either way."""
+    """A context whose matrix products round their factors to `precision`; sums are float32."""
     if precision == "float32":
         yield
     else:
-        with _mode(onednn=True):
+        with _matmul_mode(onednn=True):
             yield

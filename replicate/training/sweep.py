@@ -1,32 +1,47 @@
-"""The training loop: a block of seeds side by side, watched by the validation log-likelihood.
+"""The training loop: a block of seeds side by side, with each epoch chosen by validation.
 
-A seed that diverges is recorded with its epoch and left behind; the others go on, because no seed reads
-another's slice of any tensor. The weights that are kept are those of the epoch with the highest validation
-log-likelihood (docs/protocol.md, section 2).
+A seed that diverges is recorded with its epoch and left out; the others go on, because no seed
+reads another's slice of any tensor. The chosen weights are those of the epoch with the highest
+validation log-likelihood (docs/protocol.md, section 2).
 """
 
+import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from replicate.likelihood.parzen import log_densities
-from replicate.models.base import GenerativeModel
 from replicate.params import Likelihood, Precision, Selection
+from replicate.progress.reporting import Progress, clear_line, stop_requests
+from replicate.records.schema import Failure
 from replicate.training.checkpoint import CheckpointFolder
 from replicate.training.products import products_in
-from replicate.training.progress import Progress, clear_line, stop_requests
 
-#: Draws of the evaluation stream at or above this number belong to looks during training, those below to the test.
-LOOK_DRAWS = 1 << 32
+if TYPE_CHECKING:
+    from replicate.models.base import GenerativeModel
+
+#: The validation of epoch e samples with draw `VALIDATION_DRAW_OFFSET` + e; the test uses the draws
+#: below, so the epoch is never chosen by the noise that it is tested with.
+VALIDATION_DRAW_OFFSET = 1 << 32
 
 
 @dataclass
 class History:
-    """What a run has seen so far; part of every checkpoint."""
+    """The course of a run so far; part of every checkpoint.
+
+    Attributes:
+        epochs: the validated epochs, counted from 1.
+        log_likelihood, sigma: of every validated epoch one value per seed: the validation
+            log-likelihood in nats and its bandwidth; None for a seed that has failed.
+        losses: loss -> the same, as means over an epoch.
+        chosen_epoch, chosen_log_likelihood: one value per seed; None: no epoch is chosen yet.
+        failed: seed -> when and why it failed.
+    """
 
     epochs: list[int] = field(default_factory=list)
     log_likelihood: list[list[float | None]] = field(default_factory=list)
@@ -34,31 +49,38 @@ class History:
     losses: dict[str, list[list[float | None]]] = field(default_factory=dict)
     chosen_epoch: list[int | None] = field(default_factory=list)
     chosen_log_likelihood: list[float | None] = field(default_factory=list)
-    failed: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failed: dict[str, Failure] = field(default_factory=dict)
 
 
-def _numbers(values: Tensor) -> list[float | None]:
-    """Floats for JSON; what is not finite becomes None."""
-    return [float(v) if np.isfinite(v) else None for v in values.double().cpu().numpy()]
+def _finite_or_none(values: Tensor) -> list[float | None]:
+    """Floats for JSON, which has no NaN and no infinities: None stands for them."""
+    numbers = values.double().cpu().numpy()
+    results: list[float | None] = []
+    for number in numbers:
+        result = float(number) if np.isfinite(number) else None
+        results.append(result)
+    return results
 
 
 class Sweep:
-    """Trains `model` on `train`, looking at `valid`.
+    """Trains `model` on `train` and chooses each seed's epoch on `valid`.
 
     Args:
-        model: initialised by this class, from scratch or from a checkpoint.
+        model: not yet initialised.
         train: (n, dimension) training rows on the model's device.
-        valid: (k, dimension) validation rows, already cut to the protocol's first ones; None where no epoch is to be
-            chosen by images: then the last one is taken.
-        selection, likelihood: how an epoch is chosen, and the bandwidths to try.
-        checkpoints: where to keep the state; held by this process.
-        checkpoint_every: seconds between two checkpoints: what a kill may cost, against the time that writing takes.
-        precision: of the products in training; whatever looks at the validation images is float32.
+        valid: (k, dimension) validation rows, already cut to the protocol's first ones; None: no
+            epoch is chosen by images, the last one is taken.
+        selection: how often an epoch is validated, and with how many samples.
+        likelihood: the bandwidths to try.
+        checkpoints: where to store the state; locked by this process.
+        checkpoint_every: seconds between two checkpoints: the time that a kill may cost, against
+            the time of writing.
+        precision: of matrix products in training; validation is always in float32.
     """
 
     def __init__(
         self,
-        model: GenerativeModel,
+        model: "GenerativeModel",
         train: Tensor,
         valid: Tensor | None,
         selection: Selection,
@@ -67,50 +89,56 @@ class Sweep:
         checkpoint_every: float = 60.0,
         precision: Precision = "float32",
     ) -> None:
-        self.model, self.train, self.valid = model, train, valid
-        self.selection, self.sigmas = selection, likelihood.sigmas
-        self.checkpoints, self.checkpoint_every = checkpoints, checkpoint_every
+        self.model = model
+        self.train = train
+        self.valid = valid
+        self.selection = selection
+        self.sigmas = likelihood.sigmas
+        self.checkpoints = checkpoints
+        self.checkpoint_every = checkpoint_every
         self.precision: Precision = precision
+
         self.seeds = model.streams.seeds
-        self.rows = model.config.batch_size * model.batches_per_step
-        self.steps_per_epoch = len(train) // self.rows
+        self.rows_per_step = model.config.batch_size * model.batches_per_step
+        self.steps_per_epoch = len(train) // self.rows_per_step
         self.last_step = model.config.epochs * self.steps_per_epoch
+
         model.train = train
         model.initialise(train)
-        model.settle(train)
+        model.fit_statistics(train)
         self.best = {name: value.clone() for name, value in model.parameters.items()}
-        nothing: list[Any] = [None] * len(self.seeds)
-        self.history = History(chosen_epoch=list(nothing), chosen_log_likelihood=list(nothing))
+        seed_count = len(self.seeds)
+        self.history = History(
+            chosen_epoch=[None] * seed_count, chosen_log_likelihood=[None] * seed_count
+        )
+        #: Loss -> its sum over the steps of this epoch so far, (seeds,).
         self.sums: dict[str, Tensor] = {}
-        self.step = self.resumed_at = 0
-        #: Seconds that earlier processes spent on this run, up to the checkpoint that it goes on from.
+        self.step = 0
+        self.resumed_at = 0
+        #: Seconds that earlier processes spent on this run, up to the checkpoint.
         self.earlier_seconds = 0.0
-        self._saved = self._started = time.monotonic()
+        self._started = time.monotonic()
+        self._saved = self._started
 
     def run(self, progress: Progress) -> bool:
-        """Trains to the end; returns False if a signal asked it to stop first (the state is saved)."""
+        """Trains to the end; False: a signal stopped it before that, and the state is saved."""
         self._restore()
-        images = len(self.seeds) * self.rows * self.steps_per_epoch
-        with stop_requests() as stop, progress.running(self.step / self.steps_per_epoch, images):
-            if self.sums and self.step % self.steps_per_epoch == 0:  # the last state of this run, or of a shorter one
+        images_per_epoch = len(self.seeds) * self.rows_per_step * self.steps_per_epoch
+        epochs_done = self.step / self.steps_per_epoch
+        with (
+            stop_requests() as stop,
+            progress.running(epochs_done, images_per_epoch),
+        ):
+            # A checkpoint between an epoch's last step and its validation is the last state of a
+            # run.
+            if self.sums and self.step % self.steps_per_epoch == 0:
                 self._end_of_epoch(self.step // self.steps_per_epoch)
-            while self.step < self.last_step:
-                if len(self.history.failed) == len(self.seeds):
-                    break
-                epoch, place = divmod(self.step, self.steps_per_epoch)
-                order = self.model.streams.order(epoch, len(self.train))
-                for batch in range(place, self.steps_per_epoch):
-                    # Saved before a step; between an epoch's last step and its look only at the end of the run.
-                    if time.monotonic() - self._saved > self.checkpoint_every:
-                        self._save()
-                    self._train_step(order[:, batch * self.rows : (batch + 1) * self.rows], epoch)
-                    if progress.due():
-                        progress.update(self.step / self.steps_per_epoch, self._summary())
-                    if stop.is_set():
-                        break
+            while self.step < self.last_step and not self._all_failed():
+                epoch = self.step // self.steps_per_epoch
+                self._train_epoch(epoch, progress, stop)
                 if self.step == self.last_step:
-                    self._save()  # before a look that a longer run may not have
-                if self.step % self.steps_per_epoch == 0 and self.step > epoch * self.steps_per_epoch:
+                    self._save()  # a longer run may not validate this epoch
+                if self.step % self.steps_per_epoch == 0:
                     self._end_of_epoch(epoch + 1)
                     progress.update(epoch + 1, self._summary())
                 if stop.is_set():
@@ -119,115 +147,199 @@ class Sweep:
                     return False
         return True
 
-    def _train_step(self, chosen: Tensor, epoch: int) -> None:
-        batch = self.train[chosen.reshape(-1)].view(*chosen.shape, -1)
+    def _all_failed(self) -> bool:
+        failed = self.history.failed
+        return len(failed) == len(self.seeds)
+
+    def _has_failed(self, seed: int) -> bool:
+        return str(seed) in self.history.failed
+
+    def _train_epoch(self, epoch: int, progress: Progress, stop: threading.Event) -> None:
+        """Trains from the current step to the end of the epoch, or to the step after a signal."""
+        streams = self.model.streams
+        order = streams.order(epoch, len(self.train))
+        first_batch = self.step % self.steps_per_epoch
+        for batch in range(first_batch, self.steps_per_epoch):
+            seconds_since_checkpoint = time.monotonic() - self._saved
+            if seconds_since_checkpoint > self.checkpoint_every:
+                self._save()
+            start = batch * self.rows_per_step
+            rows = order[:, start : start + self.rows_per_step]
+            self._train_step(rows, epoch)
+            if progress.should_report():
+                epochs_done = self.step / self.steps_per_epoch
+                summary = self._summary()
+                progress.update(epochs_done, summary)
+            if stop.is_set():
+                return
+
+    def _train_step(self, rows: Tensor, epoch: int) -> None:
+        """One update on the training rows (seeds, rows per step)."""
+        seeds, rows_per_step = rows.shape
+        images = self.train[rows.reshape(-1)]
+        batch = images.view(seeds, rows_per_step, -1)
         with products_in(self.precision):
             losses = self.model.train_step(batch, epoch, self.step)
+        sums = self.sums
         for name, value in losses.items():
-            total = self.sums.get(name)
-            self.sums[name] = value.double() if total is None else total + value
+            # In float64: thousands of steps are summed.
+            if name in sums:
+                sums[name] = sums[name] + value
+            else:
+                sums[name] = value.double()
         self.step += 1
 
     def _end_of_epoch(self, epoch: int) -> None:
-        last = epoch == self.model.config.epochs
+        """Records the seeds that diverged in this epoch; validates the epoch if that is due."""
         losses = {name: total / self.steps_per_epoch for name, total in self.sums.items()}
         self.sums = {}
-        finite = torch.stack([total.isfinite() for total in losses.values()]).all(0)
+        for seed_index, is_finite in enumerate(self._finite_seeds(losses)):
+            if not is_finite:
+                self._fail(seed_index, epoch, "the loss or a weight is not a finite number")
+        is_last = epoch == self.model.config.epochs
+        # Before every layer has learnt, a model's samples say nothing of it.
+        is_complete = epoch >= self.model.first_complete_epoch
+        is_due = epoch % self.selection.every == 0
+        if is_last or (is_complete and is_due):
+            self._validate(epoch, losses)
+
+    def _finite_seeds(self, losses: Mapping[str, Tensor]) -> list[bool]:
+        """For every seed whether all its losses and weights are finite."""
+        of_losses = [loss.isfinite() for loss in losses.values()]
+        is_finite = torch.stack(of_losses).all(0)
         for value in self.model.parameters.values():
-            finite &= value.flatten(1).isfinite().all(1)
-        for place, fine in enumerate(finite.tolist()):
-            if not fine:
-                self._fail(place, epoch, "the loss or a weight is not a finite number")
-        if last or (epoch >= self.model.whole_from and epoch % self.selection.every == 0):
-            self._look(epoch, losses)
+            is_finite &= value.flatten(1).isfinite().all(1)
+        of_seeds: list[bool] = is_finite.tolist()
+        return of_seeds
 
-    def _fail(self, place: int, epoch: int, reason: str) -> None:
-        seed = str(self.seeds[place])
-        if seed not in self.history.failed:
-            self.history.failed[seed] = {"epoch": epoch, "reason": reason}
-            clear_line()
-            print(f"seed {seed} failed in epoch {epoch}: {reason}; the other seeds go on.", flush=True)
+    def _fail(self, seed_index: int, epoch: int, reason: str) -> None:
+        seed = self.seeds[seed_index]
+        # The first reason counts: what follows is its consequence.
+        if self._has_failed(seed):
+            return
+        failed = self.history.failed
+        failed[str(seed)] = {"epoch": epoch, "reason": reason}
+        clear_line()
+        print(f"seed {seed} failed in epoch {epoch}: {reason}; the other seeds go on.", flush=True)
 
-    def _look(self, epoch: int, losses: dict[str, Tensor]) -> None:
-        """Measures the validation log-likelihood and keeps the weights of every seed that is better than before."""
-        self.model.settle(self.train)
-        nothing: list[float | None] = [None] * len(self.seeds)
-        found, widths = nothing, nothing
+    def _validate(self, epoch: int, losses: Mapping[str, Tensor]) -> None:
+        """Updates the history and, of every seed that improved, the chosen weights."""
+        self.model.fit_statistics(self.train)
+        seed_count = len(self.seeds)
+        log_likelihoods: list[float | None] = [None] * seed_count
+        sigmas: list[float | None] = [None] * seed_count
         if self.valid is None:
-            self._take_last(epoch)
+            self._choose_for_all(epoch)
         else:
-            found, widths = self._measure(epoch, self.valid)
-        self.history.epochs.append(epoch)
-        self.history.log_likelihood.append(found)
-        self.history.sigma.append(widths)
-        for name, value_of in losses.items():
-            self.history.losses.setdefault(name, []).append(_numbers(value_of))
+            log_likelihoods, sigmas = self._choose_best(epoch, self.valid)
+        history = self.history
+        history.epochs.append(epoch)
+        history.log_likelihood.append(log_likelihoods)
+        history.sigma.append(sigmas)
+        for name, loss in losses.items():
+            curve = history.losses.setdefault(name, [])
+            of_seeds = _finite_or_none(loss)
+            curve.append(of_seeds)
 
-    def _take_last(self, epoch: int) -> None:
-        """Keeps the weights as they are, of every seed that has not failed."""
-        for place, seed in enumerate(self.seeds):
-            if str(seed) not in self.history.failed:
-                self._keep(place, epoch)
+    def _choose_for_all(self, epoch: int) -> None:
+        """Chooses this epoch for every seed that has not failed."""
+        for seed_index, seed in enumerate(self.seeds):
+            if not self._has_failed(seed):
+                self._choose(seed_index, epoch)
 
-    def _keep(self, place: int, epoch: int) -> None:
-        self.history.chosen_epoch[place] = epoch
-        for name, weights in self.model.parameters.items():
-            self.best[name][place] = weights[place]
+    def _choose(self, seed_index: int, epoch: int) -> None:
+        self.history.chosen_epoch[seed_index] = epoch
+        for name, value in self.model.parameters.items():
+            self.best[name][seed_index] = value[seed_index]
 
-    def _measure(self, epoch: int, valid: Tensor) -> tuple[list[float | None], list[float | None]]:
-        """The validation log-likelihood of every seed and its bandwidth; keeps the weights of those that improved."""
-        samples = self.model.sample(self.selection.samples, LOOK_DRAWS + epoch)
-        found: list[float | None] = []
-        widths: list[float | None] = []
-        for place, seed in enumerate(self.seeds):
+    def _choose_best(
+        self, epoch: int, valid: Tensor
+    ) -> tuple[list[float | None], list[float | None]]:
+        """Chooses this epoch for every seed whose validation log-likelihood improved.
+
+        Returns:
+            Every seed's validation log-likelihood and its bandwidth; None for a failed seed.
+        """
+        draw = VALIDATION_DRAW_OFFSET + epoch
+        samples = self.model.sample(self.selection.samples, draw)
+        best_values = self.history.chosen_log_likelihood
+        log_likelihoods: list[float | None] = []
+        sigmas: list[float | None] = []
+        for seed_index, seed in enumerate(self.seeds):
             value = sigma = None
-            if str(seed) not in self.history.failed:
-                curve = log_densities(samples[place], valid, self.sigmas).mean(1)
-                value, sigma = float(curve.max()), self.sigmas[int(curve.argmax())]
+            if not self._has_failed(seed):
+                samples_of_seed = samples[seed_index]
+                by_image = log_densities(samples_of_seed, valid, self.sigmas)
+                curve = by_image.mean(1)
+                value = float(curve.max())
+                best_index = int(curve.argmax())
+                sigma = self.sigmas[best_index]
+                # Finite weights, and still an overflow on the way to the image.
                 if not np.isfinite(value):
-                    self._fail(place, epoch, "a generated image is not a finite number")
+                    self._fail(seed_index, epoch, "a generated image is not a finite number")
                     value = sigma = None
-            found.append(value)
-            widths.append(sigma)
-            before = self.history.chosen_log_likelihood[place]
-            if value is not None and (before is None or value > before):
-                self.history.chosen_log_likelihood[place] = value
-                self._keep(place, epoch)
-        return found, widths
+            log_likelihoods.append(value)
+            sigmas.append(sigma)
+            # Of equal epochs the first one counts.
+            best = best_values[seed_index]
+            if value is not None and (best is None or value > best):
+                best_values[seed_index] = value
+                self._choose(seed_index, epoch)
+        return log_likelihoods, sigmas
 
     def _summary(self) -> str:
-        known = [value for value in self.history.chosen_log_likelihood if value is not None]
-        best = f"best validation log-likelihood {np.mean(known):.1f} nats" if known else "not yet evaluated"
-        return best + (f", {len(self.history.failed)} failed" if self.history.failed else "")
+        """The state of the run in words, for the progress line."""
+        summary = "not yet evaluated"
+        values = [value for value in self.history.chosen_log_likelihood if value is not None]
+        if values:
+            summary = f"best validation log-likelihood {np.mean(values):.1f} nats"
+        if self.history.failed:
+            summary += f", {len(self.history.failed)} failed"
+        return summary
 
     def _groups(self) -> dict[str, dict[str, Tensor]]:
-        return {"parameter": self.model.parameters, "slot": self.model.slots, "best": self.best, "sum": self.sums}
+        """The tensors of a checkpoint, which names each `<group>/<name>`."""
+        return {
+            "parameter": self.model.parameters,
+            "slot": self.model.slots,
+            "best": self.best,
+            "sum": self.sums,
+        }
 
     def _save(self) -> None:
-        tensors = {
-            f"{group}/{name}": value.detach().cpu().numpy()
-            for group, values in self._groups().items()
-            for name, value in values.items()
+        tensors: dict[str, np.ndarray] = {}
+        for group, values in self._groups().items():
+            for name, value in values.items():
+                array = value.detach().cpu().numpy()
+                tensors[f"{group}/{name}"] = array
+        seconds_of_process = time.monotonic() - self._started
+        note = {
+            "history": vars(self.history),
+            "seconds": self.earlier_seconds + seconds_of_process,
         }
-        seconds = self.earlier_seconds + time.monotonic() - self._started
-        self.checkpoints.save(self.step, tensors, {"history": vars(self.history), "seconds": seconds})
+        self.checkpoints.save(self.step, tensors, note)
         self._saved = time.monotonic()
 
     def _restore(self) -> None:
-        found = self.checkpoints.load(self.last_step)
-        if found is None:
+        """Continues from the newest usable checkpoint, if there is one."""
+        checkpoint = self.checkpoints.load(self.last_step)
+        if checkpoint is None:
             return
-        tensors, note = found
+        tensors, note = checkpoint
         groups = self._groups()
-        for name, value in tensors.items():
-            group, key = name.split("/", 1)
-            tensor = torch.from_numpy(value).to(self.train.device)
+        for full_name, array in tensors.items():
+            group, name = full_name.split("/", 1)
+            value = torch.from_numpy(array).to(self.train.device)
             if group == "sum":
-                self.sums[key] = tensor
+                self.sums[name] = value
             else:
-                groups[group][key].copy_(tensor)
+                # In place: the model's own tensors, which other objects may hold too.
+                tensor = groups[group][name]
+                tensor.copy_(value)
         self.history = History(**note["history"])
-        self.step = self.resumed_at = int(note["step"])
-        self.earlier_seconds = float(note.get("seconds", 0.0))  # a note of an earlier version has none
-        epoch = self.step // self.steps_per_epoch
-        print(f"goes on from epoch {epoch}, step {self.step % self.steps_per_epoch}.", flush=True)
+        self.step = int(note["step"])
+        self.resumed_at = self.step
+        # Notes of earlier versions hold no seconds.
+        self.earlier_seconds = float(note.get("seconds", 0.0))
+        epoch, step_in_epoch = divmod(self.step, self.steps_per_epoch)
+        print(f"goes on from epoch {epoch}, step {step_in_epoch}.", flush=True)

@@ -1,4 +1,6 @@
-"""A real HTTP server with chosen faults, a data set of any bytes, and small data in the formats of the real ones."""
+"""A real HTTP server with chosen faults, a data set of any bytes, and small data in the formats of
+the real ones.
+"""
 
 import contextlib
 import gzip
@@ -20,7 +22,7 @@ import pytest
 
 from replicate.datasets import cifar10, mnist
 from replicate.datasets.base import PinnedDataset, Source, Splits
-from replicate.datasets.transfer import Limits
+from replicate.datasets.sources.transfer import Limits
 from replicate.params import Section
 
 #: Faults show within fractions of a second in tests.
@@ -98,7 +100,9 @@ class _Handler(BaseHTTPRequestHandler):
         if content is None or mirror.status != 200:
             self.send_error(404 if content is None else mirror.status)
             return
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and mirror.ranges else 0
+        start = (
+            int(asked.removeprefix("bytes=").removesuffix("-")) if asked and mirror.ranges else 0
+        )
         if start >= len(content):
             self.send_error(416)
             return
@@ -153,13 +157,17 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def idx(array: np.ndarray) -> bytes:
-    """An idx file of unsigned bytes, written from the format's description (two zero bytes, 8, rank, sizes)."""
+    """An idx file of unsigned bytes, written from the format's description (two zero bytes, 8,
+    rank, sizes).
+    """
     header = struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
     return header + array.astype(np.uint8).tobytes()
 
 
 def tiny_mnist(monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict[str, np.ndarray]:
-    """Writes four small idx files into `folder` and pins the MNIST data set to them: 50 + 10 and 10 images."""
+    """Writes four small idx files into `folder` and pins the MNIST data set to them: 50 + 10 and 10
+    images.
+    """
     generator = np.random.default_rng(7)
     arrays, sources = {}, []
     folder.mkdir(parents=True, exist_ok=True)
@@ -170,7 +178,9 @@ def tiny_mnist(monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict[str, np.nd
         content = gzip.compress(idx(array), mtime=0)
         (folder / source.name).write_bytes(content)
         arrays[source.name] = array.astype(np.uint8)
-        sources.append(replace(source, size=len(content), sha256=hashlib.sha256(content).hexdigest()))
+        sources.append(
+            replace(source, size=len(content), sha256=hashlib.sha256(content).hexdigest())
+        )
     monkeypatch.setattr(mnist.Mnist, "sources", tuple(sources))
     for name, value in (("N_TRAINING_FILE", 60), ("N_TRAIN", 50), ("N_TEST", 10)):
         monkeypatch.setattr(mnist, name, value)
@@ -178,7 +188,9 @@ def tiny_mnist(monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict[str, np.nd
 
 
 def faces_arrays(unlabelled: int = 7, labelled: int = 20, seed: int = 3) -> dict[str, np.ndarray]:
-    """A face database of random pixels: labelled and unlabelled images in mixed order, five rotations 14 : 2 : 4."""
+    """A face database of random pixels: labelled and unlabelled images in mixed order, five
+    rotations 14 : 2 : 4.
+    """
     generator, n = np.random.default_rng(seed), unlabelled + labelled
     rows = generator.permutation(n)[:labelled]
     folds, labels = np.zeros((n, 5), np.uint8), np.full((n, 1), -1, np.int16)
@@ -187,10 +199,17 @@ def faces_arrays(unlabelled: int = 7, labelled: int = 20, seed: int = 3) -> dict
     for fold in range(5):
         folds[np.roll(rows, 4 * fold), fold] = codes
     images = generator.integers(0, 256, (n, 48, 48), dtype=np.uint8)
-    return {"images": images, "labs_ex": labels, "labs_id": np.full((n, 1), -1, np.int16), "folds": folds}
+    return {
+        "images": images,
+        "labs_ex": labels,
+        "labs_id": np.full((n, 1), -1, np.int16),
+        "folds": folds,
+    }
 
 
-def write_faces(path: Path, arrays: Mapping[str, Any] | None = None, compress: bool = True) -> dict[str, Any]:
+def write_faces(
+    path: Path, arrays: Mapping[str, Any] | None = None, compress: bool = True
+) -> dict[str, Any]:
     """Writes a MATLAB 5 file in the layout of TFD_48x48.mat and returns its arrays."""
     from scipy.io import savemat
 
@@ -226,9 +245,14 @@ def tar_gz(members: Mapping[str, bytes | tarfile.TarInfo]) -> bytes:
 
 
 def tiny_cifar(monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict[str, bytes]:
-    """Writes an archive of 60 images into `folder` and pins CIFAR-10 to it: 40, 10 and 10 images."""
+    """Writes an archive of 60 images into `folder` and pins CIFAR-10 to it: 40, 10 and 10
+    images.
+    """
     members = cifar_members()
-    extra = {"cifar-10-batches-bin/batches.meta.txt": b"airplane\n", "cifar-10-batches-bin/readme.html": b"<html>"}
+    extra = {
+        "cifar-10-batches-bin/batches.meta.txt": b"airplane\n",
+        "cifar-10-batches-bin/readme.html": b"<html>",
+    }
     content = tar_gz(extra | members)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "cifar-10-binary.tar.gz").write_bytes(content)
@@ -238,13 +262,20 @@ def tiny_cifar(monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict[str, bytes
     return members
 
 
-def write_images(folder: Path, names: Mapping[str, np.ndarray] | list[str], seed: int = 1) -> dict[str, np.ndarray]:
-    """Writes PNG files, by default random 8x8 colour images, and returns their pixels (height, width[, channels])."""
+def write_images(
+    folder: Path, names: Mapping[str, np.ndarray] | list[str], seed: int = 1
+) -> dict[str, np.ndarray]:
+    """Writes PNG files, by default random 8x8 colour images, and returns their pixels (height,
+    width[, channels]).
+    """
     from PIL import Image
 
     generator = np.random.default_rng(seed)
     given = names if isinstance(names, Mapping) else {}
-    written = {name: given.get(name, generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)) for name in names}
+    written = {
+        name: given.get(name, generator.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+        for name in names
+    }
     for name, array in written.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(array).save(folder / name)

@@ -1,4 +1,6 @@
-"""torchvision, which knows MNIST on its own: whether or not its compiled operators fit the installed torch."""
+"""torchvision, which knows MNIST on its own: whether or not its compiled operators fit the
+installed torch.
+"""
 
 from types import ModuleType
 
@@ -10,10 +12,11 @@ _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 def import_torchvision() -> ModuleType:
     """Imports torchvision; a wheel built for CUDA also works beside a torch for CPUs.
 
-    Such a wheel finds no CUDA libraries and skips its binary in silence, but still registers shape rules for
-    two operators that the binary would have declared, which fails. Declaring them first lets the import go
-    through. Data sets, transforms and image grids need no compiled operator. The plain import is tried first,
-    because where the binary does load, a second declaration would clash with its own.
+    Such a wheel finds no CUDA libraries and skips its binary in silence, but still registers shape
+    rules for two operators that the binary would have declared, which fails. Declaring them first
+    lets the import go through. Data sets, transforms and image grids need no compiled operator. The
+    plain import is tried first, because where the binary does load, a second declaration would
+    clash with its own.
     """
     try:
         import torchvision

@@ -11,15 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replicate.datasets import cutting
 from replicate.datasets.base import SPLITS, Splits
-from replicate.datasets.cutting import shares
 from replicate.datasets.digits import DATASET, DigitsConfig
-from replicate.datasets.verify import verified_files
+from replicate.datasets.readers import cutting
+from replicate.datasets.readers.cutting import shares
+from replicate.datasets.sources.verify import verified_files
 from replicate.errors import ReplicateError
 from replicate.params import checked
 
-#: Images per class in scikit-learn's description of the set (its source's optdigits.names, testing part).
+#: Images per class in scikit-learn's description of the set (its source's optdigits.names, testing
+#: part).
 PER_CLASS = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)
 
 
@@ -58,8 +59,10 @@ def test_every_image_is_there_once_with_its_own_label(splits: Splits) -> None:
 
     original = load_digits()
     ours = np.concatenate([splits.images[split].reshape(-1, 64) for split in SPLITS])
-    given = np.concatenate([splits.labels[split] for split in SPLITS])
-    rows = sorted((*pixels, label) for pixels, label in zip(ours.tolist(), given.tolist(), strict=True))
+    labels = np.concatenate([splits.labels[split] for split in SPLITS])
+    rows = sorted(
+        (*pixels, label) for pixels, label in zip(ours.tolist(), labels.tolist(), strict=True)
+    )
     expected = zip(original.data.astype(int).tolist(), original.target.tolist(), strict=True)
     assert rows == sorted((*pixels, label) for pixels, label in expected)
 
@@ -69,14 +72,16 @@ def test_an_image_stands_upright(splits: Splits) -> None:
     from sklearn.datasets import load_digits
 
     first = load_digits().images[0]
-    assert any(np.array_equal(image[0], first) for split in SPLITS for image in splits.images[split])
+    images = np.concatenate([splits.images[split] for split in SPLITS])
+    assert any(np.array_equal(image[0], first) for image in images)
 
 
 def test_the_cut_is_stratified(splits: Splits) -> None:
-    for split, part in (("valid", 257), ("test", 257)):
-        found = np.bincount(splits.labels[split], minlength=10)
-        for label, count in enumerate(found):
-            assert abs(count - Fraction(PER_CLASS[label] * part, 1797)) < 1, (split, label)
+    for split in ("valid", "test"):
+        counts = np.bincount(splits.labels[split], minlength=10)
+        for label, count in enumerate(counts):
+            share = Fraction(PER_CLASS[label] * 257, 1797)
+            assert abs(count - share) < 1, (split, label)
     assert sum(np.bincount(splits.labels[split]) for split in SPLITS).tolist() == list(PER_CLASS)
 
 
@@ -93,14 +98,20 @@ def test_the_cut_is_decided_by_its_seed(labels: np.ndarray) -> None:
 
 
 def test_the_cut_never_changes(labels: np.ndarray) -> None:
-    """Results on digits are comparable only while this holds. The digest was taken when the cut was written."""
+    """Results on digits are comparable only while this holds. The digest was taken when the cut was
+    written.
+    """
     rows = cut(labels, 0)
-    digest = hashlib.sha256(b"".join(rows[split].astype("<i8").tobytes() for split in SPLITS)).hexdigest()
+    digest = hashlib.sha256(
+        b"".join(rows[split].astype("<i8").tobytes() for split in SPLITS)
+    ).hexdigest()
     assert digest[:16] == "4fc921dd2deeb5de"
 
 
 def test_the_order_within_a_split_is_random(labels: np.ndarray) -> None:
-    """Over 200 seeds, the first 50 validation images hold each class in proportion, and rows are unsorted."""
+    """Over 200 seeds, the first 50 validation images hold each class in proportion, and rows are
+    unsorted.
+    """
     counts = np.zeros(10)
     for seed in range(200):
         valid = cut(labels, seed)["valid"]
@@ -111,7 +122,9 @@ def test_the_order_within_a_split_is_random(labels: np.ndarray) -> None:
 
 
 def test_every_image_reaches_the_test_part(labels: np.ndarray) -> None:
-    """A seed chooses among all images: over 200 seeds each is held out for the test about one time in seven."""
+    """A seed chooses among all images: over 200 seeds each is held out for the test about one time
+    in seven.
+    """
     chosen = np.zeros(1797)
     for seed in range(200):
         chosen[cut(labels, seed)["test"]] += 1
@@ -141,9 +154,12 @@ def test_a_wrong_seed_is_named(seed: object) -> None:
 
 def test_data_sets_load_without_their_libraries() -> None:
     code = (
-        "import sys, replicate.plan, replicate.stages.fetch, replicate.stages.prepare; "
-        "from replicate.datasets import REGISTRY, load_dataset; [load_dataset(name) for name in REGISTRY]; "
+        "import sys, replicate.jobs.plan, replicate.stages.fetch, replicate.stages.prepare; "
+        "from replicate.datasets import REGISTRY, load_dataset; [load_dataset(name) for name "
+        "in REGISTRY]; "
         "print(*{'torch', 'torchvision', 'sklearn', 'scipy', 'PIL'} & set(sys.modules))"
     )
-    answer = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+    )
     assert answer.stdout.strip() == ""

@@ -10,10 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from replicate.datasets import download, transfer
-from replicate.datasets.download import fetch
+from replicate.datasets.sources import download, transfer
+from replicate.datasets.sources.download import fetch
 from replicate.errors import ReplicateError
-from tests.datasets.data_helpers import QUICK, Mirror, Toy, clean_environment, noise, serving, source_of
+from tests.datasets.data_helpers import (
+    QUICK,
+    Mirror,
+    Toy,
+    clean_environment,
+    noise,
+    serving,
+    source_of,
+)
 
 CONTENT = noise(300_000)
 
@@ -56,7 +64,9 @@ def test_downloads_and_leaves_only_the_file_and_the_lock(tmp_path: Path, mirror:
     assert mirror.requests == [("/a", None)]
 
 
-def test_a_verified_file_is_not_asked_for_again_and_nothing_is_written(tmp_path: Path, mirror: Mirror) -> None:
+def test_a_verified_file_is_not_asked_for_again_and_nothing_is_written(
+    tmp_path: Path, mirror: Mirror
+) -> None:
     (tmp_path / "a").write_bytes(CONTENT)
     assert get(tmp_path, mirror) == CONTENT
     assert mirror.requests == []
@@ -119,7 +129,9 @@ def test_a_connection_that_ends_early_is_continued(tmp_path: Path, mirror: Mirro
     assert ranges(mirror) == [None, "bytes=120000-", "bytes=240000-"]
 
 
-def test_a_connection_that_always_ends_early_is_given_up_and_its_bytes_are_kept(tmp_path: Path, mirror: Mirror) -> None:
+def test_a_connection_that_always_ends_early_is_given_up_and_its_bytes_are_kept(
+    tmp_path: Path, mirror: Mirror
+) -> None:
     mirror.cut = 10_000
     assert "the connection ended after 50000 of 300000 bytes" in refusal(tmp_path, mirror)
     assert len(mirror.requests) == QUICK.tries
@@ -127,20 +139,26 @@ def test_a_connection_that_always_ends_early_is_given_up_and_its_bytes_are_kept(
     assert not (tmp_path / "a").exists()
 
 
-def test_the_next_mirror_continues_what_the_first_began(tmp_path: Path, mirror: Mirror, other: Mirror) -> None:
+def test_the_next_mirror_continues_what_the_first_began(
+    tmp_path: Path, mirror: Mirror, other: Mirror
+) -> None:
     mirror.cut, mirror.stall = 150_000, True
     assert get(tmp_path, mirror, other) == CONTENT
     assert ranges(other) == ["bytes=150000-"]
 
 
 @pytest.mark.parametrize("status", [403, 404, 503])
-def test_http_errors_go_on_to_the_next_mirror(tmp_path: Path, mirror: Mirror, other: Mirror, status: int) -> None:
+def test_http_errors_go_on_to_the_next_mirror(
+    tmp_path: Path, mirror: Mirror, other: Mirror, status: int
+) -> None:
     mirror.status = status
     assert get(tmp_path, mirror, other) == CONTENT
     assert len(mirror.requests) == 1
 
 
-def test_wrong_content_of_the_right_size_is_refused(tmp_path: Path, mirror: Mirror, other: Mirror) -> None:
+def test_wrong_content_of_the_right_size_is_refused(
+    tmp_path: Path, mirror: Mirror, other: Mirror
+) -> None:
     mirror.files = {"a": CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])}
     message = refusal(tmp_path, mirror)
     assert f"{mirror.address}/a: it sent other content: sha256 " in message
@@ -158,7 +176,9 @@ def test_an_answer_of_another_length_is_refused_before_a_byte_is_kept(
 
 
 def test_never_writes_more_than_the_expected_size(tmp_path: Path, mirror: Mirror) -> None:
-    """Without Content-Length the surplus shows only as it arrives; none of it may reach the disk."""
+    """Without Content-Length the surplus shows only as it arrives; none of it may reach the
+    disk.
+    """
     mirror.files, mirror.length = {"a": noise(300_000, 1) + bytes(1_000_000)}, False
     part, largest = tmp_path / "a.part", 0
 
@@ -183,7 +203,9 @@ def test_a_silent_machine_is_asked_once_for_all_files(tmp_path: Path, mirror: Mi
     assert len(mirror.requests) == 1
 
 
-def test_a_slow_mirror_is_left_for_a_fast_one(tmp_path: Path, mirror: Mirror, other: Mirror) -> None:
+def test_a_slow_mirror_is_left_for_a_fast_one(
+    tmp_path: Path, mirror: Mirror, other: Mirror
+) -> None:
     mirror.pause, mirror.piece = 0.05, 1000  # 20 kB/s under a limit of 100
     assert get(tmp_path, mirror, other) == CONTENT
     assert mirror.sent < 30_000
@@ -214,7 +236,9 @@ def test_mirrors_of_the_environment_come_after_those_of_the_caller(
     assert [path for path, _ in other.requests] == ["/x/a", "/y/a"]
 
 
-def test_proxies_of_the_environment_are_used(tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_of_the_environment_are_used(
+    tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("http_proxy", mirror.address)
     assert get(tmp_path, "http://mirror.invalid/data") == CONTENT
     assert mirror.requests == [("http://mirror.invalid/data/a", None)]
@@ -230,7 +254,7 @@ def test_the_refusal_says_all_that_is_needed(tmp_path: Path, mirror: Mirror) -> 
     nowhere = (tmp_path / "nowhere").as_uri()
     message = refusal(tmp_path / "toy", mirror, nowhere)
     for part in (
-        "1 file of the data set 'toy' could not be had",
+        "1 file of the data set 'toy' could not be obtained",
         f"  {tmp_path}/toy/a\n",
         f"300000 bytes, sha256 {source_of('a', CONTENT).sha256}",
         f"{mirror.address}/a: HTTP 404 Not Found",
@@ -249,14 +273,18 @@ def test_one_missing_file_does_not_keep_the_others_away(tmp_path: Path, mirror: 
 
 
 @pytest.mark.parametrize("value", ["1", "true", "yes"])
-def test_offline_by_environment(tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_offline_by_environment(
+    tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
     monkeypatch.setenv("REPLICATE_OFFLINE", value)
     assert f"{mirror.address}/a: not tried: offline" in refusal(tmp_path, mirror)
     assert mirror.requests == []
 
 
 @pytest.mark.parametrize("value", ["", "0", "false", "No"])
-def test_not_offline(tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_not_offline(
+    tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
     monkeypatch.setenv("REPLICATE_OFFLINE", value)
     assert get(tmp_path, mirror) == CONTENT
 
@@ -270,10 +298,14 @@ def test_file_mirrors_count_offline(tmp_path: Path, mirror: Mirror) -> None:
 WATCHED = """
 import json, sys, urllib.request
 sockets = []
-sys.addaudithook(lambda event, values: sockets.append(event) if event.startswith("socket.") else None)
+def watch(event, values):
+    if event.startswith("socket."):
+        sockets.append(event)
+sys.addaudithook(watch)
 from replicate.__main__ import main
 folder, closed = sys.argv[1:]
-status = main(["fetch", "--dataset", "mnist", "--data-dir", folder, "--out", folder + "/m.json", "--offline"])
+words = ["fetch", "--dataset", "mnist", "--data-dir", folder, "--out", folder + "/m.json"]
+status = main([*words, "--offline"])
 offline = list(sockets)
 try:  # the control: this hook does see a socket
     urllib.request.urlopen(closed)
@@ -340,7 +372,9 @@ def test_the_demo_command_names_an_existing_preset() -> None:
         ("ü", "%C3%BC"),
     ],
 )
-def test_a_mirror_on_disk_is_written_as_path_or_as_url(tmp_path: Path, folder: str, written: str) -> None:
+def test_a_mirror_on_disk_is_written_as_path_or_as_url(
+    tmp_path: Path, folder: str, written: str
+) -> None:
     (tmp_path / folder).mkdir()
     (tmp_path / folder / "a").write_bytes(CONTENT)
     for begin in ("file://", "file://localhost", "FILE:"):
@@ -348,12 +382,18 @@ def test_a_mirror_on_disk_is_written_as_path_or_as_url(tmp_path: Path, folder: s
         assert got == CONTENT
 
 
-@pytest.mark.parametrize("address", ["file://server/share", "file:///a%00b", "file:///" + "x" * 5000])
+@pytest.mark.parametrize(
+    "address", ["file://server/share", "file:///a%00b", "file:///" + "x" * 5000]
+)
 def test_a_mirror_on_disk_that_names_no_path_is_one_reason(tmp_path: Path, address: str) -> None:
-    with pytest.raises(ReplicateError, match=r"a file:// address names a path on this machine|null|name too long"):
+    with pytest.raises(
+        ReplicateError, match=r"a file:// address names a path on this machine|null|name too long"
+    ):
         get(tmp_path / "to", address, offline=True)
 
 
 def test_a_data_folder_that_cannot_be_looked_at_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ReplicateError, match=r"cannot look at .*: File name too long; name another data folder"):
+    with pytest.raises(
+        ReplicateError, match=r"cannot look at .*: File name too long; name another data folder"
+    ):
         get(tmp_path / ("x" * 300))

@@ -1,6 +1,9 @@
-"""A folder of images: layouts, cuts, labels, one digest for folder and archive, and folders that cannot be used."""
+"""A folder of images: layouts, cuts, labels, one digest for folder and archive, and folders that
+cannot be used.
+"""
 
 import hashlib
+import itertools
 import os
 import shutil
 import struct
@@ -13,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from replicate.datasets import store
 from replicate.datasets.base import SPLITS, Splits
 from replicate.datasets.images import DATASET, ImagesConfig, is_split, rows_of
-from replicate.datasets.store import opened
+from replicate.datasets.sources import store
+from replicate.datasets.sources.store import opened
 from replicate.errors import ReplicateError
 from replicate.params import checked
 from tests.datasets.data_helpers import write_images, zipped
@@ -26,24 +29,27 @@ def prepared(path: Path, **options: object) -> Splits:
     return DATASET.prepare({path.name: path}, ImagesConfig(size=8, **options))  # type: ignore[arg-type]
 
 
-def where(splits: Splits, written: dict[str, np.ndarray]) -> dict[str, list[str]]:
-    """Split -> the names of its images, found by their pixels."""
-    names = {array.tobytes(): name for name, array in written.items()}
-    return {
-        split: [names[np.ascontiguousarray(image.transpose(1, 2, 0)).tobytes()] for image in splits.images[split]]  # type: ignore[attr-defined]
-        for split in SPLITS
-    }
+def names_by_split(splits: Splits, written: dict[str, np.ndarray]) -> dict[str, list[str]]:
+    """Split -> the names of its images, recognised by their pixels."""
+    name_of = {array.tobytes(): name for name, array in written.items()}
+    names: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for split in SPLITS:
+        for image in splits.images[split]:
+            pixels = np.ascontiguousarray(image.transpose(1, 2, 0))  # type: ignore[attr-defined]
+            names[split].append(name_of[pixels.tobytes()])
+    return names
 
 
 def many(*folders: str, count: int = 14) -> list[str]:
-    return [f"{folder}{k}.png" for folder in folders for k in range(count)]
+    pairs = itertools.product(folders, range(count))
+    return [f"{folder}{number}.png" for folder, number in pairs]
 
 
 def test_given_splits_stay_as_they_are(tmp_path: Path) -> None:
     written = write_images(tmp_path, many("train/a/", "train/b/", "valid/a/", "test/b/", count=5))
     splits = prepared(tmp_path)
-    found = where(splits, written)
-    for split, names in found.items():
+    names_of = names_by_split(splits, written)
+    for split, names in names_of.items():
         assert sorted(names) == sorted(name for name in written if name.startswith(split))
         assert splits.labels[split].tolist() == ["ab".index(name.split("/")[1]) for name in names]
     assert splits.divisor == 255.0
@@ -61,36 +67,52 @@ def test_given_splits_stay_as_they_are(tmp_path: Path) -> None:
         ("training_", "Dev", "testing_imgs"),
     ],
 )
-def test_splits_in_any_case_and_common_spelling(tmp_path: Path, names: tuple[str, str, str]) -> None:
-    written = write_images(tmp_path, [f"{name}/{k}.png" for name in names for k in range(3)])
+def test_splits_in_any_case_and_common_spelling(
+    tmp_path: Path, names: tuple[str, str, str]
+) -> None:
+    written = write_images(tmp_path, many(*(f"{name}/" for name in names), count=3))
     splits = prepared(tmp_path)
-    for name, images in zip(names, where(splits, written).values(), strict=True):
+    for name, images in zip(names, names_by_split(splits, written).values(), strict=True):
         assert sorted(images) == [f"{name}/{k}.png" for k in range(3)]
     assert splits.labels == {}
 
 
 def test_without_a_validation_folder_a_sixth_of_the_training_images_is_it(tmp_path: Path) -> None:
-    written = write_images(tmp_path, many("train/a/", "train/b/", count=27) + many("test/a/", count=4))
+    written = write_images(
+        tmp_path, many("train/a/", "train/b/", count=27) + many("test/a/", count=4)
+    )
     splits = prepared(tmp_path)
-    found = where(splits, written)
-    assert [len(found[split]) for split in SPLITS] == [45, 9, 4]
-    assert not set(found["train"]) & set(found["valid"])
-    assert {name.split("/")[0] for name in found["valid"]} == {"train"}
+    names_of = names_by_split(splits, written)
+    assert [len(names_of[split]) for split in SPLITS] == [45, 9, 4]
+    assert not set(names_of["train"]) & set(names_of["valid"])
+    assert {name.split("/")[0] for name in names_of["valid"]} == {"train"}
     assert sorted(np.bincount(splits.labels["valid"])) == [4, 5], "stratified"
-    assert splits.labels["valid"].tolist() == ["ab".index(name.split("/")[1]) for name in found["valid"]]
+    assert splits.labels["valid"].tolist() == [
+        "ab".index(name.split("/")[1]) for name in names_of["valid"]
+    ]
 
 
-@pytest.mark.parametrize(("names", "labelled"), [(many("", count=70), False), (many("a/", "b/", count=35), True)])
-def test_images_in_one_piece_are_cut_5_1_1(tmp_path: Path, names: list[str], labelled: bool) -> None:
+@pytest.mark.parametrize(
+    ("names", "labelled"), [(many("", count=70), False), (many("a/", "b/", count=35), True)]
+)
+def test_images_in_one_piece_are_cut_5_1_1(
+    tmp_path: Path, names: list[str], labelled: bool
+) -> None:
     written = write_images(tmp_path, names)
     splits = prepared(tmp_path)
-    found = where(splits, written)
-    assert [len(found[split]) for split in SPLITS] == [50, 10, 10]
-    assert sorted(name for part in found.values() for name in part) == sorted(names)
+    names_of = names_by_split(splits, written)
+    assert [len(names_of[split]) for split in SPLITS] == [50, 10, 10]
+    assert sorted(itertools.chain(*names_of.values())) == sorted(names)
     if labelled:
-        assert [np.bincount(splits.labels[split]).tolist() for split in SPLITS] == [[25, 25], [5, 5], [5, 5]]
+        assert [np.bincount(splits.labels[split]).tolist() for split in SPLITS] == [
+            [25, 25],
+            [5, 5],
+            [5, 5],
+        ]
         for split in SPLITS:
-            assert splits.labels[split].tolist() == ["ab".index(name[0]) for name in found[split]]
+            assert splits.labels[split].tolist() == [
+                "ab".index(name[0]) for name in names_of[split]
+            ]
     else:
         assert splits.labels == {}
 
@@ -103,8 +125,12 @@ def test_classes_too_small_for_a_share_are_cut_as_one(tmp_path: Path) -> None:
 
 
 def test_the_cut_is_decided_by_its_seed_and_the_order_is_random(tmp_path: Path) -> None:
-    written = write_images(tmp_path, many("train/a/", "train/b/", "valid/", "test/", count=30)[:60] + many("test/a/"))
-    one, again, two = (where(prepared(tmp_path, split_seed=seed), written) for seed in (0, 0, 1))
+    written = write_images(
+        tmp_path, many("train/a/", "train/b/", "valid/", "test/", count=30)[:60] + many("test/a/")
+    )
+    one, again, two = (
+        names_by_split(prepared(tmp_path, split_seed=seed), written) for seed in (0, 0, 1)
+    )
     assert one == again
     assert all(one[split] != sorted(one[split]) for split in SPLITS)
     assert set(one["valid"]) != set(two["valid"])
@@ -113,11 +139,16 @@ def test_the_cut_is_decided_by_its_seed_and_the_order_is_random(tmp_path: Path) 
 
 
 def test_the_cut_never_changes() -> None:
-    """Results are comparable only while this holds. The digest was taken when the cut was written."""
+    """Results are comparable only while this holds. The digest was taken when the cut was
+    written.
+    """
     labels = np.arange(1000) % 7
     rows = [rows_of({"all": labels}, 0), rows_of({"train": labels, "test": labels}, 0)]
-    text = b"".join(part[split][1].astype("<i8").tobytes() for part in rows for split in SPLITS)
-    assert hashlib.sha256(text).hexdigest()[:16] == "35bb1d0511aa70cc"
+    content = b""
+    for rows_of_split in rows:
+        for split in SPLITS:
+            content += rows_of_split[split].rows.astype("<i8").tobytes()
+    assert hashlib.sha256(content).hexdigest()[:16] == "35bb1d0511aa70cc"
 
 
 def test_nothing_depends_on_the_order_of_the_file_system(tmp_path: Path) -> None:
@@ -139,7 +170,10 @@ def test_a_zip_archive_is_the_same_data_as_its_folder(tmp_path: Path, prefix: st
     archive = zipped(tmp_path / "f", tmp_path / "f.zip", prefix)
     folder = DATASET.inventory(tmp_path / "f")
     assert folder == DATASET.inventory(archive) | {"name": "f"}
-    assert (folder["files"], folder["size"]) == (27, sum(p.stat().st_size for p in (tmp_path / "f").rglob("*.png")))
+    assert (folder["files"], folder["size"]) == (
+        27,
+        sum(p.stat().st_size for p in (tmp_path / "f").rglob("*.png")),
+    )
     one, two = prepared(tmp_path / "f"), prepared(archive)
     for split in SPLITS:
         assert np.array_equal(one.images[split], two.images[split])
@@ -155,7 +189,10 @@ def test_the_digest_is_that_of_the_lines_of_sha256sum(tmp_path: Path) -> None:
 
 def test_names_are_compared_in_one_unicode_form(tmp_path: Path) -> None:
     for form in ("NFC", "NFD"):
-        write_images(tmp_path / form, {unicodedata.normalize(form, "caf\u00e9.png"): np.zeros((8, 8, 3), np.uint8)})
+        write_images(
+            tmp_path / form,
+            {unicodedata.normalize(form, "caf\u00e9.png"): np.zeros((8, 8, 3), np.uint8)},
+        )
     one, two = (DATASET.inventory(tmp_path / form) | {"name": ""} for form in ("NFC", "NFD"))
     assert one == two
 
@@ -178,7 +215,9 @@ def test_a_change_of_any_image_changes_the_digest_and_the_stamp(tmp_path: Path) 
     changed()
     write_images(folder, ["10.png"])
     changed()
-    assert len({digest for digest, _ in seen}) == len({stamp for _, stamp in seen}) == len(seen) == 5
+    assert (
+        len({digest for digest, _ in seen}) == len({stamp for _, stamp in seen}) == len(seen) == 5
+    )
 
 
 def test_an_archives_stamp_is_its_content(tmp_path: Path) -> None:
@@ -190,7 +229,9 @@ def test_an_archives_stamp_is_its_content(tmp_path: Path) -> None:
     assert DATASET.stamp(tmp_path / "nowhere") == ""
 
 
-def test_what_is_no_image_is_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_image_is_left_out_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_images(tmp_path / "f", many("a/", "b/", count=7))
     before = DATASET.inventory(tmp_path / "f")
     (tmp_path / "f" / "labels.csv").write_text("x")
@@ -199,7 +240,10 @@ def test_what_is_no_image_is_left_out_and_counted(tmp_path: Path, capsys: pytest
     write_images(tmp_path / "f", ["__MACOSX/a/1.png", ".thumbs/1.png"])
     assert DATASET.inventory(tmp_path / "f") == before
     assert len(prepared(tmp_path / "f").images["train"]) == 10
-    assert capsys.readouterr().err == f"prepare: 2 file(s) in {tmp_path / 'f'} are no PNG or JPEG by name: left out\n"
+    assert (
+        capsys.readouterr().err
+        == f"prepare: 2 file(s) in {tmp_path / 'f'} are no PNG or JPEG by name: left out\n"
+    )
 
 
 def test_links_are_followed_and_a_circle_of_them_ends(tmp_path: Path) -> None:
@@ -207,7 +251,9 @@ def test_links_are_followed_and_a_circle_of_them_ends(tmp_path: Path) -> None:
     (tmp_path / "f" / "b").symlink_to(tmp_path / "f" / "a")
     assert len(prepared(tmp_path / "f").images["train"]) == 10
     (tmp_path / "f" / "a" / "self").symlink_to(tmp_path / "f")
-    (tmp_path / "f" / "b").unlink()  # with two links the ways through the circle double at every turn
+    (
+        tmp_path / "f" / "b"
+    ).unlink()  # with two links the ways through the circle double at every turn
     with pytest.raises(ReplicateError, match="lies too deep") as caught:
         prepared(tmp_path / "f")
     assert str(caught.value).count("/self") == 2, "it is not walked until the system refuses"
@@ -215,7 +261,8 @@ def test_links_are_followed_and_a_circle_of_them_ends(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"grayscale": True}, {"size": 5}])
 @pytest.mark.parametrize(
-    "names", [many(""), many("a/", "b/"), many("train/", "test/"), many("train/a/", "val/a/", "test/a/")]
+    "names",
+    [many(""), many("a/", "b/"), many("train/", "test/"), many("train/a/", "val/a/", "test/a/")],
 )
 def test_the_extent_is_that_of_the_prepared_images(
     tmp_path: Path, names: list[str], options: dict[str, object]
@@ -227,9 +274,11 @@ def test_the_extent_is_that_of_the_prepared_images(
 
 
 def test_where_the_images_lie() -> None:
-    assert DATASET.place(Path("data/images"), ImagesConfig()) == Path("data/images")
-    assert DATASET.place(Path("data/images"), ImagesConfig(folder="/x/y.zip")) == Path("/x/y.zip")
-    assert DATASET.place(Path("data/images"), ImagesConfig(folder="~/x")) == Path.home() / "x"
+    assert DATASET.data_path(Path("data/images"), ImagesConfig()) == Path("data/images")
+    assert DATASET.data_path(Path("data/images"), ImagesConfig(folder="/x/y.zip")) == Path(
+        "/x/y.zip"
+    )
+    assert DATASET.data_path(Path("data/images"), ImagesConfig(folder="~/x")) == Path.home() / "x"
 
 
 @pytest.mark.parametrize(
@@ -260,21 +309,30 @@ def refusal(path: Path) -> str:
 
 DOUBTFUL = {
     ("tran", "test"): "'test' and 'tran' may be splits or classes: rename 'tran' to 'train'",
-    ("train", "tests_old"): "'tests_old' and 'train' may be splits or classes: rename 'tests_old' to 'test'",
+    (
+        "train",
+        "tests_old",
+    ): "'tests_old' and 'train' may be splits or classes: rename 'tests_old' to 'test'",
     ("Trian", "Tset"): "'Trian' and 'Tset' may be splits or classes: rename 'Trian' to 'train'",
     ("trainA", "trainB", "testA", "testB"): "may be splits or classes: rename 'testA' to 'test'",
     ("my_train", "old-test"): "may be splits or classes: rename 'my_train' to 'train'",
     ("train", "validatoin"): "may be splits or classes: rename 'validatoin' to 'valid'",
     ("train", "test", "tests_old"): "has 'tests_old' beside train and test; move it",
     ("Train", "Val", "cat"): "has 'cat' beside Train and Val; move it",
-    ("Train", "training", "test"): "has 'Train' and 'training', which both say train; put them into one folder",
+    (
+        "Train",
+        "training",
+        "test",
+    ): "has 'Train' and 'training', which both say train; put them into one folder",
     ("Train", "Val"): "has Train, Val but no test; add it",
 }
 
 
 @pytest.mark.parametrize("folders", DOUBTFUL)
-def test_folders_that_may_be_splits_or_classes_are_refused(tmp_path: Path, folders: tuple[str, ...]) -> None:
-    write_images(tmp_path / "f", [f"{folder}/{k}.png" for folder in folders for k in range(7)])
+def test_folders_that_may_be_splits_or_classes_are_refused(
+    tmp_path: Path, folders: tuple[str, ...]
+) -> None:
+    write_images(tmp_path / "f", many(*(f"{folder}/" for folder in folders), count=7))
     assert DOUBTFUL[folders] in refusal(tmp_path / "f")
 
 
@@ -288,18 +346,29 @@ def test_folders_that_may_be_splits_or_classes_are_refused(tmp_path: Path, folde
         ("contest", "y"),
     ],
 )
-def test_folders_that_only_sound_like_splits_are_classes(tmp_path: Path, folders: tuple[str, ...]) -> None:
-    write_images(tmp_path, [f"{folder}/{k}.png" for folder in folders for k in range(7)])
+def test_folders_that_only_sound_like_splits_are_classes(
+    tmp_path: Path, folders: tuple[str, ...]
+) -> None:
+    write_images(tmp_path, many(*(f"{folder}/" for folder in folders), count=7))
     assert np.bincount(prepared(tmp_path).labels["train"]).tolist() == [5] * len(folders)
 
 
 LAYOUTS = {
     "no test folder": (many("train/", "valid/"), "has train, valid but no test"),
     "no train folder": (many("test/a/"), "has test but no train"),
-    "a folder beside train and test": (many("train/", "test/", "more/"), "has 'more' beside train and test"),
-    "images beside train and test": (many("train/", "test/", ""), "has 'images' beside train and test"),
+    "a folder beside train and test": (
+        many("train/", "test/", "more/"),
+        "has 'more' beside train and test",
+    ),
+    "images beside train and test": (
+        many("train/", "test/", ""),
+        "has 'images' beside train and test",
+    ),
     "classes and no classes": (many("a/", ""), "some images lie in class folders and some do not"),
-    "classes in one split only": (many("train/a/", "test/"), "some images lie in class folders and some do not"),
+    "classes in one split only": (
+        many("train/a/", "test/"),
+        "some images lie in class folders and some do not",
+    ),
     "too deep in a split": (many("train/a/b/", "test/a/"), "lies too deep"),
     "too deep without splits": (many("x/a/b/", "x/c/b/", "y/c/b/"), "lies too deep"),
     "much too deep": (many("x/a/b/c/d/"), "lies too deep"),
@@ -311,7 +380,9 @@ LAYOUTS = {
 def test_another_layout_is_refused(tmp_path: Path, name: str, archive: bool) -> None:
     names, words = LAYOUTS[name]
     write_images(tmp_path / "f", names)
-    assert words in refusal(zipped(tmp_path / "f", tmp_path / "f.zip") if archive else tmp_path / "f")
+    assert words in refusal(
+        zipped(tmp_path / "f", tmp_path / "f.zip") if archive else tmp_path / "f"
+    )
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
@@ -325,7 +396,10 @@ def test_unreadable_images_are_counted_and_named(tmp_path: Path) -> None:
         (tmp_path / f"{k}.png").write_bytes((tmp_path / f"{k}.png").read_bytes()[:100])
     (tmp_path / "0.png").write_bytes(b"")
     message = refusal(tmp_path)
-    assert f"8 of 20 images in {tmp_path} cannot be used: 0.png is no PNG or JPEG image; 1.png is damaged (" in message
+    assert (
+        f"8 of 20 images in {tmp_path} cannot be used: 0.png is no PNG or JPEG image; "
+        "1.png is damaged (" in message
+    )
     assert "5.png" not in message
     assert message.endswith(" and 3 more; repair them or take them out.")
 
@@ -336,14 +410,20 @@ def test_empty_places(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("a/readme.txt", "x")
     assert "holds no PNG or JPEG file" in refusal(tmp_path / "x.zip")
-    assert "is missing; put PNG or JPEG images there" in (DATASET.missing(tmp_path / "nowhere") or "")
+    assert "is missing; put PNG or JPEG images there" in (
+        DATASET.missing(tmp_path / "nowhere") or ""
+    )
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     assert "mount it or remove the link" in (DATASET.missing(tmp_path / "link") or "")
 
 
 def test_three_images_are_too_few_to_cut(tmp_path: Path) -> None:
     write_images(tmp_path, many("", count=3))
-    assert [len(images) for images in prepared(tmp_path).images.values()] == [3, 0, 0]  # `prepare` then refuses it
+    assert [len(images) for images in prepared(tmp_path).images.values()] == [
+        3,
+        0,
+        0,
+    ]  # `prepare` then refuses it
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -357,7 +437,9 @@ def test_what_may_not_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_links_to_nothing_and_what_is_no_file_are_counted_and_named(tmp_path: Path) -> None:
-    """As git-annex leaves them, or a disk that is not mounted: without them it would be another data set."""
+    """As git-annex leaves them, or a disk that is not mounted: without them it would be another
+    data set.
+    """
     folder = tmp_path / "f"
     write_images(folder, many("a/", "b/", count=8))
     for k in range(6):
@@ -370,10 +452,11 @@ def test_links_to_nothing_and_what_is_no_file_are_counted_and_named(tmp_path: Pa
         with pytest.raises(ReplicateError) as caught:
             attempt(folder)
         assert str(caught.value) == (
-            f"8 of 24 entries in {folder} cannot be read: a/pipe.png is no file or folder; b/far0.png is a link to "
-            "nothing; b/far1.png is a link to nothing; b/far2.png is a link to nothing; b/far3.png is a link to "
-            "nothing and 3 more; get or mount what links point to (`git annex get`), make files readable, or take "
-            "them out."
+            f"8 of 24 entries in {folder} cannot be read: a/pipe.png is no file or folder; "
+            "b/far0.png is a link to nothing; b/far1.png is a link to nothing; "
+            "b/far2.png is a link to nothing; b/far3.png is a link to nothing and 3 more; "
+            "get or mount what links point to (`git annex get`), make files readable, "
+            "or take them out."
         )
     (folder / "c").unlink()
     assert DATASET.stamp(folder) != before, "so that `fetch` looks again"
@@ -410,12 +493,16 @@ def archive(tmp_path: Path) -> Path:
     return zipped(tmp_path / "f", tmp_path / "f.zip")
 
 
-@pytest.mark.parametrize("name", ["../../x.png", "/etc/x.png", "a/../../x.png", "C:/x.png", "\\\\host\\x.png"])
+@pytest.mark.parametrize(
+    "name", ["../../x.png", "/etc/x.png", "a/../../x.png", "C:/x.png", "\\\\host\\x.png"]
+)
 def test_a_member_that_points_out_of_the_archive_is_refused(archive: Path, name: str) -> None:
     assert "points out of the archive" in refusal(with_member(archive, name))
 
 
-@pytest.mark.parametrize("form", ["train\\{}\\{}", "./train/{}/{}", "train//{}/./{}", "x\\train/{}\\{}", "Train/{}/{}"])
+@pytest.mark.parametrize(
+    "form", ["train\\{}\\{}", "./train/{}/{}", "train//{}/./{}", "x\\train/{}\\{}", "Train/{}/{}"]
+)
 def test_member_names_are_made_plain(tmp_path: Path, form: str) -> None:
     """As old .NET and other tools write them: the same splits and labels as with slashes."""
     write_images(tmp_path / "f", many("train/a/", "train/b/", "test/a/", "test/b/", count=9))
@@ -424,7 +511,9 @@ def test_member_names_are_made_plain(tmp_path: Path, form: str) -> None:
         for file in sorted((tmp_path / "f").rglob("*.png")):
             split, label, name = file.relative_to(tmp_path / "f").parts
             member = zipfile.ZipInfo("x")
-            member.filename = form.format(label, name).replace("train", split).replace("Train", split.title())
+            member.filename = (
+                form.format(label, name).replace("train", split).replace("Train", split.title())
+            )
             archive.writestr(member, file.read_bytes())
         folder = zipfile.ZipInfo("x")
         folder.filename = "train\\"
@@ -434,19 +523,28 @@ def test_member_names_are_made_plain(tmp_path: Path, form: str) -> None:
         assert np.array_equal(one.images[split], two.images[split])
         assert np.array_equal(one.labels[split], two.labels[split])
     if not form.startswith("T"):
-        assert DATASET.inventory(tmp_path / "f") | {"name": ""} == DATASET.inventory(written) | {"name": ""}
+        assert DATASET.inventory(tmp_path / "f") | {"name": ""} == DATASET.inventory(written) | {
+            "name": ""
+        }
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "cp932"])
 def test_members_whose_names_are_in_another_encoding(tmp_path: Path, encoding: str) -> None:
-    """Without the flag for UTF-8 a name is in whatever the archiver thought of; it is read, and UTF-8 is seen."""
+    """Without the flag for UTF-8 a name is in whatever the archiver thought of; it is read, and
+    UTF-8 is seen.
+    """
     names = {"utf-8": "Mu\u00f1oz", "latin-1": "Mu\u00f1oz", "cp932": "\u732b"}
-    write_images(tmp_path / "f", {f"{names[encoding]}{k}.png": np.full((8, 8, 3), k, np.uint8) for k in range(14)})
+    write_images(
+        tmp_path / "f",
+        {f"{names[encoding]}{k}.png": np.full((8, 8, 3), k, np.uint8) for k in range(14)},
+    )
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for file in sorted((tmp_path / "f").iterdir()):
             stand_in = "?" * len(file.name.encode(encoding))
-            archive.writestr(zipfile.ZipInfo(stand_in.replace("?", "q")[:-6] + file.name[-6:]), file.read_bytes())
+            archive.writestr(
+                zipfile.ZipInfo(stand_in.replace("?", "q")[:-6] + file.name[-6:]), file.read_bytes()
+            )
     content = path.read_bytes()
     for file in sorted((tmp_path / "f").iterdir()):
         raw = file.name.encode(encoding)
@@ -486,12 +584,16 @@ def test_a_member_that_comes_twice_is_refused(archive: Path) -> None:
 
 def test_an_encrypted_member_is_refused(archive: Path) -> None:
     content = bytearray(archive.read_bytes())
-    content[content.index(b"PK\x01\x02") + 8] |= 1  # the flag in the central directory (APPNOTE 4.4.4)
+    content[content.index(b"PK\x01\x02") + 8] |= (
+        1  # the flag in the central directory (APPNOTE 4.4.4)
+    )
     archive.write_bytes(content)
     assert "is encrypted" in refusal(archive)
 
 
-def test_a_file_that_is_too_large_is_refused_unread(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_too_large_is_refused_unread(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A bomb: 1 MB of zeros in 1 kB; the size that the archive declares is enough to refuse it."""
     with zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED) as one:
         one.writestr("a/bomb.png", bytes(1_000_000))
@@ -516,7 +618,9 @@ def test_a_damaged_archive_is_refused_or_read_but_never_a_traceback(archive: Pat
     for k in range(200):
         damaged = bytearray(content[: int(generator.integers(len(content)))] if k < 50 else content)
         if k >= 50:
-            damaged[int(generator.integers(directory, len(content)))] ^= 1 << int(generator.integers(8))
+            damaged[int(generator.integers(directory, len(content)))] ^= 1 << int(
+                generator.integers(8)
+            )
         archive.write_bytes(damaged)
         try:
             DATASET.inventory(archive)
@@ -536,12 +640,16 @@ def test_another_file_than_an_archive_is_refused(tmp_path: Path) -> None:
 def real() -> Path:
     named = os.environ.get("REPLICATE_TEST_IMAGES")
     if not named or not Path(named).exists():
-        pytest.skip("needs a folder or zip archive of CIFAR-10 images: set REPLICATE_TEST_IMAGES to it")
+        pytest.skip(
+            "needs a folder or zip archive of CIFAR-10 images: set REPLICATE_TEST_IMAGES to it"
+        )
     return Path(named)
 
 
 def slow_png(content: bytes) -> np.ndarray:
-    """The pixels (height, width, 3) of an 8-bit RGB PNG without interlacing, by its specification (ISO/IEC 15948)."""
+    """The pixels (height, width, 3) of an 8-bit RGB PNG without interlacing, by its specification
+    (ISO/IEC 15948).
+    """
     place, packed, width, height = 8, b"", 0, 0
     while place < len(content):
         length, kind = struct.unpack_from(">I4s", content, place)
@@ -556,7 +664,11 @@ def slow_png(content: bytes) -> np.ndarray:
         start = row * (3 * width + 1)
         line = list(raw[start + 1 : start + 1 + 3 * width])
         for k in range(3 * width):
-            left, up, corner = (line[k - 3] if k > 2 else 0), above[k], (above[k - 3] if k > 2 else 0)
+            left, up, corner = (
+                (line[k - 3] if k > 2 else 0),
+                above[k],
+                (above[k - 3] if k > 2 else 0),
+            )
             nearest = min((left, up, corner), key=lambda v: abs(left + up - corner - v))
             line[k] = (line[k] + (0, left, up, (left + up) // 2, nearest)[raw[start]]) % 256
         rows.append(line)
@@ -566,14 +678,20 @@ def slow_png(content: bytes) -> np.ndarray:
 
 @pytest.mark.slow
 def test_real_images(real: Path) -> None:
-    """18,000 + 2,000 images of CIFAR-10, 10 classes: counts, stratified cut, and pixels by another reader."""
+    """18,000 + 2,000 images of CIFAR-10, 10 classes: counts, stratified cut, and pixels by another
+    reader.
+    """
     splits = DATASET.prepare({real.name: real}, ImagesConfig())
-    assert [splits.images[split].shape for split in SPLITS] == [(n, 3, 32, 32) for n in (15_000, 3_000, 2_000)]
+    assert [splits.images[split].shape for split in SPLITS] == [
+        (n, 3, 32, 32) for n in (15_000, 3_000, 2_000)
+    ]
     assert np.bincount(splits.labels["valid"]).tolist() == [300] * 10
     assert splits.images["test"].dtype == np.uint8
     with opened(real, is_split) as files:
         names = [name for name in files.sizes if name.startswith("test/")][::37]
         read = [slow_png(files.read(name)) for name in names]
-    there = {np.ascontiguousarray(image.transpose(1, 2, 0)).tobytes() for image in splits.images["test"]}
+    there = {
+        np.ascontiguousarray(image.transpose(1, 2, 0)).tobytes() for image in splits.images["test"]
+    }
     assert len(read) > 50
     assert all(image.tobytes() in there for image in read)

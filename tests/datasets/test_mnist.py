@@ -11,8 +11,15 @@ import numpy as np
 import pytest
 
 from replicate.datasets.base import Splits
-from replicate.datasets.mnist import DATASET, IMAGES_MAGIC, LABELS_MAGIC, MnistConfig, decompressed, read_idx
-from replicate.datasets.verify import verified_files
+from replicate.datasets.mnist import (
+    DATASET,
+    IMAGES_MAGIC,
+    LABELS_MAGIC,
+    MnistConfig,
+    decompressed,
+    read_idx,
+)
+from replicate.datasets.sources.verify import verified_files
 from replicate.errors import ReplicateError
 from tests.datasets.data_helpers import idx, tiny_mnist
 from tests.datasets.second_reader import import_torchvision
@@ -53,7 +60,9 @@ def test_torchvision_reads_the_same(tmp_path: Path) -> None:
 )
 def test_a_wrong_header_is_refused(tmp_path: Path, header: bytes) -> None:
     path = written(tmp_path / "i.gz", header + idx(IMAGES)[16:])
-    with pytest.raises(ReplicateError, match=r"idx header .* instead of \(2051, 3, 4, 5\)") as caught:
+    with pytest.raises(
+        ReplicateError, match=r"idx header .* instead of \(2051, 3, 4, 5\)"
+    ) as caught:
         read_idx(path, IMAGES_MAGIC, (3, 4, 5))
     assert str(path) in str(caught.value)
 
@@ -95,7 +104,9 @@ def test_damaged_gzip_is_refused(tmp_path: Path) -> None:
         assert str(path) in str(caught.value), name
 
 
-def test_the_cut_is_that_of_the_released_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cut_is_that_of_the_released_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In the file's order: the first five sixths train, the rest validates, the test file tests."""
     arrays = tiny_mnist(monkeypatch, tmp_path)
     splits = DATASET.prepare(verified_files(DATASET, tmp_path), MnistConfig())
@@ -107,14 +118,18 @@ def test_the_cut_is_that_of_the_released_recipe(tmp_path: Path, monkeypatch: pyt
     assert np.array_equal(splits.labels["valid"], labels[50:])
     assert np.array_equal(splits.labels["test"], arrays["t10k-labels-idx1-ubyte.gz"])
     assert splits.divisor == 255
-    assert np.array_equal(splits.flat("test")[3], images_as_pixels(arrays["t10k-images-idx3-ubyte.gz"][3]))
+    assert np.array_equal(
+        splits.flat("test")[3], images_as_pixels(arrays["t10k-images-idx3-ubyte.gz"][3])
+    )
 
 
 def test_a_bare_node_needs_no_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_mnist(monkeypatch, tmp_path)
     monkeypatch.setitem(sys.modules, "torchvision", None)
-    assert len(DATASET.prepare(verified_files(DATASET, tmp_path), MnistConfig()).images["train"]) == 50
-    assert len(DATASET.addresses(DATASET.sources[0])) == 2
+    assert (
+        len(DATASET.prepare(verified_files(DATASET, tmp_path), MnistConfig()).images["train"]) == 50
+    )
+    assert len(DATASET.addresses(DATASET.sources[0])) >= 2
 
 
 def images_as_pixels(stored: np.ndarray) -> np.ndarray:
@@ -134,7 +149,8 @@ def test_mirrors_are_those_of_torchvision() -> None:
     mirrors = import_torchvision().datasets.MNIST.mirrors
     assert len(mirrors) >= 1
     source = DATASET.sources[0]
-    assert DATASET.addresses(source) == tuple(mirror + "train-images-idx3-ubyte.gz" for mirror in mirrors)
+    addresses = DATASET.addresses(source)[: len(mirrors)]
+    assert addresses == tuple(mirror + "train-images-idx3-ubyte.gz" for mirror in mirrors)
 
 
 @pytest.fixture(scope="module")
@@ -144,12 +160,17 @@ def splits(mnist_folder: Path) -> Splits:
 
 def test_real_files_are_those_that_torchvision_expects(mnist_folder: Path) -> None:
     expected = dict(import_torchvision().datasets.MNIST.resources)
-    found = {s.name: hashlib.md5((mnist_folder / s.name).read_bytes()).hexdigest() for s in DATASET.sources}
+    found = {
+        s.name: hashlib.md5((mnist_folder / s.name).read_bytes()).hexdigest()
+        for s in DATASET.sources
+    }
     assert found == expected
 
 
 def test_real_counts_and_first_labels(splits: Splits) -> None:
-    """Counts: LeCun's page and the released recipe. First labels: as printed in many MNIST tutorials, 5 0 4 1 9."""
+    """Counts: LeCun's page and the released recipe. First labels: as printed in many MNIST
+    tutorials, 5 0 4 1 9.
+    """
     assert {split: images.shape for split, images in splits.images.items()} == {
         "train": (50_000, 1, 28, 28),
         "valid": (10_000, 1, 28, 28),
@@ -161,9 +182,14 @@ def test_real_counts_and_first_labels(splits: Splits) -> None:
 
 
 def test_real_mean_and_deviation(splits: Splits) -> None:
-    """0.1307 and 0.3081: the normalisation of PyTorch's own MNIST example, over the 60,000 training images."""
-    both = (splits.images[split][k : k + 5000] for split in ("train", "valid") for k in range(0, 50_000, 5000))
-    counts = sum(np.bincount(images.reshape(-1), minlength=256) for images in both)
+    """0.1307 and 0.3081: the normalisation of PyTorch's own MNIST example, over the 60,000 training
+    images.
+    """
+    counts = np.zeros(256, np.int64)
+    for split in ("train", "valid"):
+        for start in range(0, 50_000, 5000):
+            images = splits.images[split][start : start + 5000]
+            counts += np.bincount(images.reshape(-1), minlength=256)
     assert counts.sum() == 60_000 * 784
     histogram = counts / counts.sum()
     values = np.arange(256) / 255
@@ -178,6 +204,8 @@ def test_real_images_agree_with_a_second_reader(splits: Splits, mnist_folder: Pa
     assert np.array_equal(splits.images["train"], images[:50_000])
     assert np.array_equal(splits.images["valid"], images[50_000:])
     labels = np.frombuffer(
-        gzip.decompress((mnist_folder / "train-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8
+        gzip.decompress((mnist_folder / "train-labels-idx1-ubyte.gz").read_bytes()),
+        np.uint8,
+        offset=8,
     )
     assert np.array_equal(splits.labels["valid"], labels[50_000:])

@@ -1,4 +1,6 @@
-"""One PNG or JPEG file as an array: orientation, colour, transparency, size, and files that are none."""
+"""One PNG or JPEG file as an array: orientation, colour, transparency, size, and files that are
+none.
+"""
 
 import io
 import struct
@@ -10,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from replicate.datasets import pictures
-from replicate.datasets.pictures import Crop, UnreadableError, pixels
+from replicate.datasets.readers import pictures
+from replicate.datasets.readers.pictures import Crop, UnreadableError, pixels
 
 GENERATOR = np.random.default_rng(2)
 COLOUR = GENERATOR.integers(0, 256, (6, 6, 3), dtype=np.uint8)
@@ -19,11 +21,15 @@ COLOUR = GENERATOR.integers(0, 256, (6, 6, 3), dtype=np.uint8)
 
 def encoded(image: Any, kind: str = "PNG", **options: Any) -> bytes:
     stream = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(stream, kind, **options)
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(
+        stream, kind, **options
+    )
     return stream.getvalue()
 
 
-def read(content: bytes, size: int = 6, grayscale: bool = False, crop: Crop = "centre") -> np.ndarray:
+def read(
+    content: bytes, size: int = 6, grayscale: bool = False, crop: Crop = "centre"
+) -> np.ndarray:
     return pixels(content, size, grayscale, crop)
 
 
@@ -63,9 +69,13 @@ def test_grey_and_colour() -> None:
 
 def test_one_bit_palette_and_16_bit_images() -> None:
     bits = COLOUR[..., 0] > 127
-    assert np.array_equal(read(encoded(Image.fromarray(bits)), grayscale=True)[0], np.where(bits, 255, 0))
+    assert np.array_equal(
+        read(encoded(Image.fromarray(bits)), grayscale=True)[0], np.where(bits, 255, 0)
+    )
     palette = Image.fromarray(COLOUR).convert("P", palette=Image.Palette.ADAPTIVE, colors=64)
-    assert np.array_equal(read(encoded(palette)), np.asarray(palette.convert("RGB")).transpose(2, 0, 1))
+    assert np.array_equal(
+        read(encoded(palette)), np.asarray(palette.convert("RGB")).transpose(2, 0, 1)
+    )
     deep = GENERATOR.integers(0, 65536, (6, 6)).astype(np.uint16)
     assert np.array_equal(read(encoded(deep), grayscale=True)[0], deep >> 8)
 
@@ -90,7 +100,11 @@ def test_jpeg_in_colour_grey_and_cmyk() -> None:
     found = read(encoded(flat, "JPEG", quality=95), size=16)
     assert np.abs(found.astype(int) - np.array([200, 30, 90])[:, None, None]).max() <= 3
     assert read(encoded(flat[..., 0], "JPEG"), size=16).shape == (3, 16, 16)
-    assert read(encoded(Image.fromarray(flat).convert("CMYK"), "JPEG"), size=16).shape == (3, 16, 16)
+    assert read(encoded(Image.fromarray(flat).convert("CMYK"), "JPEG"), size=16).shape == (
+        3,
+        16,
+        16,
+    )
 
 
 def test_the_crop_takes_the_middle_and_none_takes_all() -> None:
@@ -110,10 +124,20 @@ def png(width: int, height: int) -> bytes:
     """A PNG file whose header says so many pixels, and that has none."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        return (
+            struct.pack(">I", len(content))
+            + kind
+            + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
 
 
 SIX = encoded(COLOUR)
@@ -160,7 +184,9 @@ def test_damage_anywhere_is_said_or_harmless_but_never_a_traceback(content: byte
     assert refused > 20
 
 
-def test_the_limit_of_pixels_is_looked_at_before_they_are_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_of_pixels_is_looked_at_before_they_are_unpacked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("unpacked"))
     monkeypatch.setattr(pictures, "MAX_PIXELS", 35)
     with pytest.raises(UnreadableError, match="has 6 x 6 pixels, more than 35"):
@@ -174,8 +200,12 @@ def chunk(kind: bytes, content: bytes, whole: bool = True) -> bytes:
 
 
 def exif(orientation: int) -> bytes:
-    """EXIF with an orientation and, as some cameras write it, text of a numeric type (Software as two rationals)."""
-    entries = struct.pack("<HHIHH", 0x112, 3, 1, orientation, 0) + struct.pack("<HHII", 0x131, 5, 1, 38)
+    """EXIF with an orientation and, as some cameras write it, text of a numeric type (Software as
+    two rationals).
+    """
+    entries = struct.pack("<HHIHH", 0x112, 3, 1, orientation, 0) + struct.pack(
+        "<HHII", 0x131, 5, 1, 38
+    )
     return b"II*\0\x08\0\0\0" + struct.pack("<H", 2) + entries + bytes(4) + struct.pack("<II", 7, 2)
 
 
@@ -185,7 +215,9 @@ def segment(marker: int, content: bytes) -> bytes:
 
 PNG_METADATA = {
     "a text with a wrong checksum": chunk(b"tEXt", b"Title\0x", whole=False),
-    "a text that unpacks to 100 MB": chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(100_000_000))),
+    "a text that unpacks to 100 MB": chunk(
+        b"zTXt", b"Comment\0\0" + zlib.compress(bytes(100_000_000))
+    ),
     "a text that is not packed": chunk(b"zTXt", b"Comment\0\0xyz"),
     "a profile that is none": chunk(b"iCCP", b"x\0\0xyz"),
     "a profile of another method": chunk(b"iCCP", b"x\0\7xyz"),

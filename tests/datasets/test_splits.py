@@ -8,15 +8,18 @@ from safetensors import safe_open
 
 from replicate.datasets.base import SPLITS, Splits
 from replicate.errors import ReplicateError
-from replicate.files import sha256_file, write_json, write_tensors
+from replicate.storage.files import sha256_file, write_json, write_tensors
 
 
 def folded(whole_validation: bool = True) -> Splits:
-    """Three unlabelled images of the values 0, 1, 2, and six labelled ones of 10..15 with the labels 0..5."""
-    pool = np.arange(10, 16, dtype=np.uint8).reshape(6, 1, 1, 1) * np.ones((1, 1, 2, 2), np.uint8)
+    """Three unlabelled images of the values 0, 1, 2, and six labelled ones of 10..15 with the
+    labels 0..5.
+    """
+    ones = np.ones((1, 1, 2, 2), np.uint8)
+    unlabelled = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1) * ones
+    labelled = np.arange(10, 16, dtype=np.uint8).reshape(6, 1, 1, 1) * ones
     return Splits(
-        images={"train": np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1) * np.ones((1, 1, 2, 2), np.uint8),
-                "labelled": pool},
+        images={"train": unlabelled, "labelled": labelled},
         labels={"labelled": np.arange(6)},
         divisor=2.0,
         folds=[
@@ -24,7 +27,7 @@ def folded(whole_validation: bool = True) -> Splits:
             {"train": np.array([2, 3, 4]), "valid": np.array([5]), "test": np.array([0, 1])},
         ],
         whole_validation=whole_validation,
-    )  # fmt: skip
+    )
 
 
 def plain(**changes: object) -> Splits:
@@ -90,9 +93,14 @@ def test_the_file_gives_back_what_was_written(tmp_path: Path, splits: Splits) ->
         assert getattr(read, name) == getattr(splits, name), name
     for ours, theirs in ((read.images, splits.images), (read.labels, splits.labels)):
         assert ours.keys() == theirs.keys()
-        assert all(np.array_equal(ours[key], theirs[key]) and ours[key].dtype == theirs[key].dtype for key in ours)
+        assert all(
+            np.array_equal(ours[key], theirs[key]) and ours[key].dtype == theirs[key].dtype
+            for key in ours
+        )
     for one, other in zip(read.folds, splits.folds, strict=True):
-        assert {split: rows.tolist() for split, rows in one.items()} == {k: rows.tolist() for k, rows in other.items()}
+        assert {split: rows.tolist() for split, rows in one.items()} == {
+            k: rows.tolist() for k, rows in other.items()
+        }
     again = tmp_path / "y.safetensors"
     read.write(again)
     assert again.read_bytes() == (tmp_path / "x.safetensors").read_bytes()
@@ -112,7 +120,9 @@ def test_other_bytes_than_the_description_beside_it_names_are_refused(tmp_path: 
     write_json(path.with_suffix(".json"), {"stage": "prepare", "sha256": sha256_file(path)})
     assert Splits.read(path).divisor == 2.0
     path.write_bytes(path.read_bytes()[:-1] + b"\x09")
-    with pytest.raises(ReplicateError, match=r"is not the data set that .*x.json tells of; run `prepare` again"):
+    with pytest.raises(
+        ReplicateError, match=r"is not the data set that .*x.json tells of; run `prepare` again"
+    ):
         Splits.read(path)
     path.with_suffix(".json").unlink()
     assert Splits.read(path).divisor == 2.0
@@ -121,9 +131,14 @@ def test_other_bytes_than_the_description_beside_it_names_are_refused(tmp_path: 
 @pytest.mark.parametrize("lacking", ["labelled", "fold0_valid", "fold1_train", "fold0_test"])
 def test_a_folded_file_that_lacks_a_part_is_refused(tmp_path: Path, lacking: str) -> None:
     splits = folded()
-    rows = {f"fold{k}_{split}": value for k, fold in enumerate(splits.folds) for split, value in fold.items()}
-    tensors = {name: value for name, value in ({**splits.images} | rows).items() if name != lacking}
-    write_tensors(tmp_path / "x.safetensors", tensors, {"divisor": "2.0", "low": "0.0", "high": "1.0"})
+    tensors = dict(splits.images)
+    for number, fold in enumerate(splits.folds):
+        for split, rows in fold.items():
+            tensors[f"fold{number}_{split}"] = rows
+    del tensors[lacking]
+    write_tensors(
+        tmp_path / "x.safetensors", tensors, {"divisor": "2.0", "low": "0.0", "high": "1.0"}
+    )
     with pytest.raises(ReplicateError, match="is not a prepared data set"):
         Splits.read(tmp_path / "x.safetensors")
 

@@ -1,4 +1,6 @@
-"""The Toronto Face Database's layout: what is read, which faults are named, and the stand-in for real."""
+"""The Toronto Face Database's layout: what is read, which faults are named, and the stand-in for
+real.
+"""
 
 import os
 import pickle
@@ -33,18 +35,22 @@ def test_images_go_where_the_folds_say(path: Path, compress: bool) -> None:
     arrays = write_faces(path, compress=compress)
     splits = prepared(path)
     rows = range(len(arrays["images"]))
-    unlabelled = [k for k in rows if all(code == 0 for code in arrays["folds"][k])]
+    unlabelled = [row for row in rows if set(arrays["folds"][row]) == {0}]
     assert len(unlabelled) == 7
     assert splits.images["train"].dtype == np.uint8
     assert np.array_equal(splits.images["train"][:, 0], arrays["images"][unlabelled])
-    assert np.array_equal(splits.flat("train", 4), arrays["images"][unlabelled].reshape(7, -1) / np.float32(255))
+    assert np.array_equal(
+        splits.flat("train", 4), arrays["images"][unlabelled].reshape(7, -1) / np.float32(255)
+    )
     assert splits.fold_count == 5
     for fold in range(5):
         for code, split in ((1, "train"), (2, "valid"), (3, "test")):
             chosen = [k for k in rows if arrays["folds"][k, fold] == code]
             images = splits.images["labelled"][splits.folds[fold][split], 0]
             assert np.array_equal(images, arrays["images"][chosen])
-            assert splits.labels_of(split, fold).tolist() == [arrays["labs_ex"][k, 0] - 1 for k in chosen]
+            assert splits.labels_of(split, fold).tolist() == [
+                arrays["labs_ex"][k, 0] - 1 for k in chosen
+            ]
     assert [splits.count(split) for split in ("train", "valid", "test")] == [7, 2, 4]
 
 
@@ -77,7 +83,10 @@ def test_values_that_matlab_saved_as_doubles_are_read_alike(path: Path) -> None:
 def test_the_extent_is_that_of_the_prepared_images(path: Path) -> None:
     write_faces(path)
     splits = prepared(path)
-    assert tfd.DATASET.extent(path.parent, TfdConfig()) == (splits.shape, len(splits.images["train"]))
+    assert tfd.DATASET.extent(path.parent, TfdConfig()) == (
+        splits.shape,
+        len(splits.images["train"]),
+    )
 
 
 def changed(name: str, change: Callable[[np.ndarray], Any]) -> dict[str, Any]:
@@ -132,8 +141,14 @@ WRONG: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
         lambda: {name: array[:0] for name, array in faces_arrays().items()},
         "no image is unlabelled (0) in all folds",
     ),
-    "a code of 4": (lambda: changed("folds", put(4, 0, 0)), "'folds' has values from 0 to 4 instead of 0 to 3"),
-    "half a code": (lambda: changed("folds", put(0.5, 0, 0)), "'folds' has values that are not whole numbers"),
+    "a code of 4": (
+        lambda: changed("folds", put(4, 0, 0)),
+        "'folds' has values from 0 to 4 instead of 0 to 3",
+    ),
+    "half a code": (
+        lambda: changed("folds", put(0.5, 0, 0)),
+        "'folds' has values that are not whole numbers",
+    ),
     "nothing unlabelled": (
         lambda: changed("folds", lambda a: np.where(a == 0, 1, a)),
         "no image is unlabelled (0) in all folds",
@@ -155,7 +170,10 @@ WRONG: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
         "'images' has values that are not whole numbers",
     ),
     "a pixel of 256": (lambda: changed("images", put(256.0, 0, 0, 0)), "instead of 0 to 255"),
-    "a negative pixel": (lambda: changed("images", put(-1.0, 0, 0, 0)), "'images' has values from -1.0 to"),
+    "a negative pixel": (
+        lambda: changed("images", put(-1.0, 0, 0, 0)),
+        "'images' has values from -1.0 to",
+    ),
     "an expression of 8": (lambda: changed("labs_ex", put(8, 0, 0)), "instead of -1 to 7"),
     "a labelled image without an expression": (
         lambda: label_of_a_labelled_image(-1),
@@ -271,7 +289,9 @@ def test_flipped_bits_never_end_in_a_traceback(path: Path, compress: bool) -> No
     for _ in range(150):
         place = int(generator.integers(128 if generator.random() < 0.5 else 0, 400))
         path.write_bytes(
-            content[:place] + bytes([content[place] ^ (1 << generator.integers(8))]) + content[place + 1 :]
+            content[:place]
+            + bytes([content[place] ^ (1 << generator.integers(8))])
+            + content[place + 1 :]
         )
         try:
             prepared(path)
@@ -285,10 +305,10 @@ def test_the_stand_in_has_a_name_a_title_and_a_file_of_its_own(tmp_path: Path) -
     assert (tfd.DATASET.name, tfd.DATASET.title) == ("tfd", "Toronto Face Database")
     path = tmp_path / "FER2013_in_TFD_format_48x48.mat"
     write_faces(path)
-    assert faces.DATASET.place(tmp_path, TfdConfig()) == path
+    assert faces.DATASET.data_path(tmp_path, TfdConfig()) == path
     assert faces.DATASET.missing(path) is None
     assert len(faces.DATASET.prepare({path.name: path}, TfdConfig()).folds) == 5
-    missing = tfd.DATASET.missing(tfd.DATASET.place(tmp_path, TfdConfig()))
+    missing = tfd.DATASET.missing(tfd.DATASET.data_path(tmp_path, TfdConfig()))
     assert missing is not None, "the stand-in's file never stands in for the other's"
     assert str(tmp_path / FILE) in missing
 
@@ -303,18 +323,22 @@ def stand_in() -> Path:
 
 
 def test_the_real_stand_in(stand_in: Path) -> None:
-    """Counts as its description gives them, and every labelled image in the test part of one fold."""
+    """Counts as its description gives them, and every labelled image in the test part of one
+    fold.
+    """
     from scipy.io import loadmat
 
     splits = faces.DATASET.prepare({stand_in.name: stand_in}, TfdConfig())
     assert splits.shape == (1, 48, 48)
     assert [len(splits.images[name]) for name in ("train", "labelled")] == [12_000, 4_178]
-    counts = [[len(fold[split]) for split in ("train", "valid", "test")] for fold in splits.folds]
+    counts = [[len(rows) for rows in fold.values()] for fold in splits.folds]
     assert counts == [[2924, 418, 836]] * 3 + [[2925, 417, 836], [2926, 418, 834]]
     tested = np.concatenate([fold["test"] for fold in splits.folds])
     assert np.array_equal(np.sort(tested), np.arange(4178))
     raw = loadmat(stand_in)
     first = np.flatnonzero(raw["folds"][:, 2] == 3)[0]
-    assert np.array_equal(splits.flat("test", 2)[0], raw["images"][first].reshape(-1) / np.float32(255))
+    assert np.array_equal(
+        splits.flat("test", 2)[0], raw["images"][first].reshape(-1) / np.float32(255)
+    )
     assert splits.labels_of("test", 2)[0] == raw["labs_ex"][first, 0] - 1
     assert faces.DATASET.extent(stand_in.parent, TfdConfig()) == ((1, 48, 48), 12_000)

@@ -1,4 +1,6 @@
-"""Users' own data in the workflow: a change of a file re-runs what depends on it, and a missing set is left out."""
+"""Users' own data in the workflow: a change of a file re-runs what depends on it, and a missing set
+is left out.
+"""
 
 import shutil
 from pathlib import Path
@@ -16,20 +18,29 @@ likelihood: {{}}
 selection: {{}}
 datasets: {{images: {{folder: {folder}, size: 8}}, tfd: {{}}, digits: {{}}}}
 models: {{adversarial_nets: {{images: {{batch_size: 5}}, tfd: {{batch_size: 5}}, digits: {{}}}}}}
+samplers: {{}}
+measures: {{}}
+experiments: {{}}
 """
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A copy of the project whose run has digits, a folder of images, and no Toronto Face Database."""
+    """A copy of the project whose run has digits, a folder of images, and no Toronto Face
+    Database.
+    """
     write_images(tmp_path / "photos", [f"c{k % 2}/{k}.png" for k in range(28)])
     project = _pristine(tmp_path / "project")
-    (project / "params.yaml").write_text(PARAMS.format(folder=tmp_path / "photos"), encoding="utf-8")
+    (project / "params.yaml").write_text(
+        PARAMS.format(folder=tmp_path / "photos"), encoding="utf-8"
+    )
     return project
 
 
 @pytest.mark.slow
-def test_a_changed_file_runs_its_data_set_again_and_no_other(project: Project, tmp_path: Path) -> None:
+def test_a_changed_file_runs_its_data_set_again_and_no_other(
+    project: Project, tmp_path: Path
+) -> None:
     project.good("snakemake", "--cores", "2", "data")
     made = {path.name for path in (project / "results/data").glob("*.safetensors")}
     assert made == {"digits.safetensors", "images.safetensors"}
@@ -50,7 +61,9 @@ def test_a_changed_file_runs_its_data_set_again_and_no_other(project: Project, t
 
 @pytest.mark.slow
 def test_data_that_come_later_join_the_run(project: Project) -> None:
-    """Absent, there is no job for them; once they are there, their jobs are added and the others rest."""
+    """Absent, there is no job for them; once they are there, their jobs are added and the others
+    rest.
+    """
     whole = project.planned()
     assert (whole["fetch"], whole["train"]) == (2, 2)
     project.good("snakemake", "--cores", "2", "data")

@@ -9,5 +9,5 @@ import pytest
 def quick_classifier() -> Iterator[None]:
     """The judge of samples, trained by few updates: enough for three classes of digits."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("replicate.classifier.UPDATES", 150)
+        patch.setattr("replicate.diagnostics.classifier.UPDATES", 150)
         yield

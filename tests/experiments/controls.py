@@ -1,7 +1,8 @@
-"""Controls of the rules of statements: experiments whose verdict is known, judged by the project's own `protocol.yaml`.
+"""Controls of the rules of statements: experiments whose verdict by `protocol.yaml` is known.
 
-Every verdict that a test of an experiment asks for goes through `verdicts_of`, and is noted. A test that is marked as
-the negative control of a claim must have seen it judged "not replicated" by the rule as it stands.
+Tests of experiments take every verdict from `verdicts_of`, which records it. A test that is marked
+as the negative control of a statement fails unless the statement came out "not replicated" in it,
+by the rule as it stands.
 """
 
 import functools
@@ -10,14 +11,14 @@ from typing import Any
 
 import yaml
 
-from replicate.claims import judged_statement
-from replicate.codedigest import package_root
-from replicate.protocol import Protocol, Statement, read_protocol
+from replicate.storage.paths import package_root
+from replicate.verdicts.protocol import Protocol, Statement, read_protocol
+from replicate.verdicts.statements import statement_verdict
 
-#: Claim -> the tests that are its negative controls.
+#: Statement -> the tests that are its negative controls.
 NEGATIVE: dict[str, list[str]] = {}
-#: Of the test that runs: (claim, verdict by the rule as it stands).
-_SEEN: list[tuple[str, str]] = []
+#: (statement, verdict by the rule as it stands) of the test that runs.
+_VERDICTS: list[tuple[str, str]] = []
 
 
 @functools.cache
@@ -26,14 +27,18 @@ def protocol() -> Protocol:
     return read_protocol(package_root() / "protocol.yaml")
 
 
-def earlier(claim: str) -> Statement:
-    """The rule of a claim in version 3 of the protocol, where version 4 has another one."""
-    rules = yaml.safe_load((package_root() / "tests/experiments/version_3.yaml").read_text(encoding="utf-8"))
-    return Statement.model_validate(rules[claim])
+def earlier(statement: str) -> Statement:
+    """The rule of a statement in version 3 of the protocol, where version 4 has another one."""
+    rules = yaml.safe_load(
+        (package_root() / "tests/experiments/version_3.yaml").read_text(encoding="utf-8")
+    )
+    return Statement.model_validate(rules[statement])
 
 
-def judged(rules: Protocol, checks: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Claim -> the whole verdict on the checks that an experiment measured."""
+def statement_verdicts(
+    rules: Protocol, checks: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Statement -> the whole verdict on the checks that an experiment measured."""
     content = {
         "experiment": "test",
         "not_applicable": None,
@@ -42,37 +47,38 @@ def judged(rules: Protocol, checks: Mapping[str, Mapping[str, Any]]) -> dict[str
         "checks": checks,
     }
     results = dict.fromkeys(checks, ("test.json", content))
-    return {claim: judged_statement(claim, rules, results) for claim in checks}
+    return {statement: statement_verdict(statement, rules, results) for statement in checks}
 
 
 def verdicts_of(checks: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Claim -> state, by the project's own protocol."""
-    found = {claim: str(entry["state"]) for claim, entry in judged(protocol(), checks).items()}
-    _SEEN.extend(found.items())
-    return found
+    """Statement -> state, by the project's own protocol."""
+    verdicts = statement_verdicts(protocol(), checks)
+    states = {statement: str(verdict["state"]) for statement, verdict in verdicts.items()}
+    _VERDICTS.extend(states.items())
+    return states
 
 
-def earlier_verdict(claim: str, checks: Mapping[str, Any]) -> str:
-    """The state of a claim by its rule in version 3; other checks than that rule's are left out."""
-    rule = earlier(claim)
-    kept = {name: checks[name] for name in rule.checks}
-    rules = protocol().model_copy(update={"statements": {claim: rule}})
-    return str(judged(rules, {claim: kept})[claim]["state"])
+def earlier_verdict(statement: str, checks: Mapping[str, Any]) -> str:
+    """The state of a statement by its rule in version 3; other checks than that rule's are left out."""
+    rule = earlier(statement)
+    measured = {name: checks[name] for name in rule.checks}
+    rules = protocol().model_copy(update={"statements": {statement: rule}})
+    return str(statement_verdicts(rules, {statement: measured})[statement]["state"])
 
 
-def negative_control(*claims: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Marks a test as the negative control of claims: each must come out "not replicated" in it."""
+def negative_control(*statements: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Marks a test as the negative control of statements: each must come out "not replicated" in it."""
 
     def marked(test: Callable[..., None]) -> Callable[..., None]:
-        for claim in claims:
-            NEGATIVE.setdefault(claim, []).append(test.__name__)
+        for statement in statements:
+            NEGATIVE.setdefault(statement, []).append(test.__name__)
 
         @functools.wraps(test)
         def run(*arguments: Any, **named: Any) -> None:
-            _SEEN.clear()
+            _VERDICTS.clear()
             test(*arguments, **named)
-            for claim in claims:
-                assert (claim, "not replicated") in _SEEN, f"{claim}: {_SEEN}"
+            for statement in statements:
+                assert (statement, "not replicated") in _VERDICTS, f"{statement}: {_VERDICTS}"
 
         return run
 

@@ -10,7 +10,10 @@ from tests.experiments.controls import verdicts_of
 
 
 def verdict(
-    experiment: Experiment, config: ExperimentConfig, seeds: Sequence[int], splits: Splits | None = None
+    experiment: Experiment,
+    config: ExperimentConfig,
+    seeds: Sequence[int],
+    splits: Splits | None = None,
 ) -> dict[str, str]:
-    """Claim -> state, by the project's own protocol."""
+    """Statement -> state, by the project's own protocol."""
     return verdicts_of(experiment.run(config, seeds, torch.device("cpu"), splits).checks)

@@ -1,4 +1,6 @@
-"""L2: a model that needs data is told from one that does not; subsets, updates and looks are what they should be."""
+"""L2: a model that needs data is told from one that does not; subsets, updates and looks are what
+they should be.
+"""
 
 import json
 import math
@@ -12,8 +14,8 @@ from replicate.datasets.base import Splits
 from replicate.errors import ReplicateError
 from replicate.experiments.base import NotApplicable
 from replicate.experiments.data_size import (
+    ADVERSARIAL_NETS,
     EXPERIMENT,
-    JUDGED,
     MODELS,
     SIGMAS,
     Cut,
@@ -26,13 +28,13 @@ from replicate.experiments.data_size import (
     repeated,
     train,
 )
-from replicate.experiments.game import pixels
+from replicate.experiments.games.image_game import pixels
 from replicate.figures.experiments.data_size import draw
 from replicate.figures.theme import checked_svg
 from replicate.likelihood.parzen import log_density
 from replicate.models import REGISTRY, load_model
 from replicate.models.base import GenerativeModel, ModelConfig
-from replicate.models.chains import ChainModel
+from replicate.models.parts.chains import ChainModel
 from replicate.params import checked
 from replicate.training.streams import Streams
 from tests.experiments.controls import negative_control
@@ -41,7 +43,9 @@ from tests.experiments.small_digits import small_digits, states
 CPU = torch.device("cpu")
 SEEDS = tuple(range(100, 110))
 CHECKS = ("gain_of_adversarial_nets", "gain_beyond_the_mean_of_the_others")
-STUBS = DataSizeConfig(others=("dbn",), shares=(0.125, 1.0), epochs_share=0.03, looks=1, samples=400)
+STUBS = DataSizeConfig(
+    others=("dbn",), shares=(0.125, 1.0), epochs_share=0.03, looks=1, samples=400
+)
 TINY = DataSizeConfig(shares=(0.125, 1.0), epochs_share=0.02, looks=1, chain_looks=1, samples=40)
 
 
@@ -89,9 +93,13 @@ class Recorded(Memory):
 
 def quick(kind: type[GenerativeModel]) -> type[GenerativeModel]:
     """The model with few and short chains."""
-    recipe, source = kind.recipes["digits"]
+    recipe = kind.recipes["digits"]
     fewer = {"chains": 40, "burn_in": 3} if issubclass(kind, ChainModel) else {}
-    return type(kind.__name__, (kind,), {"recipes": {"digits": ({**recipe, **fewer}, source)}})
+    return type(
+        kind.__name__,
+        (kind,),
+        {"recipes": {"digits": recipe._replace(changes={**recipe.changes, **fewer})}},
+    )
 
 
 QUICK = {name: quick(kind) for name, kind in MODELS.items()}
@@ -108,16 +116,24 @@ def some_half(order: Tensor, count: int) -> Tensor:
 
 
 def test_a_model_that_needs_data_is_told_from_one_that_does_not() -> None:
-    measured = DataSize(models={"dbn": Blind, JUDGED: Memory}).run(STUBS, SEEDS, CPU, small_digits()).checks["L2"]
+    measured = (
+        DataSize(models={"dbn": Blind, ADVERSARIAL_NETS: Memory})
+        .run(STUBS, SEEDS, CPU, small_digits())
+        .checks["L2"]
+    )
     assert set(states("L2", measured).values()) == {"replicated"}
-    swapped = DataSize(models={"dbn": Memory, JUDGED: Blind}).run(STUBS, SEEDS, CPU, small_digits()).checks["L2"]
+    swapped = (
+        DataSize(models={"dbn": Memory, ADVERSARIAL_NETS: Blind})
+        .run(STUBS, SEEDS, CPU, small_digits())
+        .checks["L2"]
+    )
     assert set(states("L2", swapped).values()) == {"not replicated"}
 
 
 @pytest.mark.parametrize("cut", [first_half, some_half])
 @negative_control("L2")
 def test_where_all_sizes_have_as_many_images_it_is_not_replicated(cut: Cut) -> None:
-    control = DataSize(cut, {"dbn": Blind, JUDGED: Memory})
+    control = DataSize(cut, {"dbn": Blind, ADVERSARIAL_NETS: Memory})
     measured = control.run(STUBS, SEEDS, CPU, small_digits()).checks["L2"]
     assert states("L2", measured)["gain_of_adversarial_nets"] == "not replicated"
 
@@ -132,7 +148,9 @@ def test_subsets_are_nested_and_of_a_seeds_own_and_updates_are_equal() -> None:
     Recorded.runs.clear()
     config = STUBS.model_copy(update={"shares": (0.1, 0.5, 1.0)})
     splits = small_digits()
-    found = DataSize(models={"dbn": Blind, JUDGED: Recorded}).run(config, (100, 101), CPU, splits)
+    found = DataSize(models={"dbn": Blind, ADVERSARIAL_NETS: Recorded}).run(
+        config, (100, 101), CPU, splits
+    )
     assert found.series["images"] == [40, 200, 400]
     sets = [{tuple(row) for row in run.train.tolist()} for run in Recorded.runs]
     for small, middle, large in (sets[:3], sets[3:]):
@@ -141,7 +159,9 @@ def test_subsets_are_nested_and_of_a_seeds_own_and_updates_are_equal() -> None:
     assert sets[0] != sets[3]
     assert sets[2] == sets[5] == {tuple(row) for row in pixels(splits, "train", CPU).tolist()}
     keys = [[(epoch, step) for epoch, step, _ in run.shown] for run in Recorded.runs]
-    assert keys[0] == [(step // 4, step) for step in range(12)]  # 3 of 100 epochs of 400 images by 100
+    assert keys[0] == [
+        (step // 4, step) for step in range(12)
+    ]  # 3 of 100 epochs of 400 images by 100
     assert all(other == keys[0] for other in keys)
     for run, allowed in zip(Recorded.runs, sets, strict=True):
         assert {tuple(row) for _, _, batch in run.shown for row in batch[0].tolist()} <= allowed
@@ -160,12 +180,12 @@ def model(name: str, epochs: int) -> GenerativeModel:
 
 def test_models_are_the_registered_ones() -> None:
     assert {name: load_model(name) for name in MODELS} == dict(MODELS)
-    assert set(TINY.others) | {JUDGED} == set(MODELS) <= set(REGISTRY)
+    assert set(TINY.others) | {ADVERSARIAL_NETS} == set(MODELS) <= set(REGISTRY)
 
 
 def test_no_look_is_taken_before_every_layer_has_been_trained() -> None:
     three = STUBS.model_copy(update={"looks": 3, "chain_looks": 5})
-    assert look_epochs(model(JUDGED, 90), three) == [30, 60, 90]
+    assert look_epochs(model(ADVERSARIAL_NETS, 90), three) == [30, 60, 90]
     assert look_epochs(model("dbn", 90), three) == [54, 63, 72, 81, 90]
     assert look_epochs(model("stacked_cae", 2), three) == [2]
     assert look_epochs(model("dbn", 3), three) == [2, 3]
@@ -181,8 +201,12 @@ def test_a_look_takes_the_bandwidth_of_the_validation_images_and_the_best_one_co
         samples = memory.sample(70, taken.epoch)[0]
         values = {sigma: float(log_density(samples, valid, sigma).mean()) for sigma in SIGMAS}
         assert taken.sigma == max(values, key=lambda sigma: values[sigma])
-        assert taken.validation == pytest.approx(values[taken.sigma], abs=1e-5)  # float32, in another order
-        assert taken.test == pytest.approx(float(log_density(samples, test, taken.sigma).mean()), abs=1e-9)
+        assert taken.validation == pytest.approx(
+            values[taken.sigma], abs=1e-5
+        )  # float32, in another order
+        assert taken.test == pytest.approx(
+            float(log_density(samples, test, taken.sigma).mean()), abs=1e-9
+        )
     early, late = Look(1, 5.0, 4.0, 0.2), Look(2, 4.9, 8.0, 0.2)
     assert best([early, late]) is early
     assert best([early, late._replace(validation=5.0)]) is early
@@ -194,7 +218,9 @@ def test_it_is_a_function_of_its_seeds_and_a_seed_is_the_same_in_company() -> No
     together, again = (DataSize(models=QUICK).run(TINY, (100, 101), CPU, splits) for _ in range(2))
     assert together == again
     alone = DataSize(models=QUICK).run(TINY, (101,), CPU, splits)
-    assert {name: [row[1:] for row in rows] for name, rows in together.series["test"].items()} == alone.series["test"]
+    assert {
+        name: [row[1:] for row in rows] for name, rows in together.series["test"].items()
+    } == alone.series["test"]
     for check in CHECKS:
         both, one = together.checks["L2"][check], alone.checks["L2"][check]
         assert isinstance(both, list)
@@ -211,11 +237,11 @@ def drawn(found: object, seeds: list[int]) -> str:
 
 def test_all_models_are_measured_and_the_figure_is_drawn_from_the_result_alone() -> None:
     found = DataSize(models=QUICK).run(TINY, (7,), CPU, small_digits())
-    assert list(found.series["test"]) == [*TINY.others, JUDGED]
+    assert list(found.series["test"]) == [*TINY.others, ADVERSARIAL_NETS]
     test = found.series["test"]
     gain = {name: rows[1][0] - rows[0][0] for name, rows in test.items()}
-    beyond = gain[JUDGED] - sum(gain[name] for name in TINY.others) / 3
-    assert found.checks["L2"]["gain_of_adversarial_nets"] == pytest.approx([gain[JUDGED]])
+    beyond = gain[ADVERSARIAL_NETS] - sum(gain[name] for name in TINY.others) / 3
+    assert found.checks["L2"]["gain_of_adversarial_nets"] == pytest.approx([gain[ADVERSARIAL_NETS]])
     assert found.checks["L2"]["gain_beyond_the_mean_of_the_others"] == pytest.approx([beyond])
     caption = drawn(found.series, [7])
     assert "1 seeds" in caption
@@ -223,7 +249,9 @@ def test_all_models_are_measured_and_the_figure_is_drawn_from_the_result_alone()
 
 
 def test_a_failed_seed_is_none_and_the_others_are_drawn() -> None:
-    found = DataSize(models={"dbn": Fails, JUDGED: Memory}).run(STUBS, (100, 101), CPU, small_digits())
+    found = DataSize(models={"dbn": Fails, ADVERSARIAL_NETS: Memory}).run(
+        STUBS, (100, 101), CPU, small_digits()
+    )
     gain, beyond = found.checks["L2"].values()
     assert isinstance(gain, list)
     assert isinstance(beyond, list)

@@ -1,4 +1,6 @@
-"""S2: distances by brute force, the RBM by enumeration, a chain's step by hand, and controls that are found out."""
+"""S2: distances by brute force, the RBM by enumeration, a chain's step by hand, and controls that
+are found out.
+"""
 
 import itertools
 import math
@@ -9,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from replicate.experiments.base import Found
+from replicate.experiments.base import ExperimentResult
+from replicate.experiments.constants import ARC_DISTANCE, ARCS
 from replicate.experiments.degenerate import (
     EXPERIMENT,
     Degenerate,
@@ -17,11 +20,11 @@ from replicate.experiments.degenerate import (
     adversarial_samples,
     chain_step,
     chosen_level,
+    curve_measures,
     draw_data,
     follow,
     free_energy,
     gibbs_step,
-    judged,
     log_likelihood,
     nearest,
     on_the_curves,
@@ -30,11 +33,10 @@ from replicate.experiments.degenerate import (
     vae_loss,
     vae_samples,
 )  # fmt: skip
-from replicate.experiments.fixed.degenerate import ARCS, NEAR
-from replicate.experiments.line_game import Player
+from replicate.experiments.games.player import Player
 from replicate.figures.experiments.degenerate import draw, half_circles
 from replicate.figures.theme import checked_svg
-from replicate.models import perceptron
+from replicate.models.parts import perceptron
 from replicate.training.streams import Streams
 from tests.experiments.controls import negative_control
 from tests.experiments.small_digits import states
@@ -42,7 +44,13 @@ from tests.experiments.small_digits import states
 CPU = torch.device("cpu")
 SEEDS = range(100, 106)
 QUICK = DegenerateConfig(
-    updates=1000, hidden=(32, 32), binary_units=16, game_rate=0.005, corruptions=(0.05, 0.4), burn_in=20, kept=40
+    updates=1000,
+    hidden=(32, 32),
+    binary_units=16,
+    game_rate=0.005,
+    corruptions=(0.05, 0.4),
+    burn_in=20,
+    kept=40,
 )
 TINY = QUICK.model_copy(update={"updates": 15, "batch_size": 8, "hidden": (6,)})
 
@@ -59,7 +67,7 @@ def curves(count: int) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def found() -> Found:
+def result() -> ExperimentResult:
     return EXPERIMENT.run(QUICK, SEEDS, CPU, None)
 
 
@@ -93,9 +101,9 @@ def test_samples_are_judged_as_by_a_loop() -> None:
         gaps = (fine - point).norm(dim=2)
         total += float(gaps.min())
         half, place = divmod(int(gaps.argmin()), 16_001)
-        if gaps.min() < NEAR:
+        if gaps.min() < ARC_DISTANCE:
             covered.add((half, min(place // 1000, 15)))
-    measures = judged(samples)
+    measures = curve_measures(samples)
     assert measures["distance"] == [pytest.approx(total / 60, abs=1e-6)]
     assert measures["coverage"] == [len(covered) / 32]
     assert 5 < len(covered) < 32
@@ -106,17 +114,22 @@ def test_the_data_covers_all_a_point_one_and_what_is_not_finite_nothing() -> Non
     broken = data.clone()
     broken[0, 3, 1] = math.inf
     rows = torch.cat([data, data[:, :1].expand_as(data), broken])
-    assert judged(rows)["coverage"] == [1.0, 1 / 32, None]
+    assert curve_measures(rows)["coverage"] == [1.0, 1 / 32, None]
 
 
 def _rbm(units: int) -> dict[str, Tensor]:
     shapes = {"weight": (2, units), "visible": (1, 2), "hidden": (1, units), "log_spread": (1, 1)}
-    return {n: 0.7 * streams(3).normal("init", 0, *shape, part=k) for k, (n, shape) in enumerate(shapes.items())}
+    return {
+        n: 0.7 * streams(3).normal("init", 0, *shape, part=k)
+        for k, (n, shape) in enumerate(shapes.items())
+    }
 
 
 def _joint(parameters: dict[str, Tensor], visible: Tensor, hidden: Tensor) -> Tensor:
     """log p(v, h) up to a constant, in plain sums, of v (n, 2) and h (m, units): (n, m)."""
-    weight, b, c, log_spread = (parameters[n][0] for n in ("weight", "visible", "hidden", "log_spread"))
+    weight, b, c, log_spread = (
+        parameters[n][0] for n in ("weight", "visible", "hidden", "log_spread")
+    )
     s = log_spread.exp()[0, 0]
     pull = ((visible - b) ** 2).sum(1, keepdim=True) / (2 * s**2)
     return -pull + (hidden @ c[0])[None] + visible @ weight @ hidden.T / s
@@ -133,13 +146,19 @@ def test_the_free_energy_sums_over_all_hidden_states() -> None:
 
 
 def test_the_gradient_of_the_log_likelihood_is_that_of_free_energies() -> None:
-    """log Z in closed form, Gaussian by Gaussian; the model's expectation by a fine grid of the plane."""
+    """log Z in closed form, Gaussian by Gaussian; the model's expectation by a fine grid of the
+    plane.
+    """
     parameters, data = _rbm(4), streams().normal("evaluation", 0, 7, 2)
     leaves = {name: value.requires_grad_() for name, value in parameters.items()}
     weight, b, c, log_spread = (leaves[n][0] for n in ("weight", "visible", "hidden", "log_spread"))
     hidden, s = _all(4), log_spread.exp()
-    pushed = hidden @ weight.T  # the integral over v of exp(-|v - b|^2 / 2 s^2 + v u / s), for u = W h
-    log_z = (hidden @ c[0] + pushed @ b[0] / s[0] + pushed.square().sum(1) / 2).logsumexp(0) + 2 * log_spread.sum()
+    pushed = (
+        hidden @ weight.T
+    )  # the integral over v of exp(-|v - b|^2 / 2 s^2 + v u / s), for u = W h
+    log_z = (hidden @ c[0] + pushed @ b[0] / s[0] + pushed.square().sum(1) / 2).logsumexp(
+        0
+    ) + 2 * log_spread.sum()
     exact = torch.autograd.grad(-free_energy(leaves, data).mean() - log_z, list(leaves.values()))
     axis = torch.linspace(-14, 14, 561, dtype=torch.float64)
     points = torch.cartesian_prod(axis, axis)[None]
@@ -153,7 +172,10 @@ def test_the_gradient_of_the_log_likelihood_is_that_of_free_energies() -> None:
 def test_a_gibbs_step_draws_from_both_conditionals() -> None:
     parameters = _rbm(3)
     visible = torch.tensor([0.4, -0.3], dtype=torch.float64).expand(1, 60_000, 2)
-    uniform, noise = streams().uniform("noise", 0, 60_000, 3), streams().normal("noise", 0, 60_000, 2, part=1)
+    uniform, noise = (
+        streams().uniform("noise", 0, 60_000, 3),
+        streams().normal("noise", 0, 60_000, 2, part=1),
+    )
     moved = gibbs_step(parameters, visible, uniform, noise)[0]
     chances = _joint(parameters, visible[0, :1], _all(3)).softmax(1)[0]
     s = float(parameters["log_spread"].exp())
@@ -168,7 +190,10 @@ def test_the_step_of_a_chain_by_hand() -> None:
     weight = torch.tensor([[[2.0, 0.0], [1.0, -1.0]]], dtype=torch.float64)
     parameters = {"r.0.weight": weight, "r.0.bias": torch.full((1, 1, 2), 0.5, dtype=torch.float64)}
     model = Player("r", 1, parameters | {"log_spread": torch.full((1, 1, 1), math.log(0.1))}, {})
-    state, one, two = (torch.tensor([[pair]], dtype=torch.float64) for pair in ((1.0, 2.0), (0.5, -1.0), (3.0, 4.0)))
+    state, one, two = (
+        torch.tensor([[pair]], dtype=torch.float64)
+        for pair in ((1.0, 2.0), (0.5, -1.0), (3.0, 4.0))
+    )
     moved = chain_step(model, 0.2, state, (one, two))
     # x~ = (1.1, 1.8); r(x~) = (2 * 1.1 + 1.8 + 0.5, -1.8 + 0.5)
     np.testing.assert_allclose(moved[0, 0].numpy(), [4.5 + 0.3, -1.3 + 0.4], atol=1e-6)
@@ -196,7 +221,11 @@ def test_a_chain_that_has_been_on_both_half_circles_has_changed() -> None:
         assert changed.all() == expected
         assert changed.any() == expected
         assert (nearest(last)[1] == int(at < 5)).all()
-    assert [chosen_level(shares) for shares in ([0.1, 0.5, 1.0], [0.1, None, 0.2], [0.9, 0.2])] == [1, 2, 0]
+    assert [chosen_level(shares) for shares in ([0.1, 0.5, 1.0], [0.1, None, 0.2], [0.9, 0.2])] == [
+        1,
+        2,
+        0,
+    ]
 
 
 def test_the_loss_of_the_vae_is_its_bound() -> None:
@@ -216,8 +245,8 @@ def test_the_loss_of_the_vae_is_its_bound() -> None:
     torch.testing.assert_close(log_likelihood(points, decoded, network["log_spread"]), likelihood)
 
 
-def test_adversarial_nets_are_sharp_and_chains_that_mix_are_not(found: Found) -> None:
-    assert set(states("S2", found.checks["S2"]).values()) == {"replicated"}
+def test_adversarial_nets_are_sharp_and_chains_that_mix_are_not(result: ExperimentResult) -> None:
+    assert set(states("S2", result.checks["S2"]).values()) == {"replicated"}
 
 
 @negative_control("S2")
@@ -225,19 +254,27 @@ def test_blurred_or_collapsed_samples_are_found_out() -> None:
     config = QUICK.model_copy(update={"updates": 150, "burn_in": 5, "kept": 5})
 
     def blurred(outputs: Tensor) -> Tensor:
-        return outputs + 1.5 * Streams(SEEDS, CPU).normal("evaluation", 0, *outputs.shape[1:], part=9999)
+        return outputs + 1.5 * Streams(SEEDS, CPU).normal(
+            "evaluation", 0, *outputs.shape[1:], part=9999
+        )
 
     blurry = states("S2", Degenerate(blurred).run(config, SEEDS, CPU, None).checks["S2"])
     for other in ("chain_that_mixes", "rbm"):
         assert blurry[f"log_ratio_of_distances_of_the_{other}"] == "not replicated"
-    collapsed = Degenerate(lambda outputs: outputs[:, :1].expand_as(outputs)).run(config, SEEDS, CPU, None)
+    collapsed = Degenerate(lambda outputs: outputs[:, :1].expand_as(outputs)).run(
+        config, SEEDS, CPU, None
+    )
     assert states("S2", collapsed.checks["S2"])["coverage_of_adversarial_nets"] == "not replicated"
 
 
 def test_a_seed_alone_is_that_in_company() -> None:
     company, alone = streams(1, 2), streams(2)
-    pairs = [(adversarial_samples(TINY, one), vae_samples(TINY, one)[0]) for one in (company, alone)]
-    trained = [(train_rbm(TINY, one), train_autoencoder(TINY, one, 0.2, 500)) for one in (company, alone)]
+    pairs = [
+        (adversarial_samples(TINY, one), vae_samples(TINY, one)[0]) for one in (company, alone)
+    ]
+    trained = [
+        (train_rbm(TINY, one), train_autoencoder(TINY, one, 0.2, 500)) for one in (company, alone)
+    ]
     for one, other in zip(*pairs, strict=True):
         torch.testing.assert_close(one[1:], other, rtol=0, atol=1e-10)
         assert (one[0] - one[1]).abs().max() > 1e-3
@@ -263,4 +300,6 @@ def test_the_result_is_a_function_of_its_seeds_and_figures_are_drawn_from_it_alo
 def test_the_curves_of_the_figure_are_those_of_the_data() -> None:
     along = torch.linspace(0, 1, 61, dtype=torch.float64)
     for half, curve in enumerate(half_circles()):
-        np.testing.assert_allclose(curve, on_the_curves(torch.full_like(along, half), along).numpy(), atol=1e-6)
+        np.testing.assert_allclose(
+            curve, on_the_curves(torch.full_like(along, half), along).numpy(), atol=1e-6
+        )

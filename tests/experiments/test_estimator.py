@@ -1,4 +1,6 @@
-"""The estimate of a known density: closed forms, the estimate by hand, and an exact one that is not found at fault."""
+"""The estimate of a known density: closed forms, the estimate by hand, and an exact one that is not
+found at fault.
+"""
 
 import math
 
@@ -9,19 +11,19 @@ from scipy import stats
 from torch import Tensor
 
 from replicate.experiments import estimator
+from replicate.experiments.constants import THIN
 from replicate.experiments.estimator import (
     EXPERIMENT,
     SIGMAS,
     Estimator,
     EstimatorConfig,
     densities,
-    deviations,
+    deviations_from_median,
     errors,
     parzen,
-    spreads_of,
+    scaled_deviations,
     true_log_density,
 )  # fmt: skip
-from replicate.experiments.fixed.estimator import THIN
 from replicate.figures.experiments.estimator import draw
 from replicate.training.streams import Streams
 from tests.experiments.controls import earlier_verdict, negative_control, verdicts_of
@@ -34,14 +36,18 @@ SEEDS = range(8)
 def test_the_true_density_is_scipys() -> None:
     points = torch.randn(20, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     spreads = torch.tensor([1.0, 0.5, 2.0], dtype=torch.float64)
-    wanted = stats.multivariate_normal(np.zeros(3), np.diag(spreads.numpy() ** 2)).logpdf(points.numpy())
+    wanted = stats.multivariate_normal(np.zeros(3), np.diag(spreads.numpy() ** 2)).logpdf(
+        points.numpy()
+    )
     np.testing.assert_allclose(true_log_density(points, spreads).numpy(), wanted, atol=1e-12)
 
 
 def test_the_mean_of_the_true_density_is_minus_half_d_log_two_pi_e() -> None:
     points = Streams((1,), CPU).normal("evaluation", 0, 20_000, 32)[0]
     found = float(true_log_density(points, torch.ones(32)).mean())
-    assert found == pytest.approx(-16 * math.log(2 * math.pi * math.e), abs=5 * math.sqrt(16 / 20_000))
+    assert found == pytest.approx(
+        -16 * math.log(2 * math.pi * math.e), abs=5 * math.sqrt(16 / 20_000)
+    )
 
 
 def test_the_densities_are_as_named() -> None:
@@ -52,7 +58,9 @@ def test_the_densities_are_as_named() -> None:
 
 
 def test_the_error_is_that_of_the_estimate_by_hand() -> None:
-    """One window for every sample, bandwidth by the validation samples, in float64 NumPy; of one dimension and two."""
+    """One window for every sample, bandwidth by the validation samples, in float64 NumPy; of one
+    dimension and two.
+    """
     for dimension in (1, 2):
         found = errors(parzen, torch.ones(dimension), TINY, (4,), CPU)
         streams = Streams((4,), CPU, torch.float64)
@@ -61,7 +69,9 @@ def test_the_error_is_that_of_the_estimate_by_hand() -> None:
         test = Streams((0,), CPU, torch.float64).normal("evaluation", 0, 40, dimension)[0].numpy()
         for k, size in enumerate(found["samples"]):
 
-            def mean(points: np.ndarray, sigma: float, centres: np.ndarray = samples[:size]) -> float:
+            def mean(
+                points: np.ndarray, sigma: float, centres: np.ndarray = samples[:size]
+            ) -> float:
                 logs = stats.norm.logpdf(points[:, None], centres[None], sigma).sum(2)
                 return float((np.log(np.exp(logs).mean(1))).mean())
 
@@ -71,8 +81,12 @@ def test_the_error_is_that_of_the_estimate_by_hand() -> None:
             assert found["bias"][k][0] == pytest.approx(mean(test, best) - truth, abs=1e-4)
 
 
-def test_the_bias_of_a_known_bandwidth_is_that_of_the_smoothed_density(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With many windows of width s the estimate is N(0, 1 + s^2): its mean log-density at N(0, 1), in closed form."""
+def test_the_bias_of_a_known_bandwidth_is_that_of_the_smoothed_density(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With many windows of width s the estimate is N(0, 1 + s^2): its mean log-density at N(0, 1),
+    in closed form.
+    """
     monkeypatch.setattr(estimator, "SIGMAS", (1.0,))
     config = EstimatorConfig(samples=20_000, validation=2, test=4000)
     found = errors(parzen, torch.ones(1), config, (0,), CPU)["bias"][-1][0]
@@ -80,7 +94,7 @@ def test_the_bias_of_a_known_bandwidth_is_that_of_the_smoothed_density(monkeypat
 
 
 def test_deviations_are_from_the_median() -> None:
-    assert deviations([1.0, 5.0, 2.0]) == [1.0, 3.0, 0.0]
+    assert deviations_from_median([1.0, 5.0, 2.0]) == [1.0, 3.0, 0.0]
 
 
 def test_a_seed_alone_is_that_in_company_and_twice_the_same() -> None:
@@ -91,9 +105,13 @@ def test_a_seed_alone_is_that_in_company_and_twice_the_same() -> None:
 
 
 def scattered(size: float) -> Estimator:
-    """The Parzen estimate with an error of its own for each set of samples in 784 dimensions: `size` nats or less."""
+    """The Parzen estimate with an error of its own for each set of samples in 784 dimensions:
+    `size` nats or less.
+    """
 
-    def estimate(samples: Tensor, validation: Tensor, test: Tensor, spreads: Tensor) -> tuple[Tensor, float]:
+    def estimate(
+        samples: Tensor, validation: Tensor, test: Tensor, spreads: Tensor
+    ) -> tuple[Tensor, float]:
         found, sigma = parzen(samples, validation, test, spreads)
         error = size * math.sin(1e6 * float(samples[0, 0])) if samples.shape[1] == 784 else 0.0
         return found + error, sigma
@@ -107,15 +125,21 @@ def test_a_biased_estimate_that_scatters_as_much_as_table_1_shows_is_what_the_cl
 
 @negative_control("E1")
 def test_an_exact_estimate_is_found_out() -> None:
-    exact = Estimator(lambda samples, validation, test, spreads: (true_log_density(test, spreads), 1.0))
+    exact = Estimator(
+        lambda samples, validation, test, spreads: (true_log_density(test, spreads), 1.0)
+    )
     assert verdicts_of(exact.run(TINY, SEEDS, CPU, None).checks) == {"E1": "not replicated"}
 
 
 @negative_control("E1")
 def test_a_spread_that_nobody_can_see_is_not_high_though_it_grows_with_the_dimension() -> None:
-    """A bias of a hundred nats beside a spread of .2: the rule of version 3 was content with any growth."""
+    """A bias of a hundred nats beside a spread of .2: the rule of version 3 was content with any
+    growth.
+    """
 
-    def estimate(samples: Tensor, validation: Tensor, test: Tensor, spreads: Tensor) -> tuple[Tensor, float]:
+    def estimate(
+        samples: Tensor, validation: Tensor, test: Tensor, spreads: Tensor
+    ) -> tuple[Tensor, float]:
         dimension, count = len(spreads), len(samples)
         error = 2e-4 * dimension * math.sin(1e6 * float(samples[0, 0]))
         return true_log_density(test, spreads) - dimension * (0.2 - 1e-5 * count) + error, 1.0
@@ -127,7 +151,7 @@ def test_a_spread_that_nobody_can_see_is_not_high_though_it_grows_with_the_dimen
 
 def test_the_scaled_deviations_are_the_standard_deviation_of_normal_values() -> None:
     values = stats.norm.ppf((np.arange(4000) + 0.5) / 4000, scale=3.0)
-    assert np.mean(spreads_of(values.tolist())) == pytest.approx(3.0, rel=1e-3)  # type: ignore[arg-type]
+    assert np.mean(scaled_deviations(values.tolist())) == pytest.approx(3.0, rel=1e-3)  # type: ignore[arg-type]
 
 
 def test_figures_say_what_they_show() -> None:

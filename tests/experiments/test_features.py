@@ -6,7 +6,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from replicate.datasets.base import Splits
-from replicate.experiments.base import Found, NotApplicable
+from replicate.experiments.base import ExperimentResult, NotApplicable
 from replicate.experiments.features import (
     EXPERIMENT,
     FEATURES,
@@ -17,7 +17,7 @@ from replicate.experiments.features import (
     standardised,
     stratified,
 )
-from replicate.experiments.game import initial
+from replicate.experiments.games.image_game import initial
 from replicate.figures.experiments.features import draw
 from replicate.figures.theme import checked_svg
 from replicate.training.streams import Streams
@@ -33,11 +33,13 @@ SEEDS = (2, 7)
 
 
 @pytest.fixture(scope="module")
-def found() -> Found:
+def found() -> ExperimentResult:
     return EXPERIMENT.run(QUICK, SEEDS, CPU, small_digits())
 
 
-def test_the_check_is_the_error_of_pixels_less_that_of_the_judged_features(found: Found) -> None:
+def test_the_check_is_the_error_of_pixels_less_that_of_the_judged_features(
+    found: ExperimentResult,
+) -> None:
     errors = {name: np.array(rows) for name, rows in found.series["errors"].items()}
     assert tuple(errors) == FEATURES
     gains = found.checks["X4"]["error_saved_by_features_of_d"]
@@ -84,8 +86,12 @@ def test_standardising_knows_only_the_training_images() -> None:
     scaled = standardised({"train": train, "test": train[:10] + 100})
     np.testing.assert_allclose(scaled["train"].mean(0), 0, atol=1e-12)
     assert scaled["train"].var(0).mean() == pytest.approx(1)
-    assert scaled["train"].std(0)[1] == pytest.approx(3 * scaled["train"].std(0)[0], rel=0.1)  # one scale for all
-    np.testing.assert_allclose(scaled["test"] - scaled["train"][:10], 100 / np.sqrt(train.var(0).mean()))
+    assert scaled["train"].std(0)[1] == pytest.approx(
+        3 * scaled["train"].std(0)[0], rel=0.1
+    )  # one scale for all
+    np.testing.assert_allclose(
+        scaled["test"] - scaled["train"][:10], 100 / np.sqrt(train.var(0).mean())
+    )
 
 
 def test_features_that_never_vary_leave_a_classifier_at_chance() -> None:
@@ -98,7 +104,9 @@ def test_features_that_never_vary_leave_a_classifier_at_chance() -> None:
 def test_the_penalty_is_chosen_on_validation_images_and_judged_on_test_images() -> None:
     generator = np.random.default_rng(3)
     labels = {name: generator.integers(0, 3, 80) for name in ("train", "valid", "test")}
-    sets = {name: np.eye(3)[rows] + generator.normal(0, 0.7, (80, 3)) for name, rows in labels.items()}
+    sets = {
+        name: np.eye(3)[rows] + generator.normal(0, 0.7, (80, 3)) for name, rows in labels.items()
+    }
     rows = np.arange(30)
     found, chosen = classifier_error(sets, labels, rows, (10.0, 0.0001, 0.1))
     fits = {
@@ -119,11 +127,15 @@ def test_coordinates_and_warm_starts_leave_the_classifier_as_it_is(images: int, 
     generator = np.random.default_rng(5)
     labels = {name: generator.integers(0, 4, 3000) for name in ("train", "valid", "test")}
     means = generator.normal(0, 0.35, (4, width))
-    sets = {name: means[rows] + generator.normal(0, 1, (3000, width)) for name, rows in labels.items()}
+    sets = {
+        name: means[rows] + generator.normal(0, 1, (3000, width)) for name, rows in labels.items()
+    }
     rows = np.arange(images)
     expected = {}
     for c in (0.001, 0.1, 10.0):
-        plain = LogisticRegression(C=c, max_iter=5000, tol=1e-8).fit(sets["train"][rows], labels["train"][rows])
+        plain = LogisticRegression(C=c, max_iter=5000, tol=1e-8).fit(
+            sets["train"][rows], labels["train"][rows]
+        )
         expected[c] = (plain.predict(sets["test"]) != labels["test"]).mean()
     assert 0.05 < min(expected.values()) < max(expected.values()) < 0.75
     for penalties in (*((c,) for c in expected), tuple(expected)):
@@ -131,15 +143,21 @@ def test_coordinates_and_warm_starts_leave_the_classifier_as_it_is(images: int, 
         assert found == pytest.approx(expected[chosen], abs=0.002)  # six of 3,000 images
 
 
-def test_the_result_is_a_function_of_its_seeds(found: Found) -> None:
+def test_the_result_is_a_function_of_its_seeds(found: ExperimentResult) -> None:
     assert EXPERIMENT.run(QUICK, SEEDS, CPU, small_digits()) == found
     alone = EXPERIMENT.run(QUICK, SEEDS[1:], CPU, small_digits())
     for name in FEATURES:
-        assert alone.series["errors"][name][0] == pytest.approx(found.series["errors"][name][1], abs=0.02)
-    assert found.series["errors"]["pixels"][0] != found.series["errors"]["pixels"][1]  # other labelled images
+        assert alone.series["errors"][name][0] == pytest.approx(
+            found.series["errors"][name][1], abs=0.02
+        )
+    assert (
+        found.series["errors"]["pixels"][0] != found.series["errors"]["pixels"][1]
+    )  # other labelled images
 
 
-def test_a_failed_network_is_a_failed_seed_only_for_its_features(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_network_is_a_failed_seed_only_for_its_features(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def broken(*arguments: object) -> dict[str, torch.Tensor]:
         parameters = initial(QUICK, Streams(SEEDS, CPU), torch.rand(9, 64))
         parameters["discriminator.0.weight"][0, 0] = torch.nan

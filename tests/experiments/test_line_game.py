@@ -1,4 +1,6 @@
-"""The game on a line: its measures against quadrature and closed forms, its updates against plain autograd."""
+"""The game on a line: its measures against quadrature and closed forms, its updates against plain
+autograd.
+"""
 
 import math
 
@@ -8,7 +10,7 @@ import torch
 from scipy import integrate, stats
 from torch.nn.functional import logsigmoid
 
-from replicate.experiments.line_game import (
+from replicate.experiments.games.line_game import (
     CENTRES,
     DATA_DENSITY,
     DATA_MASS,
@@ -38,22 +40,28 @@ def test_the_data_is_a_standard_normal() -> None:
 @pytest.mark.parametrize("shift", [-2.0, 0.3])
 def test_the_distance_of_a_shifted_normal_is_the_shift(shift: float) -> None:
     levels = (LATENTS + 1) / 2
-    assert distance_to_data(stats.norm.ppf(levels)[None] + shift) == pytest.approx([abs(shift)], abs=1e-12)
+    assert distance_to_data(stats.norm.ppf(levels)[None] + shift) == pytest.approx(
+        [abs(shift)], abs=1e-12
+    )
 
 
 def test_the_distance_does_not_depend_on_the_order_and_is_scipys() -> None:
     drawn = np.random.default_rng(0).gamma(2.0, size=(1, 4096))
     against = stats.norm.ppf((LATENTS + 1) / 2)
-    assert distance_to_data(drawn)[0] == pytest.approx(stats.wasserstein_distance(drawn[0], against), abs=1e-12)
+    assert distance_to_data(drawn)[0] == pytest.approx(
+        stats.wasserstein_distance(drawn[0], against), abs=1e-12
+    )
 
 
 def test_no_straight_generator_comes_closer() -> None:
-    """E|q(u) - a (2 u - 1)| is least where the crossing, at 2 u - 1 = t, halves the integral of 2 u - 1: t^2 = 1/2."""
+    """E|q(u) - a (2 u - 1)| is least where the crossing, at 2 u - 1 = t, halves the integral of 2 u
+    - 1: t^2 = 1/2.
+    """
     crossing = 1 / math.sqrt(2)
     slope = stats.norm.ppf((1 + crossing) / 2) / crossing
-    least = integrate.quad(lambda t: abs(stats.norm.ppf((1 + t) / 2) - slope * t), 0, 1, points=[crossing], limit=200)[
-        0
-    ]
+    least = integrate.quad(
+        lambda t: abs(stats.norm.ppf((1 + t) / 2) - slope * t), 0, 1, points=[crossing], limit=200
+    )[0]
     assert straightest_distance() == pytest.approx(least, abs=2e-4)
 
 
@@ -72,7 +80,9 @@ def test_the_start_is_a_line_bent_a_little() -> None:
 
 
 def test_each_update_moves_its_own_player_downhill() -> None:
-    """Adam's first update is the rate times the sign of the gradient, which is worked out here from equation 1."""
+    """Adam's first update is the rate times the sign of the gradient, which is worked out here from
+    equation 1.
+    """
     one = game(0, 1)
     before = {name: value.detach().clone() for name, value in one.discriminator.parameters.items()}
     made = {name: value.detach().clone() for name, value in one.generator.parameters.items()}
@@ -98,7 +108,9 @@ def test_the_generator_goes_where_the_discriminator_believes() -> None:
     before = one.discriminator.outputs(one.generate(one.grid(LATENTS))).mean(1)
     one.update_generator(one.latent(0, 64), 0.001)
     assert (one.discriminator.outputs(one.generate(one.grid(LATENTS))).mean(1) > before).all()
-    assert all(torch.equal(one.discriminator.parameters[name], value) for name, value in judged.items())
+    assert all(
+        torch.equal(one.discriminator.parameters[name], value) for name, value in judged.items()
+    )
 
 
 def test_a_seed_alone_is_that_in_company() -> None:
@@ -107,11 +119,17 @@ def test_a_seed_alone_is_that_in_company() -> None:
         for one in (company, alone):
             one.round(update, 32, (0.01, 0.01), "non_saturating")
     np.testing.assert_allclose(company.images()[1], alone.images()[0], atol=1e-10)
-    np.testing.assert_allclose(company.opinions()[1], alone.opinions()[0], atol=1e-10)
+    np.testing.assert_allclose(company.probabilities()[1], alone.probabilities()[0], atol=1e-10)
     assert np.abs(company.images()[0] - company.images()[1]).max() > 1e-3
 
 
 def test_the_data_the_codes_and_the_two_players_codes_are_drawn_apart() -> None:
     one = game(0)
-    drawn = [one.real(5, 16), one.real(5, 16, 2), one.latent(5, 16), one.latent(5, 16, 1), one.latent(5, 16, 2)]
+    drawn = [
+        one.real(5, 16),
+        one.real(5, 16, 2),
+        one.latent(5, 16),
+        one.latent(5, 16, 1),
+        one.latent(5, 16, 2),
+    ]
     assert len({tuple(values.flatten().tolist()) for values in drawn}) == len(drawn)

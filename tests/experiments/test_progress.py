@@ -1,4 +1,6 @@
-"""What an experiment says while it runs: every one of them, in lines, on a terminal, and in `status`."""
+"""What an experiment says while it runs: every one of them, in lines, on a terminal, and in
+`status`.
+"""
 
 import json
 import math
@@ -16,10 +18,10 @@ import numpy as np
 import pytest
 
 from replicate.__main__ import main
-from replicate.codedigest import package_root
-from replicate.experiments import ON_TRIALS, REGISTRY
-from replicate.files import read_json, write_json, write_tensors
-from replicate.training import progress
+from replicate.experiments import ON_MEASURES, ON_TRIALS, REGISTRY
+from replicate.progress import reporting as progress
+from replicate.storage.files import read_json, write_json, write_tensors
+from replicate.storage.paths import package_root
 from tests.experiments.small_digits import small_digits
 from tests.training.test_progress import said_on_a_terminal
 
@@ -27,12 +29,31 @@ ON_DIGITS = {"updates": 4, "batch_size": 8, "code_dimension": 2, "hidden": [4]}
 #: Experiment -> settings with which it takes no time.
 SMALL: dict[str, dict[str, Any]] = {
     "theory": {"updates": 10, "descent_steps": 5, "hidden": [4]},
-    "figure1": {"hidden": [4], "batch_size": 4, "early_rounds": 3, "optimum_updates": 3, "moves": 1, "rounds": 12},
+    "figure1": {
+        "hidden": [4],
+        "batch_size": 4,
+        "early_rounds": 3,
+        "optimum_updates": 3,
+        "moves": 1,
+        "rounds": 12,
+    },
     "synchrony": {"updates": 100, "further_updates": 100, "batch_size": 4, "hidden": [4]},
     "gradients": {
-        "hidden": [4], "batch_size": 4, "convergence_updates": 24, "rounds": 24, "early_rounds": 3, "head_start": 2,
+        "hidden": [4],
+        "batch_size": 4,
+        "convergence_updates": 24,
+        "rounds": 24,
+        "early_rounds": 3,
+        "head_start": 2,
     },
-    "degenerate": {"updates": 4, "hidden": [4], "binary_units": 2, "corruptions": [0.1, 0.2], "burn_in": 1, "kept": 1},
+    "degenerate": {
+        "updates": 4,
+        "hidden": [4],
+        "binary_units": 2,
+        "corruptions": [0.1, 0.2],
+        "burn_in": 1,
+        "kept": 1,
+    },
     "estimator": {"samples": 200, "validation": 5, "test": 5},
     "noise_contrastive": {"dimension": 2, "updates": 60, "batch_size": 4},
     "symbols": {"updates": 20, "told_updates": 20, "batch_size": 4, "hidden": [4], "length": 2},
@@ -42,10 +63,16 @@ SMALL: dict[str, dict[str, Any]] = {
     "conditional": ON_DIGITS | {"samples_per_class": 8},
     "inference": ON_DIGITS | {"inference_updates": 3},
     "inpainting": ON_DIGITS | {"completions": 2},
-    "data_size": {"shares": [0.5, 1.0], "others": ["stacked_cae"], "epochs_share": 0.02, "looks": 1, "samples": 10},
+    "data_size": {
+        "shares": [0.5, 1.0],
+        "others": ["stacked_cae"],
+        "epochs_share": 0.02,
+        "looks": 1,
+        "samples": 10,
+    },
     "acceleration": ON_DIGITS | {"samples": 10, "first_look": 2, "looks": 2},
     "features": ON_DIGITS | {"inference_updates": 3, "label_counts": [30], "penalties": [1.0]},
-}  # fmt: skip
+}
 #: The families that `sampling` asks for, and one of the run's data set.
 MODELS = ("adversarial_nets", "rbm", "denoising_autoencoder", "vae")
 CHAINS = {"rbm": 3}
@@ -59,10 +86,20 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     small_digits(3).write(folder / "digits.safetensors")
     for model in MODELS:
-        about = {"model": model, "dataset": "digits", "seeds": [0, 1], "failed": {}, "chains": CHAINS.get(model)}
+        about = {
+            "model": model,
+            "dataset": "digits",
+            "seeds": [0, 1],
+            "failed": {},
+            "chains": CHAINS.get(model),
+        }
         about |= {"block": "0-1", "shape": [1, 8, 8], "parameters": {"config": {"thinning": 2}}}
         images = np.random.default_rng(0).random((2, 1, 30, 64)).astype(np.float32)
-        write_tensors(folder / f"{model}.safetensors", {"samples": images}, {"about": json.dumps(about), "code": "x"})
+        write_tensors(
+            folder / f"{model}.safetensors",
+            {"samples": images},
+            {"about": json.dumps(about), "code": "x"},
+        )
     return folder / "digits.safetensors"
 
 
@@ -71,21 +108,44 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every step is told; a classifier that is never good has a judge's trust."""
     monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
     monkeypatch.setattr(progress, "FILE_EVERY", 0.0)
-    monkeypatch.setattr("replicate.classifier.UPDATES", 3)
-    monkeypatch.setattr("replicate.experiments.conditional.RELIABLE", 0.0)
-    monkeypatch.setattr(progress, "write_json", lambda path, content: None)  # flushed to disk, which takes long here
+    monkeypatch.setattr("replicate.diagnostics.classifier.UPDATES", 3)
+    monkeypatch.setattr("replicate.experiments.games.sample_judge.RELIABLE", 0.0)
+    monkeypatch.setattr(
+        progress, "write_json", lambda path, content: None
+    )  # flushed to disk, which takes long here
     return
 
 
 def words(name: str, data: Path, folder: Path, **settings: object) -> list[str]:
     given = {"seeds": "0-1"} if name != "sampling" else {}
-    params = json.dumps({"compute": {"device": "cpu"}, "experiments": {name: given | SMALL[name] | settings}})
-    found = ["experiment", "--params", params, "--name", name, "--data", str(data), "--state", str(folder / "state")]
-    samples = [str(data.with_name(f"{model}.safetensors")) for model in MODELS] if name == "sampling" else []
-    return [*found, "--out", str(folder / "out.json"), *(["--samples", *samples] if samples else [])]
+    params = json.dumps(
+        {"compute": {"device": "cpu"}, "experiments": {name: given | SMALL[name] | settings}}
+    )
+    found = [
+        "experiment",
+        "--params",
+        params,
+        "--name",
+        name,
+        "--data",
+        str(data),
+        "--state",
+        str(folder / "state"),
+    ]
+    samples = (
+        [str(data.with_name(f"{model}.safetensors")) for model in MODELS]
+        if name == "sampling"
+        else []
+    )
+    return [
+        *found,
+        "--out",
+        str(folder / "out.json"),
+        *(["--samples", *samples] if samples else []),
+    ]
 
 
-@pytest.mark.parametrize("name", [name for name in REGISTRY if name not in ON_TRIALS])
+@pytest.mark.parametrize("name", [name for name in REGISTRY if name not in ON_TRIALS | ON_MEASURES])
 def test_every_experiment_says_what_it_does_up_to_its_end(
     name: str, data: Path, tmp_path: Path, at_once: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,16 +165,27 @@ def test_every_experiment_says_what_it_does_up_to_its_end(
     assert shares[-1] == 100
 
 
-def test_the_levels_of_a_line(data: Path, tmp_path: Path, at_once: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_levels_of_a_line(
+    data: Path, tmp_path: Path, at_once: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(words("collapse", data, tmp_path)) == 0
-    lines = [re.sub(r", [\d.,e+]+ updates/s", ", SPEED", line) for line in capsys.readouterr().err.splitlines()]
+    lines = [
+        re.sub(r", [\d.,e+]+ updates/s", ", SPEED", line)
+        for line in capsys.readouterr().err.splitlines()
+    ]
     lines = [re.sub(r"\d+ % done, .* left", "REST", line) for line in lines]
     expected = [f"its classifier, update {update}/3, SPEED, REST" for update in (1, 2, 3)]
     for place, ratio in enumerate((1, 5, 20, 100)):
         of_ratio = f"ratio {ratio} ({place + 1} of 4)"
-        expected += [f"{of_ratio}, REST", *(f"{of_ratio}, update {update}/4, SPEED, REST" for update in range(1, 5))]
+        expected += [
+            f"{of_ratio}, REST",
+            *(f"{of_ratio}, update {update}/4, SPEED, REST" for update in range(1, 5)),
+        ]
     expected[-1] = expected[-1].replace("REST", "100 % done")
-    assert [line.removeprefix("experiment collapse: ") for line in lines] == [*expected, "100 % done"]
+    assert [line.removeprefix("experiment collapse: ") for line in lines] == [
+        *expected,
+        "100 % done",
+    ]
 
 
 def test_a_short_experiment_and_one_that_nobody_asked_say_nothing(
@@ -125,7 +196,9 @@ def test_a_short_experiment_and_one_that_nobody_asked_say_nothing(
     assert not (tmp_path / "state").exists()
 
 
-def test_what_is_told_changes_no_result(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_told_changes_no_result(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = []
     for seconds in (0.0, math.inf):
         monkeypatch.setattr(progress, "FILE_EVERY", seconds)
@@ -138,14 +211,14 @@ def test_an_experiment_on_a_terminal_into_a_pipe_and_in_status(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In processes of their own, for some seconds, with shorter times between two lines."""
-    monkeypatch.setattr("replicate.forecast.CALIBRATION_SECONDS", 0.01)
+    monkeypatch.setattr("replicate.jobs.forecast.CALIBRATION_SECONDS", 0.01)
     given = words("theory", data, tmp_path, updates=10, descent_steps=30_000)
-    code = "import sys; from replicate.training import progress; progress.LINE_EVERY = 0.5; progress.FILE_EVERY = 0.1\n"
+    code = "import sys; from replicate.progress import reporting as progress\n"
+    code += "progress.LINE_EVERY = 0.5; progress.FILE_EVERY = 0.1\n"
     code += "from replicate.__main__ import main; sys.exit(main(sys.argv[1:]))"
     drawn = said_on_a_terminal(*given, start=("-c", code))
-    line = (
-        r"experiment theory: descent of seed \d \(\d of 2\), step [\d,]+/30,000, [\d,]+ steps/s, \d+ % done, \d+ s left"
-    )
+    line = r"experiment theory: descent of seed \d \(\d of 2\), step [\d,]+/30,000, "
+    line += r"[\d,]+ steps/s, \d+ % done, \d+ s left"
     told, end = drawn.rsplit("\r\x1b[K", 1)
     assert told.startswith("\r\x1b[K")
     assert "\n" not in told
@@ -154,12 +227,27 @@ def test_an_experiment_on_a_terminal_into_a_pipe_and_in_status(
     whole = (tmp_path / "out.json").read_bytes()
 
     environment = os.environ | {"PYTHONPATH": str(package_root())}
-    process = subprocess.Popen([sys.executable, "-c", code, *given], env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *given], env=environment, stderr=subprocess.PIPE, text=True
+    )
     path = tmp_path / "state/progress/experiment-theory.json"
     while not path.exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGSTOP)  # it must still run when it is asked about
-    assert main(["status", "--params", RUN, "--results", str(tmp_path), "--state", str(tmp_path / "state")]) == 0
+    assert (
+        main(
+            [
+                "status",
+                "--params",
+                RUN,
+                "--results",
+                str(tmp_path),
+                "--state",
+                str(tmp_path / "state"),
+            ]
+        )
+        == 0
+    )
     process.send_signal(signal.SIGCONT)
     assert "\n  running  experiment theory: " in capsys.readouterr().out
     _, said = process.communicate(timeout=60)
@@ -176,7 +264,7 @@ def test_status_passes_over_what_no_longer_runs(
     for pid, name in ((os.getpid(), "alive"), (2**22 + 1, "dead")):
         said = {"pid": pid, "state": "running", "line": f"experiment {name}: 3 % done"}
         write_json(tmp_path / "progress" / f"experiment-{name}.json", said)
-    monkeypatch.setattr("replicate.forecast.CALIBRATION_SECONDS", 0.01)
+    monkeypatch.setattr("replicate.jobs.forecast.CALIBRATION_SECONDS", 0.01)
     given = ["status", "--params", RUN, "--results", str(tmp_path), "--state", str(tmp_path)]
     assert main(given) == 0
     assert [line for line in capsys.readouterr().out.splitlines() if "experiment" in line] == [

@@ -1,4 +1,6 @@
-"""The full form of an experiment on a data set: its own settings there, which a run may change and then names."""
+"""The full form of an experiment on a data set: its own settings there, which a run may change and
+then names.
+"""
 
 import json
 
@@ -32,7 +34,9 @@ def test_what_a_run_changes_is_named() -> None:
     ours, different = settings("inpainting", dataset="mnist", updates=10, seeds="0-1")
     assert ours["learning_rate"] == 0.0007
     assert different == ["updates"]
-    assert settings("inpainting", hidden=[256, 256])[1] == ["hidden"]  # on digits that is another form
+    assert settings("inpainting", hidden=[256, 256])[1] == [
+        "hidden"
+    ]  # on digits that is another form
 
 
 def test_only_experiments_on_images_have_recipes_and_every_recipe_is_valid() -> None:

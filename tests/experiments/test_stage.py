@@ -1,4 +1,6 @@
-"""The stage `experiment`: what it refuses, with a sentence, and what it writes where nothing can be measured."""
+"""The stage `experiment`: what it refuses, with a sentence, and what it writes where nothing can be
+measured.
+"""
 
 import json
 from pathlib import Path
@@ -9,8 +11,8 @@ import pytest
 from replicate.__main__ import main
 from replicate.datasets.base import Splits
 from replicate.experiments.figure1 import Figure1Config
-from replicate.files import read_json, write_tensors
 from replicate.stages.experiment import read_samples
+from replicate.storage.files import read_json, write_tensors
 from tests.experiments.small_digits import small_digits
 
 
@@ -32,7 +34,9 @@ def test_experiments_without_what_they_need_are_refused(
     assert run("conditional", out) == 2
     assert "needs images; give the prepared data set with --data" in capsys.readouterr().err
     assert run("sampling", out, "--data", str(data)) == 2
-    assert "needs the samples of the run's models; give them with --samples" in capsys.readouterr().err
+    assert (
+        "needs the samples of the run's models; give them with --samples" in capsys.readouterr().err
+    )
     assert run("theory", out, seeds="9-0") == 2
     assert "experiments.theory.seeds" in capsys.readouterr().err
     assert not out.exists()
@@ -69,14 +73,25 @@ def test_what_cannot_be_measured_says_why_and_the_rest_goes_on(tmp_path: Path, d
 def test_the_result_names_settings_that_are_not_the_defaults_and_failed_seeds_are_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A game whose rate is far too large: its numbers are not finite, and the file and its figures still are."""
+    """A game whose rate is far too large: its numbers are not finite, and the file and its figures
+    still are.
+    """
     monkeypatch.setattr("replicate.params.LARGEST", 1e31)
     out = tmp_path / "out.json"
-    settings = {"hidden": [8], "batch_size": 8, "early_rounds": 4, "optimum_updates": 4, "moves": 2, "rounds": 20}
+    settings = {
+        "hidden": [8],
+        "batch_size": 8,
+        "early_rounds": 4,
+        "optimum_updates": 4,
+        "moves": 2,
+        "rounds": 20,
+    }
     with np.errstate(all="ignore"):
         assert run("figure1", out, seeds="0-1", discriminator_rate=1e30, **settings) == 0
     found = read_json(out)
-    assert found["changed"] == sorted([*settings, "discriminator_rate"], key=list(Figure1Config.model_fields).index)
+    assert found["changed"] == sorted(
+        [*settings, "discriminator_rate"], key=list(Figure1Config.model_fields).index
+    )
     assert None in found["checks"]["F1"]["distance_of_the_discriminator_from_one_half"]
     assert main(["draw", "--result", str(out), "--out", str(tmp_path / "figures")]) == 0
 
@@ -85,8 +100,17 @@ def test_the_result_names_settings_that_are_not_the_defaults_and_failed_seeds_ar
 def test_the_steps_between_images_are_those_of_the_sampler_that_drew_them(
     sampler: str, expected: tuple[int, int], tmp_path: Path, data: Path
 ) -> None:
-    """By the stages themselves: samples of an RBM say how far its kept states are apart, whatever its recipe says."""
-    recipe = {"epochs": 1, "hidden": 4, "sampler": sampler, "chains": 5, "burn_in": 2, "thinning": 3}
+    """By the stages themselves: samples of an RBM say how far its kept states are apart, whatever
+    its recipe says.
+    """
+    recipe = {
+        "epochs": 1,
+        "hidden": 4,
+        "sampler": sampler,
+        "chains": 5,
+        "burn_in": 2,
+        "thinning": 3,
+    }
     params = json.dumps(
         {
             "seeds": ["0"], "compute": {"device": "cpu"},
@@ -96,7 +120,18 @@ def test_the_steps_between_images_are_those_of_the_sampler_that_drew_them(
     )  # fmt: skip
     weights, samples = tmp_path / "weights.safetensors", tmp_path / "samples.safetensors"
     given = ["--params", params, "--data", str(data)]
-    train = ["train", *given, "--dataset", "digits", "--model", "rbm", "--block", "0", "--out", str(weights)]
+    train = [
+        "train",
+        *given,
+        "--dataset",
+        "digits",
+        "--model",
+        "rbm",
+        "--block",
+        "0",
+        "--out",
+        str(weights),
+    ]
     assert main([*train, "--state", str(tmp_path / "state")]) == 0
     assert main(["sample", *given, "--weights", str(weights), "--out", str(samples)]) == 0
     found = read_samples([samples], "digits")["rbm"]

@@ -1,4 +1,6 @@
-"""Section 4 of the paper: golden values, independent quadrature, and a wrong D that is found out."""
+"""Section 4 of the paper: golden values, independent quadrature, and a wrong D that is found
+out.
+"""
 
 import math
 from typing import Any
@@ -89,7 +91,9 @@ def test_a_trained_discriminator_comes_close_and_never_above() -> None:
 
 def test_a_seed_alone_is_that_in_company() -> None:
     company, alone = train_discriminator(SMALL, (3, 4), CPU), train_discriminator(SMALL, (4,), CPU)
-    np.testing.assert_allclose(np.array(company["error"])[:, 1], np.array(alone["error"])[:, 0], atol=1e-4)
+    np.testing.assert_allclose(
+        np.array(company["error"])[:, 1], np.array(alone["error"])[:, 0], atol=1e-4
+    )
     assert descend(SMALL, (3, 4))["jsd"][1] == descend(SMALL, (4,))["jsd"][0]
 
 

@@ -1,11 +1,13 @@
-"""Starts many real processes of `replicate` quickly, and kills them at chosen points of their writing.
+"""Starts many real processes of `replicate` quickly, and kills them at chosen points of their
+writing.
 
     python tests/faults/launcher.py    (tests/faults/launching.py talks to it)
 
-This process loads torch and the project once and forks a child for every run, which saves seconds each time. It reads
-orders from standard input, one JSON object a line, and answers each with one line. A child is a process of its own: it
-runs `replicate.__main__.main` and dies of real signals. The points are made from outside, by wrapping the functions
-through which a run writes: nothing in the project knows of them.
+This process loads torch and the project once and forks a child for every run, which saves seconds
+each time. It reads orders from standard input, one JSON object a line, and answers each with one
+line. A child is a process of its own: it runs `replicate.__main__.main` and dies of real signals.
+The points are made from outside, by wrapping the functions through which a run writes: nothing in
+the project knows of them.
 """
 
 import importlib
@@ -21,20 +23,22 @@ from typing import Any, NoReturn, TextIO
 
 import torch
 
-from replicate import files
 from replicate.__main__ import main
-from replicate.codedigest import code_digest
+from replicate.jobs.code_digest import code_digest
 from replicate.models import REGISTRY
 from replicate.params import Compute
+from replicate.storage import files
 from replicate.training.backend import configure
 from replicate.training.sweep import Sweep
 
-#: Functions of `os` that change what is on disk, and which side of the call is a point: both, or only the one before.
+#: Functions of `os` that change what is on disk, and which side of the call is a point: both, or
+#: only the one before.
 AROUND, BEFORE = ("replace", "unlink", "rmdir", "pwrite"), ("fsync", "mkdir")
 
 
 class Points:
-    """Counts the points of a run; at number `at` it notes the point's name and sends this process `number`.
+    """Counts the points of a run; at number `at` it notes the point's name and sends this process
+    `number`.
 
     Args:
         at: counted from 1; 0 for none.
@@ -71,7 +75,8 @@ def _watch_os(points: Points, name: str) -> None:
     real = getattr(os, name)
 
     def watched(*words: Any, **options: Any) -> Any:
-        where = f"{name} {os.path.basename(os.fspath(words[0])) if not isinstance(words[0], int) else ''}"  # noqa: PTH119
+        path = "" if isinstance(words[0], int) else os.fspath(words[0])
+        where = f"{name} {os.path.basename(path)}"  # noqa: PTH119
         points.here(f"before {where}")
         answer = real(*words, **options)
         if name in AROUND:
@@ -88,7 +93,9 @@ def _watch_writes(points: Points) -> None:
     def around(path: pathlib.Path, write: Callable[[], Any]) -> Any:
         points.here(f"before write {path.name}")
         answer = write()
-        points.inside(f"inside write {path.name}", lambda: os.truncate(path, path.stat().st_size // 2))
+        points.inside(
+            f"inside write {path.name}", lambda: os.truncate(path, path.stat().st_size // 2)
+        )
         points.here(f"after write {path.name}")
         return answer
 
@@ -104,7 +111,9 @@ def _watch_writes(points: Points) -> None:
 
 
 def _slow_down(step: int, seconds: float) -> None:
-    """Makes the step of that number take so many seconds, so that signals find the run in the middle of it."""
+    """Makes the step of that number take so many seconds, so that signals find the run in the
+    middle of it.
+    """
     real = Sweep._train_step
 
     def slow(self: Sweep, chosen: torch.Tensor, epoch: int) -> None:
@@ -121,7 +130,9 @@ def _child(order: dict[str, Any], out: int, err: int) -> NoReturn:
     os.dup2(out, 1)
     os.dup2(err, 2)
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in a shell's background
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # ignored where the tests run in a shell's background
     if order.get("file_size") is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["file_size"], resource.RLIM_INFINITY))
     if order.get("slow_step") is not None:
@@ -162,7 +173,9 @@ class Children:
         return self.pipes[child][0].readline()
 
     def wait(self, child: int) -> tuple[int, str, str]:
-        """Exit status (minus the signal that killed it) of a child, and the rest of what it printed."""
+        """Exit status (minus the signal that killed it) of a child, and the rest of what it
+        printed.
+        """
         out, err = self.pipes.pop(child)
         with out, err:
             printed = out.read(), err.read()
@@ -173,7 +186,9 @@ def serve() -> None:
     """Obeys until standard input ends."""
     for name in REGISTRY:
         importlib.import_module(REGISTRY[name][1])
-        code_digest(["replicate.stages.train", REGISTRY[name][1]])  # kept in memory, also for the children
+        code_digest(
+            ["replicate.stages.train", REGISTRY[name][1]]
+        )  # kept in memory, also for the children
     importlib.import_module("replicate.stages.train")
     configure(Compute(device="cpu"))  # which makes torch import much more
     children = Children()

@@ -1,4 +1,6 @@
-"""What the kill tests share: the launcher's other end, tiny runs of every model, and what must hold afterwards."""
+"""What the kill tests share: the launcher's other end, tiny runs of every model, and what must hold
+afterwards.
+"""
 
 import json
 import re
@@ -10,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from replicate.files import is_part_of, read_json
 from replicate.models import REGISTRY
+from replicate.storage.files import is_part_of, read_json
 
 ROOT = Path(__file__).parents[2]
 MACHINE = {"particles": 4, "chains": 5, "burn_in": 2, "thinning": 1}
@@ -24,24 +26,45 @@ TINY: dict[str, dict[str, Any]] = {
     "deep_gsn": {"hidden": (5, 4), **CHAIN},
     "adversarial_nets": {"generator_hidden": (6,), "discriminator_hidden": (5,), **GAME},
     "adversarial_nets_conv": {
-        "generator_hidden": 6, "generator_maps": (3, 3, 3), "generator_kernel": 4, "generator_stride": 2,
+        "generator_hidden": 6,
+        "generator_maps": (3, 3, 3),
+        "generator_kernel": 4,
+        "generator_stride": 2,
         "convolutions": ({"channels": 2, "kernel": 3, "pad": 1, "pool": 2, "pool_stride": 2},),
-        "discriminator_hidden": (4,), **GAME,
+        "discriminator_hidden": (4,),
+        **GAME,
+    },
+    "conditional_adversarial_nets": {
+        "generator_units": (4, 3, 4),
+        "discriminator_units": (4, 2, 3),
+        "joint_pieces": 2,
+        **GAME,
     },
     "rbm": {"hidden": 4, **MACHINE},
     "dbm": {"hidden": 4, "top": 3, "pretraining_epochs": 1, "epochs": 3, **MACHINE},
     "denoising_autoencoder": {"hidden": (5,), **CHAIN},
     "autoencoder": {"hidden": (5,), "code_dimension": 2, "components": 2, "rounds": 3},
     "vae": {"hidden": (5,), "code_dimension": 2},
+    "gmmn": {"hidden": (5, 4), "noise_dimension": 3},
+    "gmmn_autoencoder": {
+        "hidden": (5,),
+        "noise_dimension": 3,
+        "encoder": (4, 3),
+        "layer_epochs": 1,
+        "joint_epochs": 1,
+        "epochs": 4,
+    },
     "true_distribution": {"epochs": 1},
     "k_means": {"centroids": 4},
     "k_means_weighted": {"centroids": 4},
-}  # fmt: skip
+}
 MODELS = tuple(REGISTRY)
 
 
 class Ended(NamedTuple):
-    """How a process ended: its exit status, or minus the signal that killed it, and what it printed."""
+    """How a process ended: its exit status, or minus the signal that killed it, and what it
+    printed.
+    """
 
     status: int
     out: str
@@ -54,10 +77,18 @@ class Launcher:
     def __init__(self, note: Path) -> None:
         self.note = note
         self._server = subprocess.Popen(
-            [sys.executable, "-W", "error", str(ROOT / "tests/faults/launcher.py")], cwd=ROOT, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        )  # fmt: skip
+            [sys.executable, "-W", "error", str(ROOT / "tests/faults/launcher.py")],
+            cwd=ROOT,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={
+                "PATH": "/usr/bin:/bin",
+                "PYTHONPATH": str(ROOT),
+                "OMP_NUM_THREADS": "1",
+                "OPENBLAS_NUM_THREADS": "1",
+            },
+        )
 
     def _ask(self, what: str, order: Any) -> Any:
         assert self._server.stdin is not None
@@ -66,8 +97,12 @@ class Launcher:
         self._server.stdin.flush()
         return json.loads(self._server.stdout.readline())
 
-    def start(self, words: list[str], at: int = 0, number: int = signal.SIGKILL, **options: Any) -> int:
-        """Starts a run that gets the signal `number` at point `at` (0: nowhere); its process number."""
+    def start(
+        self, words: list[str], at: int = 0, number: int = signal.SIGKILL, **options: Any
+    ) -> int:
+        """Starts a run that gets the signal `number` at point `at` (0: nowhere); its process
+        number.
+        """
         self.note.unlink(missing_ok=True)
         order = {"words": words, "at": at, "signal": int(number), "note": str(self.note), **options}
         return int(self._ask("start", order))
@@ -80,7 +115,9 @@ class Launcher:
         """Waits until a run has ended."""
         return Ended(*self._ask("wait", child))
 
-    def run(self, words: list[str], at: int = 0, number: int = signal.SIGKILL, **options: Any) -> Ended:
+    def run(
+        self, words: list[str], at: int = 0, number: int = signal.SIGKILL, **options: Any
+    ) -> Ended:
         """Starts a run and waits for it."""
         return self.wait(self.start(words, at, number, **options))
 
@@ -105,19 +142,39 @@ def launching(folder: Path) -> Iterator[Launcher]:
 class Run:
     """One training of a tiny model on digits, with a state folder of its own."""
 
-    def __init__(self, folder: Path, data: Path, model: str, epochs: int = 2, batch_size: int = 600) -> None:
+    def __init__(
+        self, folder: Path, data: Path, model: str, epochs: int = 2, batch_size: int = 600
+    ) -> None:
         changes = {"epochs": epochs, "batch_size": batch_size, **TINY[model]}
         self.folder, self.model, self.epochs = folder, model, int(changes["epochs"])
         self.weights, self.state = folder / "out" / "weights.safetensors", folder / "state"
         params = {
-            "seeds": ["0-1"], "compute": {"device": "cpu"}, "selection": {"every": 1, "samples": 20},
-            "likelihood": {"validation_limit": 30, "sigmas": [0.3, 0.6]}, "datasets": {"digits": {}},
+            "seeds": ["0-1"],
+            "compute": {"device": "cpu"},
+            "selection": {"every": 1, "samples": 20},
+            "likelihood": {"validation_limit": 30, "sigmas": [0.3, 0.6]},
+            "datasets": {"digits": {}},
             "models": {model: {"digits": changes}},
-        }  # fmt: skip
+        }
         self.words = [
-            "train", "--params", json.dumps(params), "--dataset", "digits", "--model", model, "--block", "0-1",
-            "--data", str(data), "--out", str(self.weights), "--state", str(self.state), "--checkpoint-every", "-1",
-        ]  # fmt: skip
+            "train",
+            "--params",
+            json.dumps(params),
+            "--dataset",
+            "digits",
+            "--model",
+            model,
+            "--block",
+            "0-1",
+            "--data",
+            str(data),
+            "--out",
+            str(self.weights),
+            "--state",
+            str(self.state),
+            "--checkpoint-every",
+            "-1",
+        ]
 
     def rarely(self) -> list[str]:
         """The command with a checkpoint only when it is asked to stop."""
@@ -143,11 +200,20 @@ class Run:
         return sorted(int(path.stem[5:]) for path in self.state.glob("checkpoints/*/step-*.json"))
 
     def assert_tidy(self) -> None:
-        """A run that ended leaves its results, its record, its progress and its last state, and nothing else."""
+        """A run that ended leaves its results, its record, its progress and its last state, and
+        nothing else.
+        """
         found = sorted(path.name for path in self.folder.rglob("*") if path.is_file())
-        results = [f"digits-{self.model}-0-1.json", "weights.json", "weights.run.json", "weights.safetensors"]
+        results = [
+            f"digits-{self.model}-0-1.json",
+            "weights.json",
+            "weights.run.json",
+            "weights.safetensors",
+        ]
         last = f"step-{self.steps_here()[0]:012d}"
-        assert found == sorted([*results, f"{last}.json", f"{last}.safetensors", "run.json", "lock"])
+        assert found == sorted(
+            [*results, f"{last}.json", f"{last}.safetensors", "run.json", "lock"]
+        )
 
 
 def complaints(text: str) -> list[str]:

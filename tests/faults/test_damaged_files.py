@@ -1,4 +1,5 @@
-"""Files of a finished run, damaged at random and by hand: every stage that reads them goes on or says so in one line.
+"""Files of a finished run, damaged at random and by hand: every stage that reads them goes on or
+says so in one line.
 
 `pytest -m slow -rP tests/faults/test_damaged_files.py` tries thousands and prints how many.
 """
@@ -28,22 +29,44 @@ from tests.stages.pipeline import PARAMS, Pipeline
 
 #: Values that a result may hold in place of another.
 STRANGE: tuple[Any, ...] = (
-    None, True, 0, -1, 10**30, 1.5, 1e308, "", "x", "0", "\ud800", [], {}, [[]], [None], {"a": 1}, float("nan"),
-    float("inf"), [1] * 50,
-)  # fmt: skip
+    None,
+    True,
+    0,
+    -1,
+    10**30,
+    1.5,
+    1e308,
+    "",
+    "x",
+    "0",
+    "\ud800",
+    [],
+    {},
+    [[]],
+    [None],
+    {"a": 1},
+    float("nan"),
+    float("inf"),
+    [1] * 50,
+)
 
 
 #: Archives of images by compression, and MATLAB files with and without.
 ARCHIVES = {
-    "stored.zip": zipfile.ZIP_STORED, "deflated.zip": zipfile.ZIP_DEFLATED, "bzip2.zip": zipfile.ZIP_BZIP2,
+    "stored.zip": zipfile.ZIP_STORED,
+    "deflated.zip": zipfile.ZIP_DEFLATED,
+    "bzip2.zip": zipfile.ZIP_BZIP2,
     "lzma.zip": zipfile.ZIP_LZMA,
-}  # fmt: skip
+}
 FACES = {"tfd/TFD_48x48.mat": True, "plain/tfd/TFD_48x48.mat": False}
 #: One trial of a model that is trained in no time.
 TRIALS = {
-    "dataset": "digits", "budget": 1, "seeds": "100", "selection": {"every": 1, "samples": 100},
+    "dataset": "digits",
+    "budget": 1,
+    "seeds": "100",
+    "selection": {"every": 1, "samples": 100},
     "models": {"k_means": {"common": {"epochs": 1, "centroids": 20}, "trials": [{}]}},
-}  # fmt: skip
+}
 
 
 def bring(folder: Path) -> None:
@@ -64,15 +87,31 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = Pipeline(folder)
     run.run()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("replicate.classifier.UPDATES", 60)
+        patch.setattr("replicate.diagnostics.classifier.UPDATES", 60)
         run.call("classifier", "--data", run.data, "--out", folder / "classifier.safetensors")
     run.call(
-        "recognise", "--data", run.data, "--samples", run.samples, "--classifier", folder / "classifier.safetensors",
-        "--out", folder / "recognition.json",
-    )  # fmt: skip
+        "recognise",
+        "--data",
+        run.data,
+        "--samples",
+        run.samples,
+        "--classifier",
+        folder / "classifier.safetensors",
+        "--out",
+        folder / "recognition.json",
+    )
     settings = '{"experiments": {"theory": {"seeds": "0-1"}}}'
     run.call("experiment", "--name", "theory", "--out", folder / "theory.json", params=settings)
-    shard = ["--samples", run.samples, "--bandwidth", run.bandwidth, "--data", run.data, "--shard", "1/1"]
+    shard = [
+        "--samples",
+        run.samples,
+        "--bandwidth",
+        run.bandwidth,
+        "--data",
+        run.data,
+        "--shard",
+        "1/1",
+    ]
     run.call("evaluate", *shard, "--out", folder / "part.safetensors")
     (folder / "trials.yaml").write_text(yaml.safe_dump(TRIALS))
     run.call("tune", *tuning(folder))
@@ -88,17 +127,36 @@ def tuning(folder: Path) -> list[object]:
 
 def preparing(out: Path, dataset: str, *words: object, **options: object) -> list[object]:
     """The words that list and prepare what users brought, in one process."""
-    params = ["--params", json.dumps({"datasets": {dataset: options}}), "--dataset", dataset, *words]
+    params = [
+        "--params",
+        json.dumps({"datasets": {dataset: options}}),
+        "--dataset",
+        dataset,
+        *words,
+    ]
     manifest = out / "m.json"
     fetch = ["fetch", *params, "--out", manifest]
-    return [*fetch, "then", "prepare", *params, "--manifest", manifest, "--out", out / "d.safetensors"]
+    return [
+        *fetch,
+        "then",
+        "prepare",
+        *params,
+        "--manifest",
+        manifest,
+        "--out",
+        out / "d.safetensors",
+    ]
 
 
 def commands(folder: Path) -> dict[str, list[list[str]]]:
     """File -> the stages that read it, with outputs that nobody reads."""
     run, out = Pipeline(folder), folder / "out"
     params = ["--params", PARAMS.format(epochs=4)]
-    data, samples, width = ["--data", run.data], ["--samples", run.samples], ["--bandwidth", run.bandwidth]
+    data, samples, width = (
+        ["--data", run.data],
+        ["--samples", run.samples],
+        ["--bandwidth", run.bandwidth],
+    )
     judge = ["--classifier", folder / "classifier.safetensors"]
     trained = ["--weights", run.weights, "--training", run.weights.with_suffix(".json")]
     little = ["--params", '{"likelihood": {"samples": 20, "draws": 1}}']
@@ -107,11 +165,26 @@ def commands(folder: Path) -> dict[str, list[list[str]]]:
     evaluate = ["evaluate", *params, *samples, *width, *data, "--out", out / "e.json"]
     merge = [*evaluate, "--merge", folder / "part.safetensors"]
     recognise = ["recognise", *data, *samples, *judge, "--out", out / "r.json"]
+    few = (
+        '{"likelihood": {"samples": 20}, "measures": {"images": 20, "resamples": 5, '
+        '"classifier_updates": 5, "many_samples": 0, "annealing": null}}'
+    )
+    weights = ["--weights", run.weights]
+    settings = ["--params", few]
+    measures = ["measures", *settings, *weights, *data, *samples, *judge, "--out", out / "n.json"]
     panels = ["panels", *trained, *width, *data, "--out", out / "panels"]
     export = ["export", "--weights", run.weights, "--seed", "0", "--out", out / "x.safetensors"]
-    prepare = ["prepare", "--dataset", "digits", "--manifest", run.manifest, "--out", out / "d.safetensors"]
+    prepare = [
+        "prepare",
+        "--dataset",
+        "digits",
+        "--manifest",
+        run.manifest,
+        "--out",
+        out / "d.safetensors",
+    ]
     table = ["table", *params, "--out", out / "t.json", run.evaluation]
-    claims = ["claims", *params, "--out", out / "c.json", folder / "theory.json"]
+    statements = ["statements", *params, "--out", out / "c.json", folder / "theory.json"]
     metrics = ["metrics", "--table", run.table, "--out", out / "m.json"]
     training = run.weights.with_suffix(".json")
     curves = ["curves", "--out", out / "curves", training, run.bandwidth]
@@ -120,24 +193,26 @@ def commands(folder: Path) -> dict[str, list[list[str]]]:
     readers = {
         run.manifest: [prepare],
         run.data: [bandwidth, evaluate, recognise, sample, ["tune", *tuning(folder)]],
-        run.weights: [sample, panels, export],
+        run.weights: [sample, panels, export, measures],
         training: [panels, verify, curves],
         run.weights.with_suffix(".run.json"): [verify],
-        run.samples: [bandwidth, evaluate, recognise],
+        run.samples: [bandwidth, evaluate, recognise, measures],
         run.bandwidth: [evaluate, panels, verify, curves],
         run.table: [metrics],
         folder / "tuning.json": [["tune", *tuning(folder)]],
         folder / "trials.yaml": [["tune", *tuning(folder)]],
         run.evaluation: [table, verify],
-        folder / "classifier.safetensors": [recognise],
-        folder / "classifier.json": [recognise],
-        folder / "theory.json": [claims, draw],
+        folder / "classifier.safetensors": [recognise, measures],
+        folder / "classifier.json": [recognise, measures],
+        folder / "theory.json": [statements, draw],
         folder / "part.safetensors": [merge],
     }
     for name in ARCHIVES:
         readers[folder / name] = [preparing(out, "images", folder=str(folder / name), size=8)]
     for name in FACES:
-        readers[folder / name] = [preparing(out, "tfd", "--data-dir", (folder / name).parent.parent)]
+        readers[folder / name] = [
+            preparing(out, "tfd", "--data-dir", (folder / name).parent.parent)
+        ]
     return {
         str(path.relative_to(folder)): [[str(word) for word in words] for words in of_file]
         for path, of_file in readers.items()
@@ -147,7 +222,11 @@ def commands(folder: Path) -> dict[str, list[list[str]]]:
 def places(value: Any) -> Iterator[tuple[Any, Any]]:
     """Every place in a JSON value: what holds it, and its key or number there."""
     steps = (
-        list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+        list(value.items())
+        if isinstance(value, dict)
+        else list(enumerate(value))
+        if isinstance(value, list)
+        else []
     )
     for step, below in steps:
         yield value, step
@@ -200,7 +279,9 @@ def changed_bytes(content: bytes, rng: np.random.Generator) -> bytes:
         return content[:stop] + content[start:]
     if kind == 2:
         return content[:start] + bytes(stop - start) + content[stop:]
-    return content[:start] + rng.bytes(min(4, stop - start)) + content[start + min(4, stop - start) :]
+    return (
+        content[:start] + rng.bytes(min(4, stop - start)) + content[start + min(4, stop - start) :]
+    )
 
 
 def damaged(content: bytes, name: str, others: list[bytes], rng: np.random.Generator) -> bytes:
@@ -208,31 +289,53 @@ def damaged(content: bytes, name: str, others: list[bytes], rng: np.random.Gener
     kind = rng.integers(9)
     if kind == 0:
         place = int(rng.integers(len(content)))
-        return content[:place] + bytes([content[place] ^ (1 << int(rng.integers(8)))]) + content[place + 1 :]
+        return (
+            content[:place]
+            + bytes([content[place] ^ (1 << int(rng.integers(8)))])
+            + content[place + 1 :]
+        )
     if kind == 1:
         return content[: int(rng.integers(len(content)))]
     if kind == 2:
         return others[rng.integers(len(others))]
     if kind == 3:
-        return (b"", b"\0" * 100, b"[" * 100_000, b'{"a":' * 100_000, b"9" * 5000, b"\xff\xfe", b"null")[
-            rng.integers(7)
-        ]
+        return (
+            b"",
+            b"\0" * 100,
+            b"[" * 100_000,
+            b'{"a":' * 100_000,
+            b"9" * 5000,
+            b"\xff\xfe",
+            b"null",
+        )[rng.integers(7)]
     if name.endswith(".safetensors"):
         return changed_header(content, rng)
-    return changed_json(content.decode(), rng) if name.endswith(".json") else changed_bytes(content, rng)
+    return (
+        changed_json(content.decode(), rng)
+        if name.endswith(".json")
+        else changed_bytes(content, rng)
+    )
 
 
 def tried(words: list[str]) -> tuple[int, str]:
     """Exit status and messages of a command in this process; whatever is raised goes on."""
     out, messages = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(messages), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's about what damaged numbers come to
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(messages),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter(
+            "ignore", RuntimeWarning
+        )  # NumPy's about what damaged numbers come to
         status = main(words)
     return status, messages.getvalue()
 
 
 def fuzz(finished: Path, folder: Path, seed: int, inputs: int) -> tuple[Counter[str], list[str]]:
-    """Damages one file after the other; counts what came of it, and names what ended otherwise than in a line."""
+    """Damages one file after the other; counts what came of it, and names what ended otherwise than
+    in a line.
+    """
     shutil.copytree(finished, folder / "run")
     shutil.copytree(finished, folder / "kept")
     return fuzz_readers(folder / "run", commands(folder / "run"), seed, inputs)
@@ -277,21 +380,36 @@ def test_thousands_of_damaged_files(finished: Path, tmp_path: Path, seed: int) -
 
 
 def shown(folder: Path) -> dict[str, list[list[str]]]:
-    """The files of a run that the page shows -> the page of that run, and of another one beside it."""
+    """The files of a run that the page shows -> the page of that run, and of another one beside
+    it.
+    """
     write_run(folder / "results", [Job("digits", 48.0)], "smoke")
     other = folder / "other"
     shutil.copytree(folder / "results", other / "results")
     params = {
-        "preset": "smoke", "datasets": {"digits": {}}, "models": {MODEL: {"digits": {}}},
+        "preset": "smoke",
+        "datasets": {"digits": {}},
+        "models": {MODEL: {"digits": {}}},
         "experiments": {"theory": {"seeds": "0-5"}},
-    }  # fmt: skip
-    words = ["report", "--params", json.dumps(params), "--table", str(folder / "results/table1.json"), "--results"]
+    }
+    words = [
+        "report",
+        "--params",
+        json.dumps(params),
+        "--table",
+        str(folder / "results/table1.json"),
+        "--results",
+    ]
     page = [*words, str(folder / "results"), "--out", str(folder / "page.html")]
     files = sorted(path for path in (folder / "results").rglob("*") if path.is_file())
     readers = {path.relative_to(folder).as_posix(): [page] for path in files}
-    readers["results/table1.json"] = readers["results/claims.json"] = [page, [*page, "--compare", str(other)]]
+    readers["results/table1.json"] = readers["results/statements.json"] = [
+        page,
+        [*page, "--compare", str(other)],
+    ]
     return readers | {
-        f"other/results/{name}": [[*page, "--compare", str(other)]] for name in ("table1.json", "claims.json")
+        f"other/results/{name}": [[*page, "--compare", str(other)]]
+        for name in ("table1.json", "statements.json")
     }
 
 
@@ -306,7 +424,9 @@ def test_hundreds_of_damaged_files_that_the_page_shows(tmp_path: Path, seed: int
 
 @pytest.mark.slow
 def test_thousands_of_damaged_gzip_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whose digests do not match, in the only place where nobody would look at these: the reader itself."""
+    """Whose digests do not match, in the only place where nobody would look at these: the reader
+    itself.
+    """
     tiny_mnist(monkeypatch, tmp_path)
     files = {source.name: tmp_path / source.name for source in mnist.DATASET.sources}
     whole, rng = {name: path.read_bytes() for name, path in files.items()}, np.random.default_rng(1)
@@ -341,7 +461,9 @@ def test_missing_empty_and_a_folder(finished: Path, tmp_path: Path, damage: Dama
         damage(path)
         for words in of_file:
             added = words[0] == "tune" and not path.exists() and name == "tuning.json"
-            if words[0] != "verify" and not added:  # what is not there is not compared, or comes to be
+            if (
+                words[0] != "verify" and not added
+            ):  # what is not there is not compared, or comes to be
                 status, message = tried(words)
                 assert status == 2, (name, words[0])
                 assert len(message.splitlines()) == 1
@@ -354,11 +476,15 @@ def test_missing_empty_and_a_folder(finished: Path, tmp_path: Path, damage: Dama
     "error",
     [
         MemoryError(),
-        RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: not enough memory"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: not enough memory"
+        ),
         RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
     ],
 )
-def test_memory_that_runs_out_names_the_setting_to_lower(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_memory_that_runs_out_names_the_setting_to_lower(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def exhausted(*_: object) -> None:
         raise error
 

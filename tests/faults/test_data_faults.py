@@ -1,4 +1,6 @@
-"""What must not happen to data: lost, mixed up, half-used. Real processes, real kills, real damage."""
+"""What must not happen to data: lost, mixed up, half-used. Real processes, real kills, real
+damage.
+"""
 
 import hashlib
 import signal
@@ -12,8 +14,8 @@ import pytest
 
 from replicate.__main__ import main
 from replicate.datasets import mnist
-from replicate.datasets.download import fetch
-from replicate.datasets.verify import fault
+from replicate.datasets.sources.download import fetch
+from replicate.datasets.sources.verify import fault
 from replicate.errors import ReplicateError
 from tests.datasets.data_helpers import (
     QUICK,
@@ -30,11 +32,12 @@ from tests.datasets.data_helpers import (
 
 ROOT = Path(__file__).parents[2]
 CONTENT = noise(1_000_000)
-#: Fetches the file `a` of 1,000,000 bytes; arguments: folder, mirror. `limit` is the largest file it may write.
+#: Fetches the file `a` of 1,000,000 bytes; arguments: folder, mirror. `limit` is the largest file
+#: it may write.
 FETCH = """
 import resource, sys
 from pathlib import Path
-from replicate.datasets.download import fetch
+from replicate.datasets.sources.download import fetch
 from replicate.errors import ReplicateError
 from tests.datasets.data_helpers import Toy, noise
 dataset = Toy(a=noise(1_000_000))
@@ -60,7 +63,9 @@ def mirror() -> Iterator[Mirror]:
 
 def start(*words: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-W", "error", "-c", FETCH, *map(str, words)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def wait_for(condition: object, seconds: float = 10.0) -> None:
@@ -75,8 +80,13 @@ def size(path: Path) -> int:
 
 
 def test_kill_9_in_mid_download_then_resume(tmp_path: Path, mirror: Mirror) -> None:
-    """Three kills at growing sizes; each run goes on where the killed one was, and the file is right at the end."""
-    mirror.cut, mirror.stall = 200_000, True  # the server falls silent, so that the kill is in mid-download
+    """Three kills at growing sizes; each run goes on where the killed one was, and the file is
+    right at the end.
+    """
+    mirror.cut, mirror.stall = (
+        200_000,
+        True,
+    )  # the server falls silent, so that the kill is in mid-download
     part, kept = tmp_path / "a.part", 0
     for _ in range(3):
         process = start(tmp_path, mirror.address)
@@ -89,7 +99,10 @@ def test_kill_9_in_mid_download_then_resume(tmp_path: Path, mirror: Mirror) -> N
         kept = size(part)
         assert part.read_bytes() == CONTENT[:kept]
     with serving(Mirror({"a": CONTENT})) as healthy:
-        assert fetch(Toy(a=CONTENT), tmp_path, [healthy.address], limits=QUICK)["a"].read_bytes() == CONTENT
+        assert (
+            fetch(Toy(a=CONTENT), tmp_path, [healthy.address], limits=QUICK)["a"].read_bytes()
+            == CONTENT
+        )
         assert healthy.requests == [("/a", f"bytes={kept}-")]
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "a"]
 
@@ -131,7 +144,9 @@ def test_a_file_that_may_not_grow_is_an_error_to_act_on(tmp_path: Path, mirror: 
     assert len(message.splitlines()) == 1
     assert size(tmp_path / "a.part") <= 300_000
     assert len(mirror.requests) == 1, "a full disk is no reason to ask again"
-    assert fetch(Toy(a=CONTENT), tmp_path, [mirror.address], limits=QUICK)["a"].read_bytes() == CONTENT
+    assert (
+        fetch(Toy(a=CONTENT), tmp_path, [mirror.address], limits=QUICK)["a"].read_bytes() == CONTENT
+    )
 
 
 def test_a_data_folder_that_cannot_be_made_is_an_error_to_act_on(tmp_path: Path) -> None:
@@ -157,7 +172,9 @@ def test_a_wrong_file_is_kept_aside_and_fetched_anew(
 ) -> None:
     (tmp_path / "a").write_bytes(DAMAGED[name])
     aside = tmp_path / f"a.rejected-{hashlib.sha256(DAMAGED[name]).hexdigest()[:8]}"
-    assert fetch(Toy(a=CONTENT), tmp_path, [mirror.address], limits=QUICK)["a"].read_bytes() == CONTENT
+    assert (
+        fetch(Toy(a=CONTENT), tmp_path, [mirror.address], limits=QUICK)["a"].read_bytes() == CONTENT
+    )
     assert aside.read_bytes() == DAMAGED[name]
     told = capsys.readouterr().err
     assert f"it was kept as {aside.name}" in told
@@ -180,7 +197,9 @@ def test_nothing_kept_aside_is_overwritten_by_other_content(tmp_path: Path, mirr
     (tmp_path / f"a.rejected-{digest[:8]}").write_bytes(b"something else of the same name")
     (tmp_path / "a").write_bytes(b"mine")
     fetch(Toy(a=CONTENT), tmp_path, [mirror.address], limits=QUICK)
-    assert (tmp_path / f"a.rejected-{digest[:8]}").read_bytes() == b"something else of the same name"
+    assert (
+        tmp_path / f"a.rejected-{digest[:8]}"
+    ).read_bytes() == b"something else of the same name"
     assert (tmp_path / f"a.rejected-{digest}").read_bytes() == b"mine"
 
 
@@ -211,7 +230,15 @@ def test_every_flipped_bit_is_seen(tmp_path: Path) -> None:
 
 
 def prepare(folder: Path) -> int:
-    words = ["prepare", "--dataset", "mnist", "--data-dir", str(folder), "--manifest", str(folder / "m.json")]
+    words = [
+        "prepare",
+        "--dataset",
+        "mnist",
+        "--data-dir",
+        str(folder),
+        "--manifest",
+        str(folder / "m.json"),
+    ]
     return main([*words, "--out", str(folder / "x.safetensors")])
 
 
@@ -219,7 +246,15 @@ def prepare(folder: Path) -> int:
 def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder with an MNIST of a few images, fetched, from which `prepare` succeeds."""
     tiny_mnist(monkeypatch, tmp_path / "mnist")
-    words = ["fetch", "--dataset", "mnist", "--data-dir", str(tmp_path), "--out", str(tmp_path / "m.json")]
+    words = [
+        "fetch",
+        "--dataset",
+        "mnist",
+        "--data-dir",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "m.json"),
+    ]
     assert main(words) == 0
     assert prepare(tmp_path) == 0
     for path in tmp_path.glob("x*"):
@@ -252,9 +287,15 @@ def test_a_source_that_changed_after_fetch_is_never_used(
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [('"sha256": "', '"sha256": "0'), ('"dataset": "mnist"', '"dataset": "digits"'), ('"schema": 1', '"schema": 2')],
+    [
+        ('"sha256": "', '"sha256": "0'),
+        ('"dataset": "mnist"', '"dataset": "digits"'),
+        ('"schema": 1', '"schema": 2'),
+    ],
 )
-def test_a_changed_manifest_is_refused(fetched: Path, capsys: pytest.CaptureFixture[str], old: str, new: str) -> None:
+def test_a_changed_manifest_is_refused(
+    fetched: Path, capsys: pytest.CaptureFixture[str], old: str, new: str
+) -> None:
     manifest = fetched / "m.json"
     text = manifest.read_text()
     assert old in text
@@ -276,7 +317,9 @@ def stage(name: str, folder: Path, dataset: str) -> int:
     words = [name, "--dataset", dataset, "--data-dir", str(folder)]
     if name == "fetch":
         return main([*words, "--out", str(folder / "m.json")])
-    return main([*words, "--manifest", str(folder / "m.json"), "--out", str(folder / "x.safetensors")])
+    return main(
+        [*words, "--manifest", str(folder / "m.json"), "--out", str(folder / "x.safetensors")]
+    )
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "add", "delete", "rename"])
@@ -307,7 +350,9 @@ def test_users_data_that_changed_after_fetch_are_never_used(
     message = capsys.readouterr().err
     assert len(message.splitlines()) == 1
     gone = dataset == "tfd" and damage in ("delete", "rename")
-    assert ("is missing; " if gone else "it changed since `fetch`; run `python -m replicate fetch") in message
+    assert (
+        "is missing; " if gone else "it changed since `fetch`; run `python -m replicate fetch"
+    ) in message
     assert not list(tmp_path.glob("*x.*"))
     file.with_name("renamed.png").unlink(missing_ok=True)
     file.write_bytes(content)

@@ -1,4 +1,6 @@
-"""kill -9 at random moments of a real training process: the run ends in the bits of an undisturbed one."""
+"""kill -9 at random moments of a real training process: the run ends in the bits of an undisturbed
+one.
+"""
 
 import os
 import random
@@ -14,10 +16,14 @@ from tests.stages.pipeline import Pipeline
 
 
 def _killed_in_training(words: list[str], progress: Path, seconds: float) -> bool:
-    """Starts the command and kills it `seconds` after it has reported an epoch; False if it ended before."""
+    """Starts the command and kills it `seconds` after it has reported an epoch; False if it ended
+    before.
+    """
     progress.unlink(missing_ok=True)
     process = subprocess.Popen(
-        [sys.executable, "-m", "replicate", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "replicate", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     while not progress.is_file() and process.poll() is None:
         time.sleep(0.01)
@@ -32,12 +38,18 @@ def _killed_in_training(words: list[str], progress: Path, seconds: float) -> boo
 def test_kill_9_at_random_moments_changes_nothing(tmp_path: Path, kills: int) -> None:
     pipeline = Pipeline(tmp_path)
     pipeline.call("fetch", "--dataset", "digits", "--out", pipeline.manifest)
-    pipeline.call("prepare", "--dataset", "digits", "--manifest", pipeline.manifest, "--out", pipeline.data)
+    pipeline.call(
+        "prepare", "--dataset", "digits", "--manifest", pipeline.manifest, "--out", pipeline.data
+    )
     epochs = 20 * kills
     whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
     command = pipeline.training_words(whole, tmp_path / "a", epochs=epochs)
     subprocess.run([sys.executable, "-m", "replicate", *command], check=True, capture_output=True)
-    command = [*pipeline.training_words(parts, tmp_path / "b", epochs=epochs), "--checkpoint-every", "0.05"]
+    command = [
+        *pipeline.training_words(parts, tmp_path / "b", epochs=epochs),
+        "--checkpoint-every",
+        "0.05",
+    ]
     progress = tmp_path / "b" / "progress" / "digits-adversarial_nets-0-1.json"
     chance, killed = random.Random(kills), 0
     for _ in range(kills):

@@ -1,8 +1,9 @@
-"""A training killed, starved or damaged at every point of its writing: the same command ends in the same bits.
+"""A training killed, starved or damaged at every point of its writing: the same command ends in the
+same bits.
 
-Real processes and real signals (tests/faults/launcher.py). A point is the moment before, in the middle of or after
-a write, a rename or a removal. The long tier is `pytest -m slow -rP tests/faults/test_kill_points.py`, which also says
-how many kills there were.
+Real processes and real signals (tests/faults/launcher.py). A point is the moment before, in the
+middle of or after a write, a rename or a removal. The long tier is `pytest -m slow -rP
+tests/faults/test_kill_points.py`, which also says how many kills there were.
 """
 
 import json
@@ -19,7 +20,7 @@ from typing import NamedTuple
 
 import pytest
 
-from replicate.files import read_json
+from replicate.storage.files import read_json
 from tests.faults.launching import MODELS, Ended, Launcher, Run, complaints, launching, parts_of
 from tests.stages.pipeline import Pipeline
 
@@ -39,7 +40,9 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pipeline = Pipeline(tmp_path_factory.mktemp("data"))
     pipeline.call("fetch", "--dataset", "digits", "--out", pipeline.manifest)
-    pipeline.call("prepare", "--dataset", "digits", "--manifest", pipeline.manifest, "--out", pipeline.data)
+    pipeline.call(
+        "prepare", "--dataset", "digits", "--manifest", pipeline.manifest, "--out", pipeline.data
+    )
     return pipeline.data
 
 
@@ -51,7 +54,9 @@ class Whole(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def whole(launcher: Launcher, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Whole]:
+def whole(
+    launcher: Launcher, data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Whole]:
     known: dict[str, Whole] = {}
 
     def of(model: str) -> Whole:
@@ -72,7 +77,9 @@ def resumed_at(ended: Ended) -> int:
 
 
 def assert_nothing_lost(run: Run, point: str, whole: tuple[bytes, bytes]) -> None:
-    """After a kill: results whole or absent, and the checkpoint before the one that was being written still there."""
+    """After a kill: results whole or absent, and the checkpoint before the one that was being
+    written still there.
+    """
     files = (run.weights, run.weights.with_suffix(".json"))
     for path, content in zip(files, whole, strict=True):
         assert not path.exists() or path.read_bytes() == content, point
@@ -81,8 +88,11 @@ def assert_nothing_lost(run: Run, point: str, whole: tuple[bytes, bytes]) -> Non
         assert run.saved()[-1:] >= [int(writing[1]) - 1], point
 
 
-def assert_goes_on(launcher: Launcher, run: Run, whole: tuple[bytes, bytes], *warnings: str) -> Ended:
-    """The same command again: from the newest whole checkpoint, to the same bits, without a word of complaint.
+def assert_goes_on(
+    launcher: Launcher, run: Run, whole: tuple[bytes, bytes], *warnings: str
+) -> Ended:
+    """The same command again: from the newest whole checkpoint, to the same bits, without a word of
+    complaint.
 
     Where something is damaged, there is one line for each of `warnings`, a regular expression.
     """
@@ -100,9 +110,16 @@ def assert_goes_on(launcher: Launcher, run: Run, whole: tuple[bytes, bytes], *wa
     return ended
 
 
-@pytest.mark.parametrize(("stride", "least"), [pytest.param(19, 8, id="some"), pytest.param(1, 150, marks=slow)])
+@pytest.mark.parametrize(
+    ("stride", "least"), [pytest.param(19, 8, id="some"), pytest.param(1, 150, marks=slow)]
+)
 def test_killed_at_each_point_of_a_run_from_nothing(
-    launcher: Launcher, data: Path, whole: Callable[[str], Whole], tmp_path: Path, stride: int, least: int
+    launcher: Launcher,
+    data: Path,
+    whole: Callable[[str], Whole],
+    tmp_path: Path,
+    stride: int,
+    least: int,
 ) -> None:
     """At least `least` kills, one for each run; every other run is the one that goes on."""
     results, kills = whole(MAIN).results, 0
@@ -114,7 +131,10 @@ def test_killed_at_each_point_of_a_run_from_nothing(
         assert ended.status == -signal.SIGKILL, ended.err
         kills += 1
         assert_nothing_lost(run, launcher.point(), results)
-        counted = sum(json.loads(path.read_text())["starts"] for path in run.state.glob("checkpoints/*/attempts.json"))
+        counted = sum(
+            json.loads(path.read_text())["starts"]
+            for path in run.state.glob("checkpoints/*/attempts.json")
+        )
         assert_goes_on(launcher, run, results)
         assert read_json(run.weights.with_suffix(".run.json"))["earlier_attempts"] == counted
         shutil.rmtree(run.folder)
@@ -127,7 +147,9 @@ def test_killed_at_each_point_of_a_run_from_nothing(
 def test_killed_again_and_again_one_point_later_each_time(
     launcher: Launcher, data: Path, whole: Callable[[str], Whole], tmp_path: Path, model: str
 ) -> None:
-    """Every run finds what the kill before left: the n-th is killed at its n-th point, until one ends first."""
+    """Every run finds what the kill before left: the n-th is killed at its n-th point, until one
+    ends first.
+    """
     run, results, kills = Run(tmp_path, data, model), whole(model).results, 0
     while (ended := launcher.run(run.words, at=kills + 1)).status:
         assert ended.status == -signal.SIGKILL, ended.err
@@ -135,7 +157,9 @@ def test_killed_again_and_again_one_point_later_each_time(
         kills += 1
         assert_nothing_lost(run, launcher.point(), results)
         assert len(parts_of(run.folder)) <= 2, "temporary files pile up"
-        assert len(list(run.state.glob("checkpoints/*/step-*.safetensors"))) <= 3, "checkpoints pile up"
+        assert len(list(run.state.glob("checkpoints/*/step-*.safetensors"))) <= 3, (
+            "checkpoints pile up"
+        )
     assert run.results() == results
     run.assert_tidy()
     assert kills > 50, "a run has that many points at which a kill can lose something"
@@ -146,13 +170,17 @@ def test_killed_again_and_again_one_point_later_each_time(
 def test_killed_at_random_moments(
     launcher: Launcher, data: Path, whole: Callable[[str], Whole], tmp_path: Path, model: str
 ) -> None:
-    """Six kills of each model within the time that a whole run takes; after a run that ends first comes a new one."""
+    """Six kills of each model within the time that a whole run takes; after a run that ends first
+    comes a new one.
+    """
     results, chance, kills, place = whole(model).results, random.Random(model), 0, 0
     while kills < 6:
         run = Run(tmp_path / str(place), data, model)
         child = launcher.start(run.words)
         time.sleep(chance.uniform(0, whole(model).seconds))
-        os.kill(child, signal.SIGKILL)  # not yet waited for: at worst a zombie, never another process
+        os.kill(
+            child, signal.SIGKILL
+        )  # not yet waited for: at worst a zombie, never another process
         ended = launcher.wait(child)
         if ended.status == 0:
             place += 1
@@ -166,9 +194,16 @@ def test_killed_at_random_moments(
 @pytest.mark.parametrize("stride", [pytest.param(53, id="some"), pytest.param(4, marks=slow)])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_stop_at_each_point(
-    launcher: Launcher, data: Path, whole: Callable[[str], Whole], tmp_path: Path, number: int, stride: int
+    launcher: Launcher,
+    data: Path,
+    whole: Callable[[str], Whole],
+    tmp_path: Path,
+    number: int,
+    stride: int,
 ) -> None:
-    """Also in the middle of a write: while it trains, it stops with everything saved, and goes on."""
+    """Also in the middle of a write: while it trains, it stops with everything saved, and goes
+    on.
+    """
     results, at, stopped = whole(MAIN).results, 1, 0
     while True:
         run = Run(tmp_path / "run", data, MAIN)
@@ -195,7 +230,12 @@ def test_asked_to_stop_at_each_point(
     + [pytest.param(name, signal.SIGTERM, marks=slow) for name in MODELS if name != MAIN],
 )
 def test_a_first_signal_saves_after_the_step(
-    launcher: Launcher, data: Path, whole: Callable[[str], Whole], tmp_path: Path, model: str, number: int
+    launcher: Launcher,
+    data: Path,
+    whole: Callable[[str], Whole],
+    tmp_path: Path,
+    model: str,
+    number: int,
 ) -> None:
     run = Run(tmp_path, data, model)
     child = launcher.start(run.rarely(), slow_step=(1, 0.3))
@@ -206,7 +246,8 @@ def test_a_first_signal_saves_after_the_step(
     assert ended.status == 130
     assert complaints(ended.err) == [
         "stopping after this step; once more to stop at once.",
-        f"stopped in epoch {min(2, run.epochs)} of {run.epochs}; the same command goes on from here.",
+        f"stopped in epoch {min(2, run.epochs)} of {run.epochs}; "
+        "the same command goes on from here.",
         "replicate train: interrupted.",
     ]
     assert run.saved() == [2]
@@ -218,7 +259,9 @@ def test_a_first_signal_saves_after_the_step(
 def test_a_second_signal_stops_at_once(
     launcher: Launcher, data: Path, whole: Callable[[str], Whole], tmp_path: Path, number: int
 ) -> None:
-    """In a step of 30 seconds, which is not ended: nothing is saved after it, and what was saved before it stays."""
+    """In a step of 30 seconds, which is not ended: nothing is saved after it, and what was saved
+    before it stays.
+    """
     run = Run(tmp_path, data, MAIN)
     child = launcher.start(run.words, slow_step=(3, 30.0))
     while launcher.line(child) != "in the slow step\n":
@@ -253,7 +296,9 @@ def copy_of(run: Run, data: Path, folder: Path) -> Run:
 
 
 def assert_one_sentence(ended: Ended, *pieces: str) -> None:
-    """A fault that the run can do nothing about: exit status 2, and one line that says what to do."""
+    """A fault that the run can do nothing about: exit status 2, and one line that says what to
+    do.
+    """
     assert ended.status == 2, ended
     (line,) = complaints(ended.err)
     assert line.startswith("replicate train: ")
@@ -264,14 +309,18 @@ def assert_one_sentence(ended: Ended, *pieces: str) -> None:
 def test_files_that_may_not_grow(
     launcher: Launcher, data: Path, whole: Callable[[str], Whole], half: Run, tmp_path: Path
 ) -> None:
-    """The limit strikes the lock, the settings, or the next checkpoint: its beginning, its middle or its last byte."""
+    """The limit strikes the lock, the settings, or the next checkpoint: its beginning, its middle
+    or its last byte.
+    """
     checkpoint = max(path.stat().st_size for path in half.checkpoints.glob("*.safetensors"))
     for place, limit in enumerate((0, 3, 1000, checkpoint // 2, checkpoint - 1)):
         for begun in (True, False):
             folder = tmp_path / f"{place}-{begun}"
             run = copy_of(half, data, folder) if begun else Run(folder, data, MAIN)
             before = run.saved()
-            assert_one_sentence(launcher.run(run.words, file_size=limit), "cannot write", "ulimit -f")
+            assert_one_sentence(
+                launcher.run(run.words, file_size=limit), "cannot write", "ulimit -f"
+            )
             assert set(before) <= set(run.saved())
             assert not parts_of(folder)
             assert_goes_on(launcher, run, whole(MAIN).results)
@@ -298,12 +347,21 @@ def fill(disk: Path, free: int) -> Path:
 
 @pytest.mark.parametrize("free", [0, 4096, 8192, 12288, 20480])
 def test_a_full_disk(
-    launcher: Launcher, data: Path, whole: Callable[[str], Whole], half: Run, small_disk: Path, free: int
+    launcher: Launcher,
+    data: Path,
+    whole: Callable[[str], Whole],
+    half: Run,
+    small_disk: Path,
+    free: int,
 ) -> None:
     """Nothing that was saved is lost, and with space again the same command goes on from it."""
     run = copy_of(half, data, small_disk / "run")
     filler = fill(small_disk, free)
-    assert_one_sentence(launcher.run(run.words), "cannot write", "the disk is full; free some space and run the same")
+    assert_one_sentence(
+        launcher.run(run.words),
+        "cannot write",
+        "the disk is full; free some space and run the same",
+    )
     assert run.saved() == [2, 3]
     assert not parts_of(run.folder)
     filler.unlink()
@@ -324,7 +382,11 @@ def test_a_read_only_disk(
 ) -> None:
     run = copy_of(half, data, small_disk / "run")
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    assert_one_sentence(launcher.run(run.words), "cannot write", "the file system is read-only; choose another folder")
+    assert_one_sentence(
+        launcher.run(run.words),
+        "cannot write",
+        "the file system is read-only; choose another folder",
+    )
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
     assert_goes_on(launcher, run, whole(MAIN).results)
 
@@ -348,7 +410,17 @@ def flipped(content: bytes, bit: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "damage", ["cut", "empty", "missing", "older", "note cut", "note empty", "note of another", "note edited"]
+    "damage",
+    [
+        "cut",
+        "empty",
+        "missing",
+        "older",
+        "note cut",
+        "note empty",
+        "note of another",
+        "note edited",
+    ],
 )
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     launcher: Launcher, data: Path, whole: Callable[[str], Whole], half: Run, damage: str
@@ -380,9 +452,17 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
 @pytest.mark.parametrize("count", [2, pytest.param(40, marks=slow)])
 @pytest.mark.parametrize("suffix", [".safetensors", ".json"])
 def test_a_flipped_bit_is_seen(
-    launcher: Launcher, data: Path, whole: Callable[[str], Whole], half: Run, tmp_path: Path, suffix: str, count: int
+    launcher: Launcher,
+    data: Path,
+    whole: Callable[[str], Whole],
+    half: Run,
+    tmp_path: Path,
+    suffix: str,
+    count: int,
 ) -> None:
-    """Bits of tensors and of notes, drawn by chance; one that leaves the note's meaning (1e-05, 1E-05) may pass."""
+    """Bits of tensors and of notes, drawn by chance; one that leaves the note's meaning (1e-05,
+    1E-05) may pass.
+    """
     chance = random.Random(f"{suffix} {count}")
     for place in range(count):
         run = copy_of(half, data, tmp_path / str(place))
@@ -402,18 +482,26 @@ def test_with_no_whole_checkpoint_left_it_begins_anew_and_says_so(
 ) -> None:
     for path in half.checkpoints.glob("step-*.safetensors"):
         path.write_bytes(path.read_bytes()[:-1])
-    told = ("step-0+3 is damaged .*; the one before it is used", "step-0+2 is damaged .*; training starts from the beg")
+    told = (
+        "step-0+3 is damaged .*; the one before it is used",
+        "step-0+2 is damaged .*; training starts from the beg",
+    )
     assert_goes_on(launcher, half, whole(MAIN).results, *told)
     assert half.steps_here() == (4, 4)
 
 
-def test_two_at_once(launcher: Launcher, data: Path, whole: Callable[[str], Whole], tmp_path: Path) -> None:
+def test_two_at_once(
+    launcher: Launcher, data: Path, whole: Callable[[str], Whole], tmp_path: Path
+) -> None:
     """The second is told who trains, and the first is not disturbed."""
     run = Run(tmp_path, data, MAIN)
     first = launcher.start(run.words, slow_step=(2, 1.0))
     while launcher.line(first) != "in the slow step\n":
         pass
-    assert_one_sentence(launcher.run(run.words), f"another process (pid {first}) is training this very run; wait until")
+    assert_one_sentence(
+        launcher.run(run.words),
+        f"another process (pid {first}) is training this very run; wait until",
+    )
     ended = launcher.wait(first)
     assert ended.status == 0
     assert not complaints(ended.err)
@@ -421,15 +509,27 @@ def test_two_at_once(launcher: Launcher, data: Path, whole: Callable[[str], Whol
     run.assert_tidy()
 
 
-def test_files_that_are_not_ours_stay(launcher: Launcher, data: Path, whole: Callable[[str], Whole], half: Run) -> None:
+def test_files_that_are_not_ours_stay(
+    launcher: Launcher, data: Path, whole: Callable[[str], Whole], half: Run
+) -> None:
     """Even with names that look like ours, in the folder of checkpoints and beside the results."""
     names = (
-        "mine.txt", "step-1.json", "step-1.safetensors", "step-000000000001.safetensors.bak", "step-000000000004.npz",
-        ".step-000000000001.json.part", ".mine.12345678.part", ".step-000000000003.json.ABCDEFGH.part",
-    )  # fmt: skip
+        "mine.txt",
+        "step-1.json",
+        "step-1.safetensors",
+        "step-000000000001.safetensors.bak",
+        "step-000000000004.npz",
+        ".step-000000000001.json.part",
+        ".mine.12345678.part",
+        ".step-000000000003.json.ABCDEFGH.part",
+    )
     out = half.weights.parent
     out.mkdir(exist_ok=True)
-    mine = [*(half.checkpoints / name for name in names), out / ".weights.json.part", out / ".other.json.abcdefgh.part"]
+    mine = [
+        *(half.checkpoints / name for name in names),
+        out / ".weights.json.part",
+        out / ".other.json.abcdefgh.part",
+    ]
     for path in mine:
         path.write_text(path.name)
     (half.checkpoints / "step-000000000005.json").mkdir()
@@ -438,13 +538,17 @@ def test_files_that_are_not_ours_stay(launcher: Launcher, data: Path, whole: Cal
     assert half.results() == whole(MAIN).results
     assert [path.read_text() for path in mine] == [path.name for path in mine]
     ours = ["step-000000000004.json", "step-000000000004.safetensors", "run.json", "lock"]
-    assert sorted(path.name for path in folder.iterdir()) == sorted([*names, "step-000000000005.json", *ours])
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [*names, "step-000000000005.json", *ours]
+    )
 
 
 def test_checkpoints_of_other_settings_are_told_about(
     launcher: Launcher, data: Path, half: Run, tmp_path: Path
 ) -> None:
-    """Which settings differ, once, when the new run begins; not where it goes on, nor where nothing was saved."""
+    """Which settings differ, once, when the new run begins; not where it goes on, nor where nothing
+    was saved.
+    """
     other = Run(half.folder, data, MAIN, batch_size=599)
     old = half.checkpoints
     child = launcher.start(other.words, slow_step=(1, 30.0))
@@ -453,8 +557,9 @@ def test_checkpoints_of_other_settings_are_told_about(
     os.kill(child, signal.SIGKILL)
     (line,) = complaints(launcher.wait(child).err)
     assert line == (
-        f"note: {old} holds a checkpoint of other settings, which is not used: config.batch_size: 600 -> 599. This run "
-        "starts from the beginning; with the old settings it would go on. Delete that folder if nobody needs it."
+        f"note: {old} holds a checkpoint of other settings, which is not used: "
+        "config.batch_size: 600 -> 599. This run starts from the beginning; with the old settings "
+        "it would go on. Delete that folder if nobody needs it."
     )
     ended = launcher.run(other.words)
     assert ended.status == 0

@@ -1,4 +1,5 @@
-"""YAML documents of the project, changed at random: every reader takes them or says in one line what is wrong.
+"""YAML documents of the project, changed at random: every reader takes them or says in one line
+what is wrong.
 
 `pytest -m slow -rP tests/faults/test_mutated_documents.py` tries thousands and prints how many.
 """
@@ -11,17 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from replicate.codedigest import package_root
 from replicate.errors import ReplicateError
-from replicate.protocol import read_protocol
 from replicate.reference.plan import read_plan
 from replicate.stages.params import checked_file
+from replicate.storage.paths import package_root
+from replicate.verdicts.protocol import read_protocol
 
 ROOT = package_root()
 
 
 def _plan(path: Path) -> None:
-    """The parameters of a run, as every command reads them before any job, and by every model's own types."""
+    """The parameters of a run, as every command reads them before any job, and by every model's own
+    types.
+    """
     checked_file(str(path))
 
 
@@ -37,17 +40,42 @@ READERS: dict[str, Callable[[Path], object]] = {
 #: Of a hundred inputs so many are of each document: the long ones take a tenth of a second each.
 SHARES = (45, 15, 15, 5, 10, 10)
 
-#: What may come in the place of a value, or of anything: numbers at and beyond every bound, kinds of YAML, bytes.
+# Values at and beyond every bound, kinds of YAML, and bytes.
+NUMBERS = (b"0", b"-1", b"1e300", b"-1e300", b"1e-300", b"1000000000000", b"9" * 400)
+NO_NUMBERS = (b".nan", b".inf", b"-.inf", b"1e999")
+WORDS = (b"true", b"no", b"null", b"~", b"''", b'"\\0"', b'"\\ud800"')
+COLLECTIONS = (b"[]", b"{}", b"[[]]", b"[1, a]", b"{a: 1}")
+OLD_NUMBERS = (b"2026-11-28", b"1:30", b"0o17", b"0x1F", b"010")
+REFERENCES = (b"=", b"<<", b"<<: *x", b"*x", b"&x 1")
+TAGS = (b"!!int x", b"!!set {a}", b"!!binary aGk=", b"!!python/object:os.system x", b"!x y")
+MARKS = (b"? a", b"? [a]", b"- a", b"|", b">-", b"---", b"...", b"%YAML 1.1", b"# ", b": ")
+BYTES = (b"\t", b"\r", b"\0", b"\xff", b"\xc3", b"\xe2\x80\xa8", b"\xef\xbb\xbf", b"\xe2\x80\x932")
+RANGES = (b"0-999999999", b"5-3", b"-")
+PATHS = (b"~nosuchuser/x", b"/dev/null")
+TOO_MUCH = (b"[" * 60, b"{a: " * 60, b"x" * 5000)
+QUOTES = (b"'", b'"', b"}", b"]")
+CHARACTERS = (b"\xf0\x9f\x98\x80", b"\xed\xa0\x80", b"\x85")
+TWICE = (b"a: 1\na: 2",)
+KNOWN_WORDS = (b"digits", b"vae", b"theory", b"cuda", b"bfloat16")
+#: All of them: what may come in the place of a value, or of anything.
 STRANGE: tuple[bytes, ...] = (
-    b"0", b"-1", b"1e300", b"-1e300", b"1e-300", b"1000000000000", b"9" * 400, b".nan", b".inf", b"-.inf", b"1e999",
-    b"true", b"no", b"null", b"~", b"''", b'"\\0"', b'"\\ud800"', b"[]", b"{}", b"[[]]", b"[1, a]", b"{a: 1}",
-    b"2026-11-28", b"1:30", b"0o17", b"0x1F", b"010", b"=", b"<<", b"<<: *x", b"*x", b"&x 1", b"!!int x", b"!!set {a}",
-    b"!!binary aGk=", b"!!python/object:os.system x", b"!x y", b"? a", b"? [a]", b"- a", b"|", b">-", b"---", b"...",
-    b"%YAML 1.1", b"# ", b": ", b"\t", b"\r", b"\0", b"\xff", b"\xc3", b"\xe2\x80\xa8", b"\xef\xbb\xbf",
-    b"\xe2\x80\x932", b"0-999999999", b"5-3", b"-", b"~nosuchuser/x", b"/dev/null", b"[" * 60, b"{a: " * 60,
-    b"x" * 5000, b"'", b'"', b"}", b"]",
-    b"\xf0\x9f\x98\x80", b"\xed\xa0\x80", b"\x85", b"a: 1\na: 2", b"digits", b"vae", b"theory", b"cuda", b"bfloat16",
-)  # fmt: skip
+    *NUMBERS,
+    *NO_NUMBERS,
+    *WORDS,
+    *COLLECTIONS,
+    *OLD_NUMBERS,
+    *REFERENCES,
+    *TAGS,
+    *MARKS,
+    *BYTES,
+    *RANGES,
+    *PATHS,
+    *TOO_MUCH,
+    *QUOTES,
+    *CHARACTERS,
+    *TWICE,
+    *KNOWN_WORDS,
+)
 
 
 def changed(content: bytes, other: bytes, rng: np.random.Generator) -> bytes:
@@ -58,7 +86,11 @@ def changed(content: bytes, other: bytes, rng: np.random.Generator) -> bytes:
     name, colon, _ = lines[line].partition(b":")
     kind = rng.integers(12)
     if kind == 0:
-        return content[:place] + bytes([content[place] ^ (1 << int(rng.integers(8)))]) + content[place + 1 :]
+        return (
+            content[:place]
+            + bytes([content[place] ^ (1 << int(rng.integers(8)))])
+            + content[place + 1 :]
+        )
     if kind == 1:
         return content[:place]
     if kind == 2:
@@ -68,7 +100,9 @@ def changed(content: bytes, other: bytes, rng: np.random.Generator) -> bytes:
     elif kind == 4:
         lines.insert(int(rng.integers(len(lines))), lines[line])
     elif kind == 5:
-        lines.insert(int(rng.integers(len(lines))), other.split(b"\n")[rng.integers(other.count(b"\n") + 1)])
+        lines.insert(
+            int(rng.integers(len(lines))), other.split(b"\n")[rng.integers(other.count(b"\n") + 1)]
+        )
     elif kind == 6:
         del lines[line]
     elif kind == 7:
@@ -79,7 +113,9 @@ def changed(content: bytes, other: bytes, rng: np.random.Generator) -> bytes:
 
 
 def fuzz(folder: Path, seed: int, inputs: int) -> tuple[Counter[str], list[str]]:
-    """Changes one document after the other, once to thrice; counts what came of it, and names what is no sentence."""
+    """Changes one document after the other, once to thrice; counts what came of it, and names what
+    is no sentence.
+    """
     rng = np.random.default_rng(seed)
     documents = {name: (ROOT / name).read_bytes() for name in READERS}
     counts: Counter[str] = Counter()

@@ -24,7 +24,11 @@ def test_every_pixel_is_where_it_belongs(channels: int) -> None:
             top, left = GAP + row * (5 + GAP), GAP + column * (7 + GAP)
             shown = pixels[top : top + 5, left : left + 7]
             steps = 255 if channels == 3 else GREYS - 1
-            expected = np.rint(np.rint(images[row, column] * steps) * (255 / steps)).astype(np.uint8).transpose(1, 2, 0)
+            expected = (
+                np.rint(np.rint(images[row, column] * steps) * (255 / steps))
+                .astype(np.uint8)
+                .transpose(1, 2, 0)
+            )
             np.testing.assert_array_equal(shown[..., :3], np.broadcast_to(expected, (5, 7, 3)))
             assert (shown[..., 3] == 255).all()
             covered[top : top + 5, left : left + 7] = True
@@ -37,7 +41,13 @@ def test_every_pixel_is_where_it_belongs(channels: int) -> None:
 
 
 def test_values_are_mapped_and_cut_off() -> None:
-    assert to_bytes(np.array([-3.0, -1.0, 0.0, 1.0, 9.0]), (-1.0, 1.0)).tolist() == [0, 0, 128, 255, 255]
+    assert to_bytes(np.array([-3.0, -1.0, 0.0, 1.0, 9.0]), (-1.0, 1.0)).tolist() == [
+        0,
+        0,
+        128,
+        255,
+        255,
+    ]
 
 
 def test_a_grid_of_all_greys_needs_one_byte_a_pixel() -> None:

@@ -1,10 +1,12 @@
 """Nearest training images, against the plainest possible search."""
 
+import math
+
 import numpy as np
 import pytest
 
-from replicate.figures import neighbours
-from replicate.figures.neighbours import nearest_rows
+from replicate.diagnostics import nearest as neighbours
+from replicate.diagnostics.nearest import nearest_rows
 
 
 def test_against_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -13,14 +15,16 @@ def test_against_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "CHUNK", 7)
     rows, distances = nearest_rows(images, train)
     for image, row, distance in zip(images, rows, distances, strict=True):
-        every = [sum((float(a) - float(b)) ** 2 for a, b in zip(image, other, strict=True)) ** 0.5 for other in train]
-        assert row == int(np.argmin(every))
-        assert distance == pytest.approx(every[row], rel=1e-12)
+        distances_to = [math.dist(image.tolist(), train_image.tolist()) for train_image in train]
+        assert row == int(np.argmin(distances_to))
+        assert distance == pytest.approx(distances_to[row], rel=1e-12)
 
 
 def test_the_first_of_equally_near_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "CHUNK", 2)
-    rows, distances = nearest_rows(np.zeros((1, 2)), np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, -1.0]]))
+    rows, distances = nearest_rows(
+        np.zeros((1, 2)), np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, -1.0]])
+    )
     assert rows.tolist() == [0]
     assert distances.tolist() == [1.0]
 

@@ -1,4 +1,6 @@
-"""The stage `panels`: draws that nobody picked, true neighbours, straight lines in z, the same bytes again."""
+"""The stage `panels`: draws that nobody picked, true neighbours, straight lines in z, the same
+bytes again.
+"""
 
 import io
 import json
@@ -13,13 +15,15 @@ from PIL import Image
 from replicate.__main__ import main
 from replicate.datasets.base import Splits
 from replicate.figures.grids import GAP, GREYS, to_bytes
-from replicate.files import read_json, write_json, write_tensors
 from replicate.models.adversarial_nets import AdversarialNets
-from replicate.models.weights import read_model
-from replicate.result import result
+from replicate.models.parts.weights_file import read_model
+from replicate.params import Params
+from replicate.records.parameters import training_parameters
 from replicate.stages import panels
 from replicate.stages.panels import COLUMNS, ROWS, STEPS, draw_interpolation, draw_samples
+from replicate.storage.files import read_json, write_json, write_tensors
 from replicate.training.streams import Streams
+from tests.framed import result
 
 SEEDS = [4, 5]
 SIDE = 6
@@ -28,7 +32,9 @@ IDENTITY = {"dataset": "digits", "model": "adversarial_nets", "block": "4-5"}
 
 
 def write_job(folder: Path, failed: tuple[int, ...] = ()) -> list[str]:
-    """An untrained block, with results that say what a trained one's would; returns the stage's arguments."""
+    """An untrained block, with results that say what a trained one's would; returns the stage's
+    arguments.
+    """
     noise = np.random.default_rng(0)
     images = {
         name: noise.integers(0, 256, (n, 1, SIDE, SIDE), dtype=np.uint8)
@@ -49,22 +55,51 @@ def write_job(folder: Path, failed: tuple[int, ...] = ()) -> list[str]:
     }
     tensors = {name: value.numpy() for name, value in model.parameters.items()}
     write_tensors(folder / "weights.safetensors", tensors, {"about": json.dumps(about)})
-    curve = {"epoch": [1, 2], "log_likelihood": [[1.0, 2.0], [2.0, 3.0]], "sigma": [[0.2, 0.2]] * 2, "losses": {}}
+    curve = {
+        "epoch": [1, 2],
+        "log_likelihood": [[1.0, 2.0], [2.0, 3.0]],
+        "sigma": [[0.2, 0.2]] * 2,
+        "losses": {},
+    }
+    params = Params()
     training = result(
         "train",
         "",
-        {},
+        training_parameters(params, config, *IDENTITY.values()),
         {},
         **IDENTITY,
         seeds=SEEDS,
+        shape=[1, SIDE, SIDE],
+        epochs=2,
+        latent=True,
+        parameter_count=model.parameter_count(),
         curve=curve,
         failed=lost,
         chosen_epoch=[2, 2],
         chosen_log_likelihood=[2.0, 3.0],
     )
-    lines = [None if seed in failed else [[[1.0, 2.0]]] for seed in SEEDS]
-    chosen = [None if seed in failed else [[0.2]] for seed in SEEDS]
-    width = result("bandwidth", "", {}, {}, **IDENTITY, seeds=SEEDS, sigmas=[0.1, 0.2], curve=lines, chosen=chosen)
+
+    def of_seeds(value: object) -> list[object]:
+        """What every seed that did not fail has: of one draw and one fold."""
+        return [None if seed in failed else [[value]] for seed in SEEDS]
+
+    compute = params.compute.model_dump(mode="json")
+    width = result(
+        "bandwidth",
+        "",
+        {"sigmas": [0.1, 0.2], "validation_limit": 9, "compute": compute},
+        {},
+        **IDENTITY,
+        seeds=SEEDS,
+        sigmas=[0.1, 0.2],
+        n_validation=[9],
+        validation_available=[9],
+        curve=of_seeds([1.0, 2.0]),
+        chosen=of_seeds(0.2),
+        at_edge=of_seeds(True),
+        fine=of_seeds(0.2),
+        fine_log_likelihood=of_seeds(2.0),
+    )
     write_json(folder / "training.json", training)
     write_json(folder / "bandwidth.json", width)
     return [
@@ -97,7 +132,9 @@ def test_the_panels_show_the_first_draws_and_true_neighbours(tmp_path: Path) -> 
     words = write_job(tmp_path)
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     model, _ = read_model(
-        tmp_path / "weights.safetensors", torch.device("cpu"), Splits.read(tmp_path / "data.safetensors")
+        tmp_path / "weights.safetensors",
+        torch.device("cpu"),
+        Splits.read(tmp_path / "data.safetensors"),
     )
     shown = tiles(tmp_path / "out/samples.png", ROWS, COLUMNS + 1)
     drawn = model.sample(ROWS * COLUMNS, draw=0)[0].reshape(ROWS, COLUMNS, -1)
@@ -117,7 +154,9 @@ def test_the_panels_show_the_first_draws_and_true_neighbours(tmp_path: Path) -> 
 def test_interpolation_is_linear_in_z(tmp_path: Path) -> None:
     write_job(tmp_path)
     model, _ = read_model(
-        tmp_path / "weights.safetensors", torch.device("cpu"), Splits.read(tmp_path / "data.safetensors")
+        tmp_path / "weights.safetensors",
+        torch.device("cpu"),
+        Splits.read(tmp_path / "data.safetensors"),
     )
     ends = model.latent(2 * ROWS, draw=0)
     walk = draw_interpolation(model, 1)
@@ -133,7 +172,9 @@ def test_the_first_seed_that_did_not_fail(tmp_path: Path) -> None:
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     assert read_json(tmp_path / "out/panels.json")["seed"] == 5
     model, _ = read_model(
-        tmp_path / "weights.safetensors", torch.device("cpu"), Splits.read(tmp_path / "data.safetensors")
+        tmp_path / "weights.safetensors",
+        torch.device("cpu"),
+        Splits.read(tmp_path / "data.safetensors"),
     )
     images, _, _ = draw_samples(model, 1, Splits.read(tmp_path / "data.safetensors").flat("train"))
     shown = tiles(tmp_path / "out/samples.png", ROWS, COLUMNS + 1)
@@ -150,11 +191,15 @@ def test_a_block_that_failed_whole_has_an_empty_grid_and_curves(tmp_path: Path) 
     assert facts["nearest"] is None
     assert facts["interpolation"] is None
     assert not np.asarray(Image.open(tmp_path / "out/samples.png").convert("RGBA")).any()
-    assert not (tmp_path / "out/interpolation.png").exists(), "the walk of an earlier run is still there"
+    assert not (tmp_path / "out/interpolation.png").exists(), (
+        "the walk of an earlier run is still there"
+    )
     assert (tmp_path / "out/learning.svg").exists()
 
 
-def test_a_model_without_a_latent_space_has_no_interpolation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_without_a_latent_space_has_no_interpolation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = write_job(tmp_path)
     monkeypatch.setattr(AdversarialNets, "has_latent", False)
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
@@ -180,7 +225,9 @@ def test_the_same_bytes_again(tmp_path: Path) -> None:
             assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-def test_results_of_another_job_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_of_another_job_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = write_job(tmp_path)
     other = read_json(tmp_path / "training.json")
     write_json(tmp_path / "training.json", {**other, "block": "7"})
@@ -189,7 +236,9 @@ def test_results_of_another_job_are_refused(tmp_path: Path, capsys: pytest.Captu
     assert not (tmp_path / "out").exists()
 
 
-def test_a_failed_write_leaves_the_old_panels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_panels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = write_job(tmp_path)
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}

@@ -1,4 +1,6 @@
-"""Plots: the same bytes for the same results, no inline style, unique ids, themable ink, readable by screen readers."""
+"""Plots: the same bytes for the same results, no inline style, unique ids, themable ink, readable
+by screen readers.
+"""
 
 import os
 import subprocess
@@ -10,9 +12,9 @@ import pytest
 import seaborn
 from lxml import etree
 
-from replicate.codedigest import package_root
 from replicate.figures import curves
 from replicate.figures.theme import OWN, SEABORN, SERIES, checked_svg
+from replicate.storage.paths import package_root
 
 SIGMAS = [0.1, 0.2, 0.4, 0.8]
 TRAINING = {
@@ -41,7 +43,11 @@ ROWS = [
         "title": "DBN",
         "seeds": [],
         "failed": 3,
-        "published": {"log_likelihood": 138, "standard_error": 2, "uncertainty_over": "test images"},
+        "published": {
+            "log_likelihood": 138,
+            "standard_error": 2,
+            "uncertainty_over": "test images",
+        },
     },
     {"title": "</script> & 'x'", "seeds": [(0, 220.0), (1, 226.0)], "failed": 1, "published": None},
 ]
@@ -79,14 +85,18 @@ def test_a_plot_can_stand_in_a_strict_page(kind: str) -> None:
 
 def test_plots_of_one_page_share_no_id() -> None:
     ids = [
-        name for a in "ab" for plot in PLOTS.values() for name in etree.fromstring(plot(f"{a}{plot}")).xpath("//@id")
+        name
+        for a in "ab"
+        for plot in PLOTS.values()
+        for name in etree.fromstring(plot(f"{a}{plot}")).xpath("//@id")
     ]
     assert len(ids) == len(set(ids))
 
 
 def test_the_same_bytes_again_and_in_a_new_process() -> None:
     code = (
-        "import sys; sys.path.insert(0, '.'); from tests.figures import test_plots as t; import hashlib; "
+        "import sys; sys.path.insert(0, '.'); from tests.figures import test_plots as t; "
+        "import hashlib; "
         "print([hashlib.sha256(plot('x')).hexdigest() for plot in t.PLOTS.values()])"
     )
     runs = [
@@ -122,9 +132,12 @@ def test_axes_units_seeds_and_failures_are_named() -> None:
 
 def test_the_chosen_epoch_of_a_failed_seed_is_not_marked() -> None:
     """Marks are drawn twice for a sound seed (plot and legend), once for a failed one."""
-    marks = [use.get("class") for use in etree.fromstring(PLOTS["learning"]("x")).xpath("//*[local-name()='use']")]
-    counts = [sum(f"fill-series-{k}" in (one or "") for one in marks) for k in range(3)]
-    assert counts == [2, 2, 1]
+    marks = [
+        use.get("class")
+        for use in etree.fromstring(PLOTS["learning"]("x")).xpath("//*[local-name()='use']")
+    ]
+    for seed, count in enumerate((2, 2, 1)):
+        assert sum(f"fill-series-{seed}" in (mark or "") for mark in marks) == count
 
 
 def test_a_failed_block_still_has_plots() -> None:
@@ -161,7 +174,11 @@ def test_many_seeds() -> None:
         "failed": {},
         "chosen_epoch": [30] * 20,
         "chosen_log_likelihood": [1.0] * 20,
-        "curve": {"epoch": [10, 20, 30], "log_likelihood": [[float(s) for s in seeds]] * 3, "losses": {}},
+        "curve": {
+            "epoch": [10, 20, 30],
+            "log_likelihood": [[float(s) for s in seeds]] * 3,
+            "losses": {},
+        },
     }
     assert "seeds 0 to 19" in text_of(curves.learning(many, "A on B", "x"))
 
@@ -178,11 +195,17 @@ def test_lines_stand_out_from_white_paper() -> None:
 
 
 def test_the_look_is_seaborns() -> None:
-    """What the theme writes out is all that seaborn changes of matplotlib's defaults and the theme does not itself."""
+    """What the theme writes out is all that seaborn changes of matplotlib's defaults and the theme
+    does not itself.
+    """
     style = {**seaborn.axes_style("ticks"), **seaborn.plotting_context("paper")}
-    changed = {name: value for name, value in style.items() if value != matplotlib.rcParamsDefault[name]}
+    changed = {
+        name: value for name, value in style.items() if value != matplotlib.rcParamsDefault[name]
+    }
     unused = {"image.cmap", "font.sans-serif"}  # a plot here has no image, and names its font
-    assert {name: value for name, value in changed.items() if name not in OWN.keys() | unused} == SEABORN
+    assert {
+        name: value for name, value in changed.items() if name not in OWN.keys() | unused
+    } == SEABORN
     assert not SEABORN.keys() & OWN.keys()
 
 

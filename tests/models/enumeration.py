@@ -1,4 +1,6 @@
-"""Tiny Boltzmann machines by brute force over all their states, in float64, from the energy alone."""
+"""Tiny Boltzmann machines by brute force over all their states, in float64, from the energy
+alone.
+"""
 
 from itertools import product
 from typing import Any
@@ -8,7 +10,7 @@ import torch
 from scipy.stats import chisquare
 from torch import Tensor
 
-from replicate.models.boltzmann import Deep, Layer
+from replicate.models.parts.boltzmann import Deep, Layer
 
 
 def states(width: int) -> Tensor:
@@ -19,14 +21,18 @@ def states(width: int) -> Tensor:
 def random_layer(visible: int, hidden: int, seed: int = 0, scale: float = 1.0) -> Layer:
     random = torch.Generator().manual_seed(seed)
     shapes = ((1, visible, hidden), (1, 1, visible), (1, 1, hidden))
-    weight, below, above = (torch.randn(*shape, dtype=torch.float64, generator=random) * scale for shape in shapes)
+    weight, below, above = (
+        torch.randn(*shape, dtype=torch.float64, generator=random) * scale for shape in shapes
+    )
     return Layer(weight, below, above)
 
 
 def random_deep(sizes: tuple[int, int, int], seed: int = 0, scale: float = 1.0) -> Deep:
     random = torch.Generator().manual_seed(seed)
     shapes = ((1, sizes[0], sizes[1]), (1, sizes[1], sizes[2]), *((1, 1, size) for size in sizes))
-    return Deep(*(torch.randn(*shape, dtype=torch.float64, generator=random) * scale for shape in shapes))
+    return Deep(
+        *(torch.randn(*shape, dtype=torch.float64, generator=random) * scale for shape in shapes)
+    )
 
 
 def log_joint(layer: Layer) -> Tensor:
@@ -34,7 +40,10 @@ def log_joint(layer: Layer) -> Tensor:
     weight, b, c = layer.weight[0], layer.visible[0, 0], layer.hidden[0, 0]
     x, h = states(len(b)), states(len(c))
     return torch.stack(
-        [torch.stack([torch.dot(u, weight @ w) + torch.dot(b, u) + torch.dot(c, w) for w in h]) for u in x]
+        [
+            torch.stack([torch.dot(u, weight @ w) + torch.dot(b, u) + torch.dot(c, w) for w in h])
+            for u in x
+        ]
     )
 
 
@@ -49,7 +58,9 @@ def log_joint_deep(deep: Deep) -> Tensor:
 
 def log_probability(log_weights: Tensor) -> Tensor:
     """log p(x) of every x, of -E with x first."""
-    return log_weights.flatten(1).logsumexp(1) - log_weights.logsumexp(tuple(range(log_weights.ndim)))
+    return log_weights.flatten(1).logsumexp(1) - log_weights.logsumexp(
+        tuple(range(log_weights.ndim))
+    )
 
 
 def number_of(bits: Tensor) -> Tensor:
@@ -58,7 +69,9 @@ def number_of(bits: Tensor) -> Tensor:
 
 
 def assert_distributed(bits: Tensor, probabilities: Tensor) -> None:
-    """Independent rows of bits are distributed as said over `states`: chi-square at 0.1 % (the streams are fixed)."""
+    """Independent rows of bits are distributed as said over `states`: chi-square at 0.1 % (the
+    streams are fixed).
+    """
     counts = np.bincount(number_of(bits).numpy(), minlength=len(probabilities))
     assert counts.sum() * probabilities.min() > 5, "too few expected in a cell"
     assert chisquare(counts, counts.sum() * probabilities.numpy()).pvalue > 1e-3

@@ -1,4 +1,6 @@
-"""The adversarial nets against gradients worked out by hand in NumPy, and the released recipe's own numbers."""
+"""The adversarial nets against gradients worked out by hand in NumPy, and the released recipe's own
+numbers.
+"""
 
 import math
 from typing import Any
@@ -9,18 +11,27 @@ import torch
 
 from replicate.errors import ReplicateError
 from replicate.models.adversarial_nets import AdversarialConfig, AdversarialNets
-from replicate.models.constraints import limit_norms
+from replicate.models.parts.constraints import limit_norms
 from replicate.training.streams import Streams
 
 SMALL = {
-    "batch_size": 6, "noise_dimension": 3, "generator_hidden": (5, 4), "discriminator_hidden": (3, 2), "pieces": 2,
-    "generator_range": 0.5, "discriminator_range": 0.5,
-}  # fmt: skip
+    "batch_size": 6,
+    "noise_dimension": 3,
+    "generator_hidden": (5, 4),
+    "discriminator_hidden": (3, 2),
+    "pieces": 2,
+    "generator_range": 0.5,
+    "discriminator_range": 0.5,
+}
 
 
-def build(seeds: tuple[int, ...] = (0,), dtype: torch.dtype = torch.float64, **changes: Any) -> AdversarialNets:
+def build(
+    seeds: tuple[int, ...] = (0,), dtype: torch.dtype = torch.float64, **changes: Any
+) -> AdversarialNets:
     model = AdversarialNets(
-        AdversarialConfig(**{**SMALL, **changes}), (1, 2, 4), Streams(seeds, torch.device("cpu"), dtype)
+        AdversarialConfig(**{**SMALL, **changes}),
+        (1, 2, 4),
+        Streams(seeds, torch.device("cpu"), dtype),
     )
     model.initialise(data(40).to(dtype))
     return model
@@ -34,7 +45,9 @@ def sigmoid(a: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-a))
 
 
-def by_hand(model: AdversarialNets, x: np.ndarray, z: np.ndarray, masks: Any) -> dict[str, np.ndarray]:
+def by_hand(
+    model: AdversarialNets, x: np.ndarray, z: np.ndarray, masks: Any
+) -> dict[str, np.ndarray]:
     """Back-propagation of both objectives written out in NumPy for one seed, layer by layer."""
     w = {name: value[0].detach().numpy() for name, value in model.parameters.items()}
     grads = {name: np.zeros_like(value) for name, value in w.items()}
@@ -43,7 +56,9 @@ def by_hand(model: AdversarialNets, x: np.ndarray, z: np.ndarray, masks: Any) ->
     hidden, inputs = z, []
     for layer in (0, 1):
         inputs.append(hidden)
-        hidden = np.maximum(hidden @ w[f"generator.{layer}.weight"] + w[f"generator.{layer}.bias"], 0)
+        hidden = np.maximum(
+            hidden @ w[f"generator.{layer}.weight"] + w[f"generator.{layer}.bias"], 0
+        )
     inputs.append(hidden)
     fake = sigmoid(hidden @ w["generator.2.weight"] + w["generator.2.bias"])
 
@@ -51,7 +66,9 @@ def by_hand(model: AdversarialNets, x: np.ndarray, z: np.ndarray, masks: Any) ->
         tape, h = [], images
         for layer in (0, 1):
             h = h * drop[layer][0].numpy()
-            linear = (h @ w[f"discriminator.{layer}.weight"] + w[f"discriminator.{layer}.bias"]).reshape(len(h), 2, -1)
+            linear = (
+                h @ w[f"discriminator.{layer}.weight"] + w[f"discriminator.{layer}.bias"]
+            ).reshape(len(h), 2, -1)
             won = linear == linear.max(1, keepdims=True)
             tape.append((h, won / won.sum(1, keepdims=True)))  # dropped inputs make ties
             h = linear.max(1)
@@ -59,7 +76,9 @@ def by_hand(model: AdversarialNets, x: np.ndarray, z: np.ndarray, masks: Any) ->
         tape.append((h, None))
         return (h @ w["discriminator.2.weight"] + w["discriminator.2.bias"])[:, 0], tape
 
-    def backward(out: np.ndarray, tape: list[Any], drop: list[torch.Tensor], keep: bool) -> np.ndarray:
+    def backward(
+        out: np.ndarray, tape: list[Any], drop: list[torch.Tensor], keep: bool
+    ) -> np.ndarray:
         h, _ = tape[2]
         if keep:
             grads["discriminator.2.weight"] += h.T @ out[:, None]
@@ -91,7 +110,10 @@ def by_hand(model: AdversarialNets, x: np.ndarray, z: np.ndarray, masks: Any) ->
 @pytest.mark.parametrize("objective", ["non_saturating", "saturating"])
 def test_gradients_equal_those_worked_out_by_hand(objective: str) -> None:
     model = build(objective=objective)
-    x, z = data(6)[None], torch.randn(1, 6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    x, z = (
+        data(6)[None],
+        torch.randn(1, 6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5)),
+    )
     masks = model._masks(12, 0, 0)
     _, found = model.gradients(x, z, masks, ("discriminator", "generator"))
     halves = ([mask[:, :6] for mask in masks], [mask[:, 6:] for mask in masks])
@@ -138,17 +160,19 @@ def test_algorithm_1_updates_d_k_times_on_fresh_minibatches_then_g() -> None:
     for k, part in enumerate((batch[:, :6], batch[:, 6:])):
         noise, masks = twin._noise("noise", 0, 6, k), twin._masks(12, 0, k)
         _, found = twin.gradients(part, noise, masks, ("discriminator",))
-        twin._move(found, 0, 0, 0)
+        twin._descend(found, 0, 0, 0)
     noise, masks = twin._noise("noise", 0, 6, 2), twin._masks(6, 0, 2)
     _, found = twin.gradients(batch[:, :0], noise, masks, ("generator",))
     assert found.keys() == {name for name in twin.parameters if name.startswith("generator")}
-    twin._move(found, 0, 0, 0)
+    twin._descend(found, 0, 0, 0)
     for name, value in model.parameters.items():
         assert torch.equal(value, twin.parameters[name]), name
 
 
 def test_the_released_networks_have_their_published_size() -> None:
-    """G 2,503,984 and D 1,231,441 parameters: 784-input recipe of goodfeli/adversarial mnist.yaml."""
+    """G 2,503,984 and D 1,231,441 parameters: 784-input recipe of goodfeli/adversarial
+    mnist.yaml.
+    """
     model = AdversarialNets(AdversarialConfig(), (1, 28, 28), Streams((0,), torch.device("cpu")))
     model.initialise(torch.rand(10, 784, generator=torch.Generator().manual_seed(0)))
     assert model.parameter_count() == {"generator": 2_503_984, "discriminator": 1_231_441}
@@ -157,13 +181,18 @@ def test_the_released_networks_have_their_published_size() -> None:
 class Shapeless(Streams):
     """Draws tensors that have a shape and no numbers, so that nets of any size can be built."""
 
-    def _draw(self, kind: str, purpose: Any, step: int, shape: tuple[int, ...], part: int) -> torch.Tensor:
+    def _draw(
+        self, kind: str, purpose: Any, step: int, shape: tuple[int, ...], part: int
+    ) -> torch.Tensor:
         return torch.empty((len(self.seeds), *shape), device="meta")
 
 
 @pytest.mark.parametrize(
     ("dataset", "shape", "generator", "discriminator"),
-    [("tfd", (1, 48, 48), 84_858_404, 21_037_201), ("cifar10", (3, 32, 32), 89_395_072, 37_393_601)],
+    [
+        ("tfd", (1, 48, 48), 84_858_404, 21_037_201),
+        ("cifar10", (3, 32, 32), 89_395_072, 37_393_601),
+    ],
 )
 def test_the_large_released_networks_have_their_published_size(
     dataset: str, shape: tuple[int, int, int], generator: int, discriminator: int
@@ -177,17 +206,33 @@ def test_the_large_released_networks_have_their_published_size(
 
 
 def test_the_recipes_hold_the_released_numbers() -> None:
-    """tfd_pretrain/pretrain.yaml and train.yaml, cifar10_fully_connected.yaml, read from the released files."""
-    tfd, cifar10 = (AdversarialNets.config_for(name, {}).model_dump() for name in ("tfd", "cifar10"))
+    """tfd_pretrain/pretrain.yaml and train.yaml, cifar10_fully_connected.yaml, read from the
+    released files.
+    """
+    tfd, cifar10 = (
+        AdversarialNets.config_for(name, {}).model_dump() for name in ("tfd", "cifar10")
+    )
     assert AdversarialNets.config_for("faces", {}).model_dump() == tfd
     released = {
-        "noise": ("gaussian", "gaussian"), "generator_range": (0.05, 0.05), "generator_output_range": (None, 0.5),
-        "generator_output_weights": (100, 0), "generator_sigmoid_bias": (-2.0, 0.0), "output": ("sigmoid", "linear"),
-        "discriminator_hidden": ((1200, 1200), (1600, 1600)), "pieces": (5, 5), "discriminator_range": (0.005, 0.005),
-        "learning_rate": (0.05, 0.025), "batch_size": (100, 100), "max_norm": (1.9365, None), "keep_input": (0.8, 0.8),
-        "keep_hidden": (0.5, 0.5), "pretrain_epochs": (50, 0), "prepended_layers": (2, 0),
-        "generator_hidden": ((8000, 100, 8000, 8000), (8000, 8000)), "generator_sigmoid": ((1, 3), (1,)),
-    }  # fmt: skip
+        "noise": ("gaussian", "gaussian"),
+        "generator_range": (0.05, 0.05),
+        "generator_output_range": (None, 0.5),
+        "generator_output_weights": (100, 0),
+        "generator_sigmoid_bias": (-2.0, 0.0),
+        "output": ("sigmoid", "linear"),
+        "discriminator_hidden": ((1200, 1200), (1600, 1600)),
+        "pieces": (5, 5),
+        "discriminator_range": (0.005, 0.005),
+        "learning_rate": (0.05, 0.025),
+        "batch_size": (100, 100),
+        "max_norm": (1.9365, None),
+        "keep_input": (0.8, 0.8),
+        "keep_hidden": (0.5, 0.5),
+        "pretrain_epochs": (50, 0),
+        "prepended_layers": (2, 0),
+        "generator_hidden": ((8000, 100, 8000, 8000), (8000, 8000)),
+        "generator_sigmoid": ((1, 3), (1,)),
+    }
     for name, values in released.items():
         assert (tfd[name], cifar10[name]) == values, name
     assert tfd["epochs"] == 50 + 22
@@ -223,9 +268,13 @@ def test_every_layer_is_projected_after_the_update() -> None:
 
 def test_initial_values_of_the_larger_recipes() -> None:
     model = build(
-        seeds=(0, 1), generator_hidden=(60, 50, 40), generator_sigmoid=(1,), generator_sigmoid_bias=-2.0,
-        generator_output_weights=10, output="linear",
-    )  # fmt: skip
+        seeds=(0, 1),
+        generator_hidden=(60, 50, 40),
+        generator_sigmoid=(1,),
+        generator_sigmoid_bias=-2.0,
+        generator_output_weights=10,
+        output="linear",
+    )
     for layer, start in enumerate((0.0, -2.0, 0.0, 0.0)):
         assert set(model.parameters[f"generator.{layer}.bias"].unique().tolist()) == {start}
     weight = model.parameters["generator.3.weight"]
@@ -262,11 +311,19 @@ def test_linear_pixels_are_unbounded_and_hidden_sigmoids_are_not() -> None:
         ({"pretrain_epochs": 5}, "pretrain_epochs and prepended_layers: either both"),
         ({"prepended_layers": 1}, "pretrain_epochs and prepended_layers: either both"),
         ({"pretrain_epochs": 500, "prepended_layers": 1}, "epochs: must be more than the 500"),
-        ({"pretrain_epochs": 5, "prepended_layers": 1}, r"must be a hidden layer of noise_dimension \(100\)"),
-        ({"pretrain_epochs": 5, "prepended_layers": 3}, r"must be a hidden layer of noise_dimension \(100\)"),
+        (
+            {"pretrain_epochs": 5, "prepended_layers": 1},
+            r"must be a hidden layer of noise_dimension \(100\)",
+        ),
+        (
+            {"pretrain_epochs": 5, "prepended_layers": 3},
+            r"must be a hidden layer of noise_dimension \(100\)",
+        ),
     ],
 )
-def test_settings_that_do_not_fit_together_are_refused(changes: dict[str, Any], message: str) -> None:
+def test_settings_that_do_not_fit_together_are_refused(
+    changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ReplicateError, match=message):
         AdversarialNets.config_for("mnist", changes)
 
@@ -309,10 +366,18 @@ def test_samples_of_a_draw_repeat_and_draws_differ() -> None:
 
 
 def test_a_wrong_option_is_named_with_its_path() -> None:
-    with pytest.raises(ReplicateError, match=r"models\.adversarial_nets\.mnist\.learning_rate: .*greater than 0"):
-        AdversarialNets.config_for("mnist", {"learning_rate": -0.1}, prefix="models.adversarial_nets.mnist")
-    with pytest.raises(ReplicateError, match=r"models\.adversarial_nets\.mnist\.learning_rat: unknown key"):
-        AdversarialNets.config_for("mnist", {"learning_rat": 0.1}, prefix="models.adversarial_nets.mnist")
+    with pytest.raises(
+        ReplicateError, match=r"models\.adversarial_nets\.mnist\.learning_rate: .*greater than 0"
+    ):
+        AdversarialNets.config_for(
+            "mnist", {"learning_rate": -0.1}, prefix="models.adversarial_nets.mnist"
+        )
+    with pytest.raises(
+        ReplicateError, match=r"models\.adversarial_nets\.mnist\.learning_rat: unknown key"
+    ):
+        AdversarialNets.config_for(
+            "mnist", {"learning_rat": 0.1}, prefix="models.adversarial_nets.mnist"
+        )
 
 
 def test_every_default_names_its_source() -> None:

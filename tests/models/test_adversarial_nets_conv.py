@@ -1,4 +1,6 @@
-"""The convolutional nets against plain convolutions of one seed at a time, and the released recipe's own numbers."""
+"""The convolutional nets against plain convolutions of one seed at a time, and the released
+recipe's own numbers.
+"""
 
 import math
 from typing import Any
@@ -10,25 +12,41 @@ from torch import Tensor
 from torch.nn.functional import conv2d, softplus
 
 from replicate.errors import ReplicateError
-from replicate.models import convolution
-from replicate.models.adversarial_nets_conv import Convolution, ConvolutionalConfig, ConvolutionalNets
+from replicate.models.adversarial_nets_conv import (
+    Convolution,
+    ConvolutionalConfig,
+    ConvolutionalNets,
+)
+from replicate.models.parts import convolution
 from replicate.training.streams import Streams
 
 #: Two channels of 8 x 8; the first pooling overlaps, the second hangs over the border.
 SETTINGS = {
-    "batch_size": 6, "noise_dimension": 3, "output": "sigmoid", "generator_hidden": 5, "generator_maps": (4, 3, 3),
-    "generator_kernel": 4, "generator_stride": 2, "generator_range": 0.5, "discriminator_hidden": (4, 3), "pieces": 2,
+    "batch_size": 6,
+    "noise_dimension": 3,
+    "output": "sigmoid",
+    "generator_hidden": 5,
+    "generator_maps": (4, 3, 3),
+    "generator_kernel": 4,
+    "generator_stride": 2,
+    "generator_range": 0.5,
+    "discriminator_hidden": (4, 3),
+    "pieces": 2,
     "convolutions": (
         {"channels": 3, "kernel": 3, "pad": 1, "pool": 3, "pool_stride": 2},
         {"channels": 5, "kernel": 2, "pad": 1, "pool": 2, "pool_stride": 2},
     ),
-    "convolution_pieces": 3, "discriminator_range": 0.5, "learning_rate": 0.1,
-}  # fmt: skip
+    "convolution_pieces": 3,
+    "discriminator_range": 0.5,
+    "learning_rate": 0.1,
+}
 SHAPE = (2, 8, 8)
 TRAIN = torch.from_numpy(np.random.default_rng(3).random((40, 128)))
 
 
-def build(seeds: tuple[int, ...] = (0,), dtype: torch.dtype = torch.float64, **changes: Any) -> ConvolutionalNets:
+def build(
+    seeds: tuple[int, ...] = (0,), dtype: torch.dtype = torch.float64, **changes: Any
+) -> ConvolutionalNets:
     config = ConvolutionalConfig(**{**SETTINGS, **changes})
     model = ConvolutionalNets(config, SHAPE, Streams(seeds, torch.device("cpu"), dtype))
     model.initialise(TRAIN.to(dtype))
@@ -55,11 +73,17 @@ def plain_images(w: dict[str, Tensor], code: Tensor) -> Tensor:
     for row in range(3):
         for column in range(3):
             patch = torch.einsum("nc,cokl->nokl", maps[:, :, row, column], w["generator.2.weight"])
-            square = (slice(None), slice(None), slice(2 * row, 2 * row + 4), slice(2 * column, 2 * column + 4))
+            square = (
+                slice(None),
+                slice(None),
+                slice(2 * row, 2 * row + 4),
+                slice(2 * column, 2 * column + 4),
+            )
             image = image.index_put(
                 tuple(
                     torch.meshgrid(
-                        *(torch.arange(n)[s] for n, s in zip(image.shape, square, strict=True)), indexing="ij"
+                        *(torch.arange(n)[s] for n, s in zip(image.shape, square, strict=True)),
+                        indexing="ij",
                     )
                 ),
                 patch,
@@ -68,26 +92,43 @@ def plain_images(w: dict[str, Tensor], code: Tensor) -> Tensor:
     return image.sigmoid().flatten(1)
 
 
-def plain_logits(w: dict[str, Tensor], images: Tensor, masks: list[Tensor], config: ConvolutionalConfig) -> Tensor:
-    """D of one seed: torch's plain convolution, and every pooled square and maxout unit by itself."""
+def plain_logits(
+    w: dict[str, Tensor], images: Tensor, masks: list[Tensor], config: ConvolutionalConfig
+) -> Tensor:
+    """D of one seed: torch's plain convolution, and every pooled square and maxout unit by
+    itself.
+    """
     maps = images.reshape(-1, *SHAPE)
     for number, layer in enumerate(config.convolutions):
         maps = maps * masks[number].reshape(maps.shape)
-        sums = conv2d(maps, w[f"discriminator.{number}.weight"], w[f"discriminator.{number}.bias"], padding=layer.pad)
+        sums = conv2d(
+            maps,
+            w[f"discriminator.{number}.weight"],
+            w[f"discriminator.{number}.bias"],
+            padding=layer.pad,
+        )
         channels = [sums[:, unit :: layer.channels].amax(1) for unit in range(layer.channels)]
         detected = torch.stack(channels, 1)
         starts = [
-            range(0, max(side - layer.pool, 0) + layer.pool_stride, layer.pool_stride) for side in detected.shape[2:]
+            range(0, max(side - layer.pool, 0) + layer.pool_stride, layer.pool_stride)
+            for side in detected.shape[2:]
         ]
         squares = [
-            [detected[:, :, r : r + layer.pool, c : c + layer.pool].amax((2, 3)) for c in starts[1]] for r in starts[0]
+            [detected[:, :, r : r + layer.pool, c : c + layer.pool].amax((2, 3)) for c in starts[1]]
+            for r in starts[0]
         ]
         maps = torch.stack([torch.stack(row, -1) for row in squares], -2)
     hidden = maps.flatten(1)
     for number in range(len(config.convolutions), len(masks)):
-        sums = (hidden * masks[number]) @ w[f"discriminator.{number}.weight"] + w[f"discriminator.{number}.bias"]
+        sums = (hidden * masks[number]) @ w[f"discriminator.{number}.weight"] + w[
+            f"discriminator.{number}.bias"
+        ]
         units = sums.shape[1] // config.pieces
-        hidden = sums if number + 1 == len(masks) else torch.stack([sums[:, u::units].amax(1) for u in range(units)], 1)
+        hidden = (
+            sums
+            if number + 1 == len(masks)
+            else torch.stack([sums[:, u::units].amax(1) for u in range(units)], 1)
+        )
     return hidden[:, 0]
 
 
@@ -117,7 +158,9 @@ def test_gradients_equal_those_of_one_seed_in_plain_operations(objective: str) -
         w = {name: value.requires_grad_() for name, value in one_seed(model, place).items()}
         drop = [mask[place] for mask in masks]
         real = plain_logits(w, data[place], [mask[:6] for mask in drop], model.config)
-        fake = plain_logits(w, plain_images(w, noise[place]), [mask[6:] for mask in drop], model.config)
+        fake = plain_logits(
+            w, plain_images(w, noise[place]), [mask[6:] for mask in drop], model.config
+        )
         against = softplus(-real, threshold=700).mean() + softplus(fake, threshold=700).mean()
         sign = 1 if objective == "saturating" else -1
         towards = -sign * softplus(sign * fake, threshold=700).mean()
@@ -125,7 +168,9 @@ def test_gradients_equal_those_of_one_seed_in_plain_operations(objective: str) -
         assert float(losses["generator"][place]) == pytest.approx(towards.item(), abs=1e-12)
         for network, objective_value in (("discriminator", 0.5 * against), ("generator", towards)):
             names = [name for name in w if name.startswith(network)]
-            wanted = torch.autograd.grad(objective_value, [w[name] for name in names], retain_graph=True)
+            wanted = torch.autograd.grad(
+                objective_value, [w[name] for name in names], retain_graph=True
+            )
             for name, want in zip(names, wanted, strict=True):
                 torch.testing.assert_close(found[name][place], want, rtol=0, atol=1e-12)
                 assert float(want.abs().max()) > 0, name
@@ -172,7 +217,9 @@ def test_dropout_has_a_mask_for_every_number_that_a_layer_of_d_takes_in() -> Non
 class Shapeless(Streams):
     """Draws tensors that have a shape and no numbers, so that nets of any size can be built."""
 
-    def _draw(self, kind: str, purpose: Any, step: int, shape: tuple[int, ...], part: int) -> Tensor:
+    def _draw(
+        self, kind: str, purpose: Any, step: int, shape: tuple[int, ...], part: int
+    ) -> Tensor:
         return torch.empty((len(self.seeds), *shape), device="meta")
 
 
@@ -185,32 +232,55 @@ def shapeless(dataset: str, shape: tuple[int, int, int], **changes: Any) -> Conv
 
 
 def test_the_released_network_has_the_released_shapes() -> None:
-    """goodfeli/adversarial@1720041 cifar10_convolutional.yaml; sides by pylearn2's rules, counts worked out by hand.
+    """goodfeli/adversarial@1720041 cifar10_convolutional.yaml; sides by pylearn2's rules, counts
+    worked out by hand.
 
-    Convolutions 32 + 2*4 - 8 + 1 = 33, 16 + 2*3 - 8 + 1 = 15, 7 + 2*3 - 5 + 1 = 9; pooling ceil(29/2) + 1 = 16,
-    ceil(11/2) + 1 = 7, ceil(7/2) + 1 = 5. The file's partial_sum of 33 and 15 are the sides of the first two.
+    Convolutions 32 + 2*4 - 8 + 1 = 33, 16 + 2*3 - 8 + 1 = 15, 7 + 2*3 - 5 + 1 = 9; pooling
+    ceil(29/2) + 1 = 16, ceil(11/2) + 1 = 7, ceil(7/2) + 1 = 5. The file's partial_sum of 33 and 15
+    are the sides of the first two.
     """
     model = shapeless("cifar10", (3, 32, 32))
     assert model._maps == [(3, 32, 32), (32, 16, 16), (32, 7, 7), (192, 5, 5)]
-    assert {name: tuple(value.shape[1:]) for name, value in model.parameters.items() if name.endswith("weight")} == {
-        "generator.0.weight": (100, 8000), "generator.1.weight": (8000, 8000), "generator.2.weight": (80, 3, 5, 5),
-        "discriminator.0.weight": (64, 3, 8, 8), "discriminator.1.weight": (64, 32, 8, 8),
-        "discriminator.2.weight": (384, 32, 5, 5), "discriminator.3.weight": (4800, 2500),
+    assert {
+        name: tuple(value.shape[1:])
+        for name, value in model.parameters.items()
+        if name.endswith("weight")
+    } == {
+        "generator.0.weight": (100, 8000),
+        "generator.1.weight": (8000, 8000),
+        "generator.2.weight": (80, 3, 5, 5),
+        "discriminator.0.weight": (64, 3, 8, 8),
+        "discriminator.1.weight": (64, 32, 8, 8),
+        "discriminator.2.weight": (384, 32, 5, 5),
+        "discriminator.3.weight": (4800, 2500),
         "discriminator.4.weight": (500, 1),
-    }  # fmt: skip
+    }
     assert model.parameter_count() == {
         "generator": 100 * 8000 + 8000 + 8000 * 8000 + 8000 + 80 * 3 * 25 + 3 * 32 * 32,
         "discriminator": 12_352 + 131_136 + 307_584 + 12_002_500 + 501,
     }
     c = model.config
-    assert (c.batch_size, c.learning_rate, c.noise, c.output, c.max_norm) == (128, 0.004, "gaussian", "linear", None)
-    assert (c.generator_range, c.discriminator_range, c.keep_input, c.keep_hidden) == (0.05, 0.005, 0.8, 0.5)
+    assert (c.batch_size, c.learning_rate, c.noise, c.output, c.max_norm) == (
+        128,
+        0.004,
+        "gaussian",
+        "linear",
+        None,
+    )
+    assert (c.generator_range, c.discriminator_range, c.keep_input, c.keep_hidden) == (
+        0.05,
+        0.005,
+        0.8,
+        0.5,
+    )
 
 
 def test_every_recipe_and_other_shapes_fit_their_images() -> None:
     for dataset, shape in (("digits", (1, 8, 8)), ("images", (3, 32, 32))):
         assert shapeless(dataset, shape).config.output == "sigmoid"
-    mnist = shapeless("mnist", (1, 28, 28), generator_maps=(8, 9, 9), generator_kernel=4, output="sigmoid")
+    mnist = shapeless(
+        "mnist", (1, 28, 28), generator_maps=(8, 9, 9), generator_kernel=4, output="sigmoid"
+    )
     assert mnist.parameters["generator.2.bias"].shape == (1, 1, 28, 28)
     layer = {"channels": 6, "kernel": 3, "pad": 1, "pool": 3, "pool_stride": 2}
     oblong = shapeless("mnist", (1, 8, 11), generator_maps=(8, 2, 3), convolutions=[layer])
@@ -220,16 +290,28 @@ def test_every_recipe_and_other_shapes_fit_their_images() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"generator_kernel": 5}, "maps of 3x3, kernel 5 and stride 2 give images of 9x9, .* are 8x8"),
-        ({"convolutions": [{"channels": 2, "kernel": 8, "pad": 0, "pool": 2, "pool_stride": 2}]},
-         r"convolutions\[0\]: maps of 8x8 with kernel 8 and pad 0 give 1x1, too few for squares of 2x2"),
-        ({"convolutions": [{"channels": 2, "kernel": 3, "pad": 1, "pool": 2, "pool_stride": 3}]},
-         r"convolutions\[0\]: pool_stride must be at most pool"),
-        ({"convolutions": [{"channels": 2, "kernel": 3, "pad": 3, "pool": 2, "pool_stride": 2}]},
-         r"convolutions\[0\]: .* pad less than kernel"),
+        (
+            {"generator_kernel": 5},
+            "maps of 3x3, kernel 5 and stride 2 give images of 9x9, .* are 8x8",
+        ),
+        (
+            {"convolutions": [{"channels": 2, "kernel": 8, "pad": 0, "pool": 2, "pool_stride": 2}]},
+            r"convolutions\[0\]: maps of 8x8 with kernel 8 and pad 0 give 1x1, too few for squares "
+            "of 2x2",
+        ),
+        (
+            {"convolutions": [{"channels": 2, "kernel": 3, "pad": 1, "pool": 2, "pool_stride": 3}]},
+            r"convolutions\[0\]: pool_stride must be at most pool",
+        ),
+        (
+            {"convolutions": [{"channels": 2, "kernel": 3, "pad": 3, "pool": 2, "pool_stride": 2}]},
+            r"convolutions\[0\]: .* pad less than kernel",
+        ),
     ],
-)  # fmt: skip
-def test_layers_that_do_not_fit_are_refused_with_their_sizes(changes: dict[str, Any], message: str) -> None:
+)
+def test_layers_that_do_not_fit_are_refused_with_their_sizes(
+    changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ReplicateError, match=message):
         build(**changes)
 
@@ -257,7 +339,9 @@ def test_initial_values_follow_the_recipe() -> None:
             assert 0.4 < float(value.abs().max()) <= 0.5, name
         elif name != "generator.2.bias":
             assert not value.any(), name
-    torch.testing.assert_close(model.parameters["generator.2.bias"].sigmoid()[0].flatten(), TRAIN.mean(0))
+    torch.testing.assert_close(
+        model.parameters["generator.2.bias"].sigmoid()[0].flatten(), TRAIN.mean(0)
+    )
     assert not build(output="linear").parameters["generator.2.bias"].any()
 
 

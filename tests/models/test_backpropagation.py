@@ -1,4 +1,6 @@
-"""The networks' back-propagation by hand against torch's autograd, in float64, over seeds and with dropout."""
+"""The networks' back-propagation by hand against torch's autograd, in float64, over seeds and with
+dropout.
+"""
 
 from itertools import pairwise
 
@@ -8,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from replicate.models import maxout, rectified
+from replicate.models.parts import maxout, rectified
 from replicate.training.objectives import (
     Objective,
     discriminator_loss,
@@ -18,7 +20,9 @@ from replicate.training.objectives import (
 )
 
 
-def network(seeds: int, sizes: list[int], pieces: int, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
+def network(
+    seeds: int, sizes: list[int], pieces: int, generator: torch.Generator
+) -> list[tuple[Tensor, Tensor]]:
     """Random layers: all but the last have `pieces` outputs per unit."""
     layers = []
     for number, (into, out) in enumerate(pairwise(sizes)):
@@ -32,7 +36,9 @@ def network(seeds: int, sizes: list[int], pieces: int, generator: torch.Generato
     return layers  # type: ignore[return-value]
 
 
-def reference_logits(images: Tensor, layers: maxout.Layers, pieces: int, masks: list[Tensor]) -> Tensor:
+def reference_logits(
+    images: Tensor, layers: maxout.Layers, pieces: int, masks: list[Tensor]
+) -> Tensor:
     """The same network in plain operations that autograd follows."""
     hidden = images
     for number, (weight, bias) in enumerate(layers):
@@ -45,13 +51,21 @@ def reference_logits(images: Tensor, layers: maxout.Layers, pieces: int, masks: 
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 2**31), seeds=st.integers(1, 3), pieces=st.integers(1, 4), depth=st.integers(0, 3))
+@given(
+    seed=st.integers(0, 2**31),
+    seeds=st.integers(1, 3),
+    pieces=st.integers(1, 4),
+    depth=st.integers(0, 3),
+)
 def test_maxout_against_autograd(seed: int, seeds: int, pieces: int, depth: int) -> None:
     random = torch.Generator().manual_seed(seed)
     sizes = [5, *[4, 3, 6][:depth], 1]
     layers = network(seeds, sizes, pieces, random)
     images = torch.randn(seeds, 7, 5, dtype=torch.float64, generator=random)
-    masks = [(torch.rand(seeds, 7, width, dtype=torch.float64, generator=random) < 0.6) / 0.6 for width in sizes[:-1]]
+    masks = [
+        (torch.rand(seeds, 7, width, dtype=torch.float64, generator=random) < 0.6) / 0.6
+        for width in sizes[:-1]
+    ]
     slopes = torch.randn(seeds, 7, dtype=torch.float64, generator=random)
 
     found, tape = maxout.logits(images, layers, pieces, masks)
@@ -76,7 +90,9 @@ def test_maxout_leaves_out_what_is_not_asked_for() -> None:
     gradients, by_image = maxout.backpropagate(tape, layers, None, slice(None))
     assert gradients == []
     assert by_image is not None
-    assert maxout.backpropagate(tape, layers, torch.ones(1, 3, dtype=torch.float64), None)[1] is None
+    assert (
+        maxout.backpropagate(tape, layers, torch.ones(1, 3, dtype=torch.float64), None)[1] is None
+    )
 
 
 PLAIN = {"rectified": torch.relu, "sigmoid": torch.sigmoid, "linear": lambda sums: sums}
@@ -94,7 +110,11 @@ def test_rectified_against_autograd(seed: int, seeds: int, units: list[rectified
     code = torch.randn(seeds, 7, 3, dtype=torch.float64, generator=random)
     towards = torch.randn(seeds, 7, 8, dtype=torch.float64, generator=random)
     found = rectified.outputs(code, layers, units)
-    gradients = [tensor for pair in rectified.backpropagate(code, found, layers, units, towards) for tensor in pair]
+    gradients = [
+        tensor
+        for pair in rectified.backpropagate(code, found, layers, units, towards)
+        for tensor in pair
+    ]
     leaves = [tensor.requires_grad_() for pair in layers for tensor in pair]
     hidden = code
     for (weight, bias), unit in zip(layers, units, strict=True):
@@ -106,7 +126,9 @@ def test_rectified_against_autograd(seed: int, seeds: int, units: list[rectified
 
 @pytest.mark.parametrize("objective", ["saturating", "non_saturating"])
 @given(st.lists(st.floats(-700, 700), min_size=1, max_size=6))
-def test_slopes_are_the_derivatives_of_the_losses(objective: Objective, values: list[float]) -> None:
+def test_slopes_are_the_derivatives_of_the_losses(
+    objective: Objective, values: list[float]
+) -> None:
     real = torch.tensor([values], dtype=torch.float64, requires_grad=True)
     fake = torch.tensor([values[::-1]], dtype=torch.float64, requires_grad=True)
     wanted = torch.autograd.grad(discriminator_loss(real, fake).sum(), (real, fake))

@@ -1,4 +1,6 @@
-"""The deep belief net against the enumeration of all states of a tiny one, and its greedy course."""
+"""The deep belief net against the enumeration of all states of a tiny one, and its greedy
+course.
+"""
 
 from typing import Any
 
@@ -7,19 +9,29 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from replicate.models.boltzmann import Draws
 from replicate.models.dbn import DBNConfig, DeepBeliefNet
+from replicate.models.parts.boltzmann import Draws
 from replicate.training.streams import Streams
 from tests.models.enumeration import assert_distributed, log_joint, random_layer, states, train
 
 SMALL = {
-    "epochs": 5, "batch_size": 5, "hidden": (3, 2), "particles": 7, "chains": 6, "burn_in": 4, "thinning": 2,
+    "epochs": 5,
+    "batch_size": 5,
+    "hidden": (3, 2),
+    "particles": 7,
+    "chains": 6,
+    "burn_in": 4,
+    "thinning": 2,
     "weight_scale": 0.5,
-}  # fmt: skip
+}
 
 
-def build(seeds: tuple[int, ...] = (0,), dtype: torch.dtype = torch.float64, **changes: Any) -> DeepBeliefNet:
-    model = DeepBeliefNet(DBNConfig(**{**SMALL, **changes}), (1, 2, 2), Streams(seeds, torch.device("cpu"), dtype))
+def build(
+    seeds: tuple[int, ...] = (0,), dtype: torch.dtype = torch.float64, **changes: Any
+) -> DeepBeliefNet:
+    model = DeepBeliefNet(
+        DBNConfig(**{**SMALL, **changes}), (1, 2, 2), Streams(seeds, torch.device("cpu"), dtype)
+    )
     model.initialise(images(20).to(dtype))
     return model
 
@@ -31,14 +43,18 @@ def images(count: int) -> Tensor:
 def strong(**changes: Any) -> DeepBeliefNet:
     """A 4-3-2 net of large random weights."""
     model = build(**changes)
-    for number, layer in enumerate((random_layer(4, 3, seed=5), random_layer(3, 2, seed=6, scale=1.5))):
+    for number, layer in enumerate(
+        (random_layer(4, 3, seed=5), random_layer(3, 2, seed=6, scale=1.5))
+    ):
         for part in ("weight", "visible", "hidden"):
             model.parameters[f"machine.{number}.{part}"] = getattr(layer, part)
     return model
 
 
 def test_samples_are_distributed_as_the_top_machine_passed_down() -> None:
-    """An image tells the units of the first layer that it came from: they follow the top machine's marginal."""
+    """An image tells the units of the first layer that it came from: they follow the top machine's
+    marginal.
+    """
     model = strong(chains=20_000, burn_in=40)
     joint = log_joint(model.layer(1)).exp()
     marginal = joint.sum(1) / joint.sum()
@@ -64,10 +80,12 @@ def test_a_deeper_net_passes_bits_through_every_layer() -> None:
 
 
 def test_layers_learn_one_after_the_other_and_then_rest() -> None:
-    """5 epochs of 4 steps, 2 layers: epochs 0 and 1 are the first layer's, the others the second's."""
+    """5 epochs of 4 steps, 2 layers: epochs 0 and 1 are the first layer's, the others the
+    second's.
+    """
     model = build()
     assert model.starts == (0, 2)
-    assert model.whole_from == 3
+    assert model.first_complete_epoch == 3
     assert build(hidden=(3, 2, 2), epochs=7).starts == (0, 2, 4)
     start = {name: value.clone() for name, value in model.parameters.items()}
     train(model, images(20), stop=8)
@@ -89,12 +107,14 @@ def test_the_rate_of_every_layer_starts_anew_and_falls_to_zero() -> None:
 def test_the_upper_machine_sees_the_lower_ones_units(pass_up: str) -> None:
     model = strong(pass_up=pass_up)
     x = states(4).repeat(2000, 1)[None]
-    up = model._passed_up(x, 1, Draws(model.streams, "noise", 0))[0]
+    up = model._input_of(1, x, Draws(model.streams, "noise", 0))[0]
     means = torch.sigmoid(states(4) @ model.layer(0).weight[0] + model.layer(0).hidden[0])
     if pass_up == "samples":
         assert set(up.unique().tolist()) == {0.0, 1.0}
         up = up.view(2000, 16, 3).mean(0)
-    torch.testing.assert_close(up[:16], means, rtol=0, atol=5 * 0.5 / 2000**0.5 if pass_up == "samples" else 1e-13)
+    torch.testing.assert_close(
+        up[:16], means, rtol=0, atol=5 * 0.5 / 2000**0.5 if pass_up == "samples" else 1e-13
+    )
 
 
 def test_only_the_top_machine_has_persistent_chains() -> None:

@@ -1,4 +1,6 @@
-"""The deep GSN against a walk in slow NumPy, autograd, and facts about corruption and the chain that are exact."""
+"""The deep GSN against a walk in slow NumPy, autograd, and facts about corruption and the chain
+that are exact.
+"""
 
 from typing import Any
 
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from replicate.models.deep_gsn import DeepGSN, DeepGSNConfig
-from replicate.models.walkback import ACTIVATIONS, corrupted, sampled_and_corrupted
+from replicate.models.parts.walkback import ACTIVATIONS, corrupted, sampled_and_corrupted
 from replicate.training.streams import Streams
 
 Array = NDArray[np.float64]
@@ -22,8 +24,12 @@ def data(count: int) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(3).random((count, SIDE)))
 
 
-def build(seeds: tuple[int, ...] = (0,), dtype: torch.dtype = torch.float64, **changes: Any) -> DeepGSN:
-    model = DeepGSN(DeepGSNConfig(**{**SMALL, **changes}), (1, 2, 4), Streams(seeds, torch.device("cpu"), dtype))
+def build(
+    seeds: tuple[int, ...] = (0,), dtype: torch.dtype = torch.float64, **changes: Any
+) -> DeepGSN:
+    model = DeepGSN(
+        DeepGSNConfig(**{**SMALL, **changes}), (1, 2, 4), Streams(seeds, torch.device("cpu"), dtype)
+    )
     model.train = data(30).to(dtype)
     model.initialise(model.train)
     return model
@@ -34,19 +40,27 @@ def sigmoid(a: Array) -> Array:
 
 
 class Reference:
-    """yaoli/GSN `update_layers` for one seed and two hidden layers, one number of one example at a time."""
+    """yaoli/GSN `update_layers` for one seed and two hidden layers, one number of one example at a
+    time.
+    """
 
     def __init__(self, model: DeepGSN, step: int) -> None:
         names = ("0.weight", "1.weight", "0.bias", "1.bias", "2.bias")
-        self.w0, self.w1, self.b0, self.b1, self.b2 = (model.parameters[f"network.{n}"][0].numpy() for n in names)
+        self.w0, self.w1, self.b0, self.b1, self.b2 = (
+            model.parameters[f"network.{n}"][0].numpy() for n in names
+        )
         self.c, self.streams, self.step = model.config, model.streams, step
 
     def uniform(self, update: int, rows: int) -> Array:
-        found: Array = self.streams.uniform("noise", self.step, rows, SIDE, part=6 * update)[0].numpy()
+        found: Array = self.streams.uniform("noise", self.step, rows, SIDE, part=6 * update)[
+            0
+        ].numpy()
         return found
 
     def normal(self, update: int, rows: int, late: int) -> Array:
-        found: Array = self.streams.normal("noise", self.step, rows, 4, part=6 * update + 4 + late)[0].numpy()
+        found: Array = self.streams.normal("noise", self.step, rows, 4, part=6 * update + 4 + late)[
+            0
+        ].numpy()
         return found
 
     def salt_and_pepper(self, x: Array, u: Array) -> Array:
@@ -65,8 +79,11 @@ class Reference:
             p = sigmoid(h1 @ self.w0.T + self.b0)
             total -= float((batch * np.log(p) + (1 - batch) * np.log(1 - p)).mean())
             u = self.uniform(update, rows)
-            # Sampled, then salted: of the numbers below .2 + .6 p the first .2 are salt, the rest a kept 1.
-            x = np.array([[float(u[r, i] < 0.2 + 0.6 * p[r, i]) for i in range(SIDE)] for r in range(rows)])
+            # Sampled, then salted: of the numbers below .2 + .6 p the first .2 are salt, the rest a
+            # kept 1.
+            x = np.array(
+                [[float(u[r, i] < 0.2 + 0.6 * p[r, i]) for i in range(SIDE)] for r in range(rows)]
+            )
             quiet = np.tanh(h1 @ self.w1 + self.b2 + 2 * self.normal(update, rows, 0))
             h2 = quiet + 2 * self.normal(update, rows, 1)
         return total
@@ -79,7 +96,9 @@ def test_the_cost_is_that_of_a_walk_worked_out_in_numpy() -> None:
 
 
 def test_the_gradients_are_differences_of_the_cost_worked_out_in_numpy() -> None:
-    """Central differences of the NumPy walk, whose sampled bits stay as they are under a change of 1e-6."""
+    """Central differences of the NumPy walk, whose sampled bits stay as they are under a change of
+    1e-6.
+    """
     model, batch = build(), data(6)
     _, gradients = model.gradients(batch[None], 5)
     assert gradients.keys() == model.parameters.keys()
@@ -98,7 +117,9 @@ def test_the_gradients_are_differences_of_the_cost_worked_out_in_numpy() -> None
 
 
 def plain_cost(model: DeepGSN, batch: torch.Tensor, step: int) -> torch.Tensor:
-    """The same walk for any depth, in operations that autograd follows; hidden layers start at 0, not absent."""
+    """The same walk for any depth, in operations that autograd follows; hidden layers start at 0,
+    not absent.
+    """
     c, p, top = model.config, model.parameters, len(model.config.hidden)
     activate, rows = ACTIVATIONS[c.activation][0], batch.shape[1]
     part = lambda update, layer: 2 * (update * (top + 1) + layer)  # noqa: E731
@@ -121,7 +142,8 @@ def plain_cost(model: DeepGSN, batch: torch.Tensor, step: int) -> torch.Tensor:
                 h[1] = activate(drive)
             else:
                 before, after = (
-                    c.hidden_noise * model.streams.normal("noise", step, rows, c.hidden[layer - 1], part=number)
+                    c.hidden_noise
+                    * model.streams.normal("noise", step, rows, c.hidden[layer - 1], part=number)
                     for number in (part(update, layer), part(update, layer) + 1)
                 )
                 h[layer] = activate(drive + before) + after
@@ -130,9 +152,11 @@ def plain_cost(model: DeepGSN, batch: torch.Tensor, step: int) -> torch.Tensor:
 
 @settings(max_examples=20, deadline=None)
 @given(
-    hidden=st.lists(st.integers(1, 5), min_size=1, max_size=4), walkback=st.integers(1, 5),
-    activation=st.sampled_from(["tanh", "sigmoid"]), step=st.integers(0, 1000),
-)  # fmt: skip
+    hidden=st.lists(st.integers(1, 5), min_size=1, max_size=4),
+    walkback=st.integers(1, 5),
+    activation=st.sampled_from(["tanh", "sigmoid"]),
+    step=st.integers(0, 1000),
+)
 def test_gradients_equal_autograds_at_any_depth_and_length(
     hidden: list[int], walkback: int, activation: str, step: int
 ) -> None:
@@ -152,7 +176,9 @@ def test_gradients_equal_autograds_at_any_depth_and_length(
 
 
 def test_the_average_of_gradients_has_the_released_form() -> None:
-    """m <- .5 m + .5 g, then p <- p - rate m, with the rate .25 x .995 per epoch (model.py `m_gradient`)."""
+    """m <- .5 m + .5 g, then p <- p - rate m, with the rate .25 x .995 per epoch (model.py
+    `m_gradient`).
+    """
     model, twin, batch = build(), build(), data(6)[None]
     averages = {name: torch.zeros_like(value) for name, value in twin.parameters.items()}
     for step, epoch in enumerate((0, 0, 1, 2)):
@@ -181,19 +207,24 @@ def test_one_draw_samples_and_corrupts_with_the_probability_of_two(p: float, noi
 
 
 def test_the_chain_of_a_network_without_weights_is_that_of_its_biases() -> None:
-    """With W = 0 nothing depends on the state: p(x | h) is the visible bias's sigmoid, from the first step on."""
+    """With W = 0 nothing depends on the state: p(x | h) is the visible bias's sigmoid, from the
+    first step on.
+    """
     model = build()
     for name, value in model.parameters.items():
         value.zero_()
         if name == "network.0.bias":
             value += torch.linspace(-2, 2, SIDE, dtype=torch.float64)
     torch.testing.assert_close(
-        model.sample(20, 0)[0], torch.linspace(-2, 2, SIDE, dtype=torch.float64).sigmoid().expand(20, -1)
+        model.sample(20, 0)[0],
+        torch.linspace(-2, 2, SIDE, dtype=torch.float64).sigmoid().expand(20, -1),
     )
 
 
 def test_the_chain_visits_the_images_of_its_exact_stationary_distribution() -> None:
-    """Two pixels, one hidden layer: the corrupted image alone is a chain of 4 states with a known matrix."""
+    """Two pixels, one hidden layer: the corrupted image alone is a chain of 4 states with a known
+    matrix.
+    """
     model = build(hidden=(3,), chains=4000)
     model.dimension, model.train = 2, torch.tensor([[0.0, 1.0]], dtype=torch.float64)
     model.initialise(model.train)
@@ -201,7 +232,9 @@ def test_the_chain_visits_the_images_of_its_exact_stationary_distribution() -> N
         if name.endswith("weight"):
             value *= 3
     states = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-    w, b1, b0 = (model.parameters[f"network.{n}"][0].numpy() for n in ("0.weight", "1.bias", "0.bias"))
+    w, b1, b0 = (
+        model.parameters[f"network.{n}"][0].numpy() for n in ("0.weight", "1.bias", "0.bias")
+    )
     h = np.tanh(states @ w + b1)
     on = 0.6 * sigmoid(h @ w.T + b0) + 0.2
     matrix = np.array([[np.prod(np.where(to > 0, row, 1 - row)) for to in states] for row in on])

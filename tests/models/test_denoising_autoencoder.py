@@ -1,4 +1,6 @@
-"""The denoising autoencoder with walkback: one pass of gradients over a walk that nothing flows back through."""
+"""The denoising autoencoder with walkback: one pass of gradients over a walk that nothing flows
+back through.
+"""
 
 from typing import Any
 
@@ -9,17 +11,26 @@ from torch import Tensor
 
 from replicate.errors import ReplicateError
 from replicate.models.denoising_autoencoder import DenoisingAutoencoder, DenoisingAutoencoderConfig
-from replicate.models.walkback import corrupted
+from replicate.models.parts.walkback import corrupted
 from replicate.training.streams import Streams
 
-SMALL = {"batch_size": 6, "hidden": (5,), "chains": 7, "burn_in": 3, "thinning": 2, "learning_rate": 0.5}
+SMALL = {
+    "batch_size": 6,
+    "hidden": (5,),
+    "chains": 7,
+    "burn_in": 3,
+    "thinning": 2,
+    "learning_rate": 0.5,
+}
 
 
 def data(count: int) -> Tensor:
     return torch.from_numpy(np.random.default_rng(3).random((count, 8)))
 
 
-def build(seeds: tuple[int, ...] = (0,), dtype: torch.dtype = torch.float64, **changes: Any) -> DenoisingAutoencoder:
+def build(
+    seeds: tuple[int, ...] = (0,), dtype: torch.dtype = torch.float64, **changes: Any
+) -> DenoisingAutoencoder:
     config = DenoisingAutoencoderConfig(**{**SMALL, **changes})
     model = DenoisingAutoencoder(config, (1, 2, 4), Streams(seeds, torch.device("cpu"), dtype))
     model.train = data(30).to(dtype)
@@ -27,16 +38,24 @@ def build(seeds: tuple[int, ...] = (0,), dtype: torch.dtype = torch.float64, **c
     return model
 
 
-def by_hand(model: DenoisingAutoencoder, x: np.ndarray, step: int) -> tuple[float, dict[str, np.ndarray]]:
-    """Each visited image is an example of its own, to be cleaned to `x`: the gradients of five plain autoencoders."""
-    w, b, c = (model.parameters[f"network.{name}"][0].numpy() for name in ("0.weight", "0.bias", "1.bias"))
+def by_hand(
+    model: DenoisingAutoencoder, x: np.ndarray, step: int
+) -> tuple[float, dict[str, np.ndarray]]:
+    """Each visited image is an example of its own, to be cleaned to `x`: the gradients of five
+    plain autoencoders.
+    """
+    w, b, c = (
+        model.parameters[f"network.{name}"][0].numpy() for name in ("0.weight", "0.bias", "1.bias")
+    )
     found = {
         "network.0.weight": np.zeros_like(w),
         "network.0.bias": np.zeros_like(b),
         "network.1.bias": np.zeros_like(c),
     }
     total, rows = 0.0, len(x)
-    uniform = [model.streams.uniform("noise", step, rows, 8, part=4 * k)[0].numpy() for k in range(6)]
+    uniform = [
+        model.streams.uniform("noise", step, rows, 8, part=4 * k)[0].numpy() for k in range(6)
+    ]
     visited = np.where(uniform[0] < 0.2, 0.0, np.where(uniform[0] < 0.4, 1.0, x))
     for k in range(1, 6):
         h = 1 / (1 + np.exp(-(visited @ w + c)))
@@ -68,7 +87,9 @@ def test_a_step_is_plain_gradient_descent_at_a_constant_rate() -> None:
     _, gradients = model.gradients(batch, 0)
     model.train_step(batch, 200, 0)
     for name, value in model.parameters.items():
-        torch.testing.assert_close(value, before[name] - 0.5 * gradients[name], rtol=0, atol=1e-14, msg=name)
+        torch.testing.assert_close(
+            value, before[name] - 0.5 * gradients[name], rtol=0, atol=1e-14, msg=name
+        )
 
 
 def test_without_corruption_training_learns_the_mean_of_a_constant_image() -> None:
@@ -78,11 +99,15 @@ def test_without_corruption_training_learns_the_mean_of_a_constant_image() -> No
     for step in range(2000):
         model.train_step(batch, 0, step)
     model.train = batch[0]
-    torch.testing.assert_close(model.chain_images(model.chain_start(0), 0, 0)[0, :6], batch[0], rtol=0, atol=0.01)
+    torch.testing.assert_close(
+        model.chain_images(model.chain_start(0), 0, 0)[0, :6], batch[0], rtol=0, atol=0.01
+    )
 
 
 def test_both_kinds_of_start_reach_the_same_distribution() -> None:
-    """With 40 % noise a small net forgets its start: pixel means of chains from black and from white agree."""
+    """With 40 % noise a small net forgets its start: pixel means of chains from black and from
+    white agree.
+    """
     model = build(chains=4000, hidden=(4,))
     model.parameters["network.0.weight"] *= 4
     means = []
@@ -113,13 +138,19 @@ def test_samples_of_a_draw_repeat_and_draws_and_seeds_differ() -> None:
 
 
 def test_there_is_one_hidden_layer_of_the_released_size_and_no_noise_above_it() -> None:
-    model = DenoisingAutoencoder(DenoisingAutoencoderConfig(), (1, 28, 28), Streams((0,), torch.device("cpu")))
+    model = DenoisingAutoencoder(
+        DenoisingAutoencoderConfig(), (1, 28, 28), Streams((0,), torch.device("cpu"))
+    )
     model.initialise(torch.zeros(1, 784))
     assert model.parameter_count() == {"network": 784 * 2000 + 784 + 2000}
     with pytest.raises(ReplicateError, match=r"mnist\.hidden"):
-        DenoisingAutoencoder.config_for("mnist", {"hidden": (5, 4)}, prefix="models.denoising_autoencoder.mnist")
+        DenoisingAutoencoder.config_for(
+            "mnist", {"hidden": (5, 4)}, prefix="models.denoising_autoencoder.mnist"
+        )
     with pytest.raises(ReplicateError, match=r"mnist\.hidden_noise"):
-        DenoisingAutoencoder.config_for("mnist", {"hidden_noise": 1.0}, prefix="models.denoising_autoencoder.mnist")
+        DenoisingAutoencoder.config_for(
+            "mnist", {"hidden_noise": 1.0}, prefix="models.denoising_autoencoder.mnist"
+        )
 
 
 def test_every_default_names_its_source() -> None:

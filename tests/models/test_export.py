@@ -1,4 +1,6 @@
-"""A seed of a weights file, exported, sampled and evaluated again by the ordinary stages; and what is refused."""
+"""A seed of a weights file, exported, sampled and evaluated again by the ordinary stages; and what
+is refused.
+"""
 
 import json
 from pathlib import Path
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 from replicate.__main__ import main
-from replicate.files import read_json, read_tensors, write_tensors
+from replicate.storage.files import read_json, read_tensors, write_tensors
 from tests.stages.pipeline import PARAMS, Pipeline
 
 
@@ -54,24 +56,39 @@ def test_it_holds_the_generator_of_the_seed_in_float16(done: Pipeline, generator
     assert 0 < here["rounded"]["largest_difference"] < 0.01
 
 
-def test_the_same_seed_gives_the_same_bytes(done: Pipeline, generator: Path, tmp_path: Path) -> None:
-    done.call("export", "--weights", done.weights, "--seed", 1, "--out", tmp_path / "again.safetensors")
+def test_the_same_seed_gives_the_same_bytes(
+    done: Pipeline, generator: Path, tmp_path: Path
+) -> None:
+    done.call(
+        "export", "--weights", done.weights, "--seed", 1, "--out", tmp_path / "again.safetensors"
+    )
     assert (tmp_path / "again.safetensors").read_bytes() == generator.read_bytes()
 
 
 def test_the_ordinary_stages_evaluate_it_and_rounding_hardly_moves_the_log_likelihood(
     done: Pipeline, generator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    params, samples, bandwidth = PARAMS.format(epochs=4), tmp_path / "s.safetensors", tmp_path / "b.json"
+    params, samples, bandwidth = (
+        PARAMS.format(epochs=4),
+        tmp_path / "s.safetensors",
+        tmp_path / "b.json",
+    )
     done.call("sample", "--weights", generator, "--out", samples, params=params)
-    assert "these weights are rounded to float16, which moves a pixel by " in capsys.readouterr().out
+    assert (
+        "these weights are rounded to float16, which moves a pixel by " in capsys.readouterr().out
+    )
     drawn = ["--samples", samples, "--data", done.data]
     done.call("bandwidth", *drawn, "--out", bandwidth, params=params)
-    done.call("evaluate", *drawn, "--bandwidth", bandwidth, "--out", tmp_path / "e.json", params=params)
+    done.call(
+        "evaluate", *drawn, "--bandwidth", bandwidth, "--out", tmp_path / "e.json", params=params
+    )
     images, originals = (read_tensors(path)[0]["samples"] for path in (samples, done.samples))
     assert images.dtype == np.float32
     assert 0 < np.abs(images[0] - originals[1]).max() < 0.01
-    (rounded,), trained = read_json(tmp_path / "e.json")["per_seed"], read_json(done.evaluation)["per_seed"][1]
+    (rounded,), trained = (
+        read_json(tmp_path / "e.json")["per_seed"],
+        read_json(done.evaluation)["per_seed"][1],
+    )
     assert rounded["seed"] == trained["seed"] == 1
     moved = abs(rounded["log_likelihood"] - trained["log_likelihood"])
     assert 0 < moved < 0.05 * trained["draws"][0]["standard_error"]
@@ -82,14 +99,20 @@ def test_the_ordinary_stages_evaluate_it_and_rounding_hardly_moves_the_log_likel
     assert "rounded" not in read_json(done.evaluation)
 
 
-def test_a_damaged_file_is_refused(done: Pipeline, generator: Path, tmp_path: Path, capsys: Any) -> None:
+def test_a_damaged_file_is_refused(
+    done: Pipeline, generator: Path, tmp_path: Path, capsys: Any
+) -> None:
     cut, other = tmp_path / "cut.safetensors", tmp_path / "other.safetensors"
     cut.write_bytes(generator.read_bytes()[:-7])
     write_tensors(other, {"x": np.zeros(3, np.float16)})
     out = ["--out", tmp_path / "never.safetensors"]
     assert "is not a whole safetensors file" in _complaint(capsys, "sample", "--weights", cut, *out)
-    assert "is not a weights file of this project" in _complaint(capsys, "sample", "--weights", other, *out)
-    assert "is not a whole safetensors file" in _complaint(capsys, "export", "--weights", cut, "--seed", 1, *out)
+    assert "is not a weights file of this project" in _complaint(
+        capsys, "sample", "--weights", other, *out
+    )
+    assert "is not a whole safetensors file" in _complaint(
+        capsys, "export", "--weights", cut, "--seed", 1, *out
+    )
     assert not (tmp_path / "never.safetensors").exists()
 
 
@@ -101,7 +124,11 @@ def test_what_cannot_be_exported_is_refused(done: Pipeline, tmp_path: Path, caps
     def complaint(seed: int) -> str:
         return _complaint(capsys, "export", "--weights", changed, "--seed", seed, "--out", out)
 
-    write_tensors(changed, tensors, {"about": json.dumps(about | {"failed": {"0": {"epoch": 2, "reason": "x"}}})})
+    write_tensors(
+        changed,
+        tensors,
+        {"about": json.dumps(about | {"failed": {"0": {"epoch": 2, "reason": "x"}}})},
+    )
     assert "has no seed 7; its seeds are 0, 1" in complaint(7)
     assert "seed 0 of" in (error := complaint(0))
     assert "failed in epoch 2; export another one" in error
@@ -114,7 +141,9 @@ def test_what_cannot_be_exported_is_refused(done: Pipeline, tmp_path: Path, caps
     assert not out.exists()
 
 
-def test_a_model_that_is_sampled_from_images_asks_for_them(done: Pipeline, tmp_path: Path, capsys: Any) -> None:
+def test_a_model_that_is_sampled_from_images_asks_for_them(
+    done: Pipeline, tmp_path: Path, capsys: Any
+) -> None:
     about = _about(done.weights) | {"model": "true_distribution", "parameters": {"config": {}}}
     write_tensors(tmp_path / "w.safetensors", {"x": np.zeros(2)}, {"about": json.dumps(about)})
     words = ["sample", "--weights", tmp_path / "w.safetensors", "--out", tmp_path / "s.safetensors"]

@@ -1,4 +1,6 @@
-"""Training images and centroids as samples: Lloyd's iterations against scikit-learn's, and what a draw holds."""
+"""Training images and centroids as samples: Lloyd's iterations against scikit-learn's, and what a
+draw holds.
+"""
 
 from itertools import pairwise
 from typing import Any
@@ -25,7 +27,10 @@ def data(count: int = 120) -> torch.Tensor:
 
 
 def build(
-    kind: type[KMeans] = KMeans, seeds: tuple[int, ...] = (0,), train: torch.Tensor | None = None, **changes: Any
+    kind: type[KMeans] = KMeans,
+    seeds: tuple[int, ...] = (0,),
+    train: torch.Tensor | None = None,
+    **changes: Any,
 ) -> KMeans:
     config = kind.Config(**{"batch_size": 24, "centroids": 7, **changes})
     model = kind(config, (1, 2, 3), Streams(seeds, CPU, torch.float64))
@@ -34,7 +39,9 @@ def build(
 
 
 def train(model: KMeans, images: torch.Tensor, steps: range) -> None:
-    """The steps of that range, as the sweep makes them: each seed in its own order, settled at an epoch's end."""
+    """The steps of that range, as the sweep makes them: each seed in its own order, settled at an
+    epoch's end.
+    """
     size = model.config.batch_size
     per_epoch = len(images) // size
     for step in steps:
@@ -49,9 +56,11 @@ def test_an_epoch_is_an_iteration_of_scikit_learns_lloyd(batch_size: int, iterat
     model = build(seeds=(0, 1), batch_size=batch_size)
     starts = model.parameters["centroids.position"].clone()
     train(model, data(), range(iterations * 120 // batch_size))
-    model.settle(data())
+    model.fit_statistics(data())
     for place, start in enumerate(starts):
-        theirs = TheirKMeans(7, init=start.numpy(), n_init=1, max_iter=iterations, tol=0, algorithm="lloyd")
+        theirs = TheirKMeans(
+            7, init=start.numpy(), n_init=1, max_iter=iterations, tol=0, algorithm="lloyd"
+        )
         theirs.fit(data().numpy())
         found = model.parameters["centroids.position"][place].numpy()
         assert np.abs(start.numpy() - found).max() > 0.01
@@ -65,10 +74,12 @@ def test_sizes_are_the_counts_of_the_clusters_whose_means_the_centroids_are() ->
     assert torch.equal(places[0], brute.argmin(1))
     torch.testing.assert_close(distances[0], brute.min(1).values, rtol=0, atol=1e-13)
     train(model, data(), range(5))
-    model.settle(data())
+    model.fit_statistics(data())
     assert torch.equal(model.parameters["centroids.size"][0], places[0].bincount(minlength=7))
     for cluster, position in enumerate(model.parameters["centroids.position"][0]):
-        torch.testing.assert_close(position, data()[places[0] == cluster].mean(0), rtol=0, atol=1e-13)
+        torch.testing.assert_close(
+            position, data()[places[0] == cluster].mean(0), rtol=0, atol=1e-13
+        )
 
 
 def test_a_cluster_without_images_keeps_its_centroid() -> None:
@@ -76,7 +87,7 @@ def test_a_cluster_without_images_keeps_its_centroid() -> None:
     far = torch.full((6,), 50.0, dtype=torch.float64)
     model.parameters["centroids.position"][0, 3] = far
     train(model, data(), range(5))
-    model.settle(data())
+    model.fit_statistics(data())
     assert torch.equal(model.parameters["centroids.position"][0, 3], far)
     assert model.parameters["centroids.size"][0, 3] == 0
     assert model.parameters["centroids.size"].sum() == 120
@@ -85,20 +96,23 @@ def test_a_cluster_without_images_keeps_its_centroid() -> None:
 
 def test_settling_again_or_between_epochs_changes_nothing() -> None:
     looked, unwatched = build(), build()
-    looked.settle(data())
+    looked.fit_statistics(data())
     for epoch in range(3):
         train(looked, data(), range(5 * epoch, 5 * epoch + 5))
-        looked.settle(data())
-        looked.settle(data())
+        looked.fit_statistics(data())
+        looked.fit_statistics(data())
     train(unwatched, data(), range(15))
-    unwatched.settle(data())
+    unwatched.fit_statistics(data())
     for name, value in looked.parameters.items():
         assert torch.equal(value, unwatched.parameters[name]), name
 
 
 def test_the_loss_is_the_mean_squared_distance_and_falls() -> None:
     model = build(batch_size=120)
-    losses = [float(model.train_step(data()[None], epoch, epoch)["squared_distance"]) for epoch in range(6)]
+    losses = [
+        float(model.train_step(data()[None], epoch, epoch)["squared_distance"])
+        for epoch in range(6)
+    ]
     start = build().parameters["centroids.position"][0]
     first = ((data()[:, None] - start) ** 2).sum(2).min(1).values.mean()
     assert losses[0] == pytest.approx(float(first), abs=1e-13)
@@ -109,15 +123,20 @@ def test_the_loss_is_the_mean_squared_distance_and_falls() -> None:
 def test_of_centroids_at_the_same_image_all_but_one_are_empty() -> None:
     model = build(train=data(5), batch_size=5)
     train(model, data(5), range(3))
-    model.settle(data(5))
-    position, size = model.parameters["centroids.position"][0], model.parameters["centroids.size"][0]
+    model.fit_statistics(data(5))
+    position, size = (
+        model.parameters["centroids.position"][0],
+        model.parameters["centroids.size"][0],
+    )
     assert sorted(size.tolist()) == [0, 0, 1, 1, 1, 1, 1]
     assert sorted(position[size == 1].tolist()) == sorted(data(5).tolist())
 
 
 @settings(max_examples=40, deadline=None)
 @given(population=st.integers(1, 30), count=st.integers(1, 100), draw=st.integers(0, 2**33))
-def test_even_choice_takes_each_member_equally_often_up_to_one(population: int, count: int, draw: int) -> None:
+def test_even_choice_takes_each_member_equally_often_up_to_one(
+    population: int, count: int, draw: int
+) -> None:
     chosen = even_choice(Streams((0, 1), CPU), draw, population, count)
     assert chosen.shape == (2, count)
     for row in chosen:
@@ -137,20 +156,25 @@ def test_each_centroid_is_a_sample_once() -> None:
 def test_weighted_draws_hold_a_centroid_as_often_as_its_cluster_is_large() -> None:
     model = build(WeightedKMeans)
     train(model, data(), range(10))
-    model.settle(data())
+    model.fit_statistics(data())
     model.parameters["centroids.size"][0] = torch.tensor([0, 50, 1, 0, 69, 0, 0])
     drawn = model.sample(60_000, 2)[0]
     shares = [
-        float((drawn == position).all(1).double().mean()) for position in model.parameters["centroids.position"][0]
+        float((drawn == position).all(1).double().mean())
+        for position in model.parameters["centroids.position"][0]
     ]
     expected = np.array([0, 50, 1, 0, 69, 0, 0]) / 120
     error = np.sqrt(expected * (1 - expected) / 60_000)
-    assert np.all(np.abs(np.array(shares) - expected) <= 4.5 * error)  # so a share of 0 is met exactly
+    assert np.all(
+        np.abs(np.array(shares) - expected) <= 4.5 * error
+    )  # so a share of 0 is met exactly
     assert torch.equal(model.sample(9, 2), model.sample(9, 2))
 
 
 def true_distribution(seeds: tuple[int, ...] = (0,)) -> TrueDistribution:
-    model = TrueDistribution(TrueDistribution.Config(), (1, 2, 3), Streams(seeds, CPU, torch.float64))
+    model = TrueDistribution(
+        TrueDistribution.Config(), (1, 2, 3), Streams(seeds, CPU, torch.float64)
+    )
     model.train = data()
     model.initialise(data())
     return model
@@ -168,7 +192,9 @@ def test_the_true_distribution_draws_training_images_without_replacement() -> No
 def test_the_true_distribution_is_a_function_of_seed_and_draw_and_nothing_trains_it() -> None:
     model = true_distribution((3, 8))
     before = model.sample(200, 5)
-    assert model.train_step(data()[:4][None].expand(2, -1, -1), 0, 0)["nothing_trained"].tolist() == [0, 0]
+    assert model.train_step(data()[:4][None].expand(2, -1, -1), 0, 0)[
+        "nothing_trained"
+    ].tolist() == [0, 0]
     assert torch.equal(model.sample(200, 5), before)
     assert torch.equal(true_distribution((8,)).sample(200, 5)[0], before[1])
     assert not torch.equal(model.sample(200, 6), before)

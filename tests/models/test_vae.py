@@ -1,4 +1,6 @@
-"""The bound against the exact log-likelihood of a linear-Gaussian model, and its gradient by finite differences."""
+"""The bound against the exact log-likelihood of a linear-Gaussian model, and its gradient by finite
+differences.
+"""
 
 from typing import Any
 
@@ -34,10 +36,14 @@ def train(model: Vae, steps: range) -> None:
 SPREAD = 0.3
 
 
-def linear(mean_shift: float = 0.0, variance_factor: float = 1.0) -> tuple[Vae, np.ndarray, np.ndarray]:
-    """A VAE x = z W + b + SPREAD * noise with orthogonal rows of W, and an encoder at the exact posterior, changed.
+def linear(
+    mean_shift: float = 0.0, variance_factor: float = 1.0
+) -> tuple[Vae, np.ndarray, np.ndarray]:
+    """A VAE x = z W + b + SPREAD * noise with orthogonal rows of W, and an encoder at the exact
+    posterior, changed.
 
-    The posterior is N((x - b) W^T / (SPREAD^2 + |w|^2), SPREAD^2 / (SPREAD^2 + |w|^2)) along each row w.
+    The posterior is N((x - b) W^T / (SPREAD^2 + |w|^2), SPREAD^2 / (SPREAD^2 + |w|^2)) along each
+    row w.
     """
     rng = np.random.default_rng(6)
     w = np.linalg.qr(rng.normal(size=(8, 3)))[0].T * np.array([[1.5], [0.7], [0.1]])
@@ -53,18 +59,22 @@ def linear(mean_shift: float = 0.0, variance_factor: float = 1.0) -> tuple[Vae, 
         "decoder.0.weight": w,
         "decoder.0.bias": b[None],
         "decoder.log_spread": np.log([SPREAD]),
-    }  # fmt: skip
+    }
     for name, value in values.items():
         model.parameters[name].copy_(torch.from_numpy(value)[None])
     return model, w, b
 
 
 def expected_bound(model: Vae, rows: torch.Tensor) -> np.ndarray:
-    """The bound in expectation over the noise, exactly: a quadratic needs the 2k points +- sqrt(k) e_i only."""
+    """The bound in expectation over the noise, exactly: a quadratic needs the 2k points +- sqrt(k)
+    e_i only.
+    """
     points = np.sqrt(3) * torch.cat([torch.eye(3), -torch.eye(3)]).double()
     terms = []
     for point in points:
-        likelihood, divergence = model.bound(rows[None], point.expand(1, len(rows), 3), model.parameters)
+        likelihood, divergence = model.bound(
+            rows[None], point.expand(1, len(rows), 3), model.parameters
+        )
         terms.append((likelihood - divergence)[0])
     return torch.stack(terms).mean(0).numpy()
 
@@ -76,12 +86,16 @@ def test_the_bound_is_the_log_likelihood_where_the_encoder_is_the_posterior() ->
 
 
 @pytest.mark.parametrize(("shift", "factor"), [(0.2, 1.0), (0.0, 2.0), (-0.1, 0.5)])
-def test_the_bound_lies_below_by_the_divergence_from_the_posterior(shift: float, factor: float) -> None:
+def test_the_bound_lies_below_by_the_divergence_from_the_posterior(
+    shift: float, factor: float
+) -> None:
     model, w, b = linear(shift, factor)
     exact = multivariate_normal(b, w.T @ w + SPREAD**2 * np.eye(8)).logpdf(images().numpy())
     deviation = torch.from_numpy(np.sqrt(SPREAD**2 / (SPREAD**2 + (w**2).sum(1))))
     posterior = Normal(torch.zeros(3, dtype=torch.float64), deviation)
-    gap = float(kl_divergence(Normal(posterior.mean + shift, deviation * factor**0.5), posterior).sum())
+    gap = float(
+        kl_divergence(Normal(posterior.mean + shift, deviation * factor**0.5), posterior).sum()
+    )
     assert gap > 0.05
     np.testing.assert_allclose(exact - expected_bound(model, images()), gap, rtol=0, atol=1e-9)
 
@@ -92,7 +106,9 @@ def by_distributions(model: Vae, noise: torch.Tensor) -> tuple[torch.Tensor, tor
     hidden = (images()[:10] @ p["encoder.0.weight"] + p["encoder.0.bias"]).clamp(min=0)
     out = hidden @ p["encoder.1.weight"] + p["encoder.1.bias"]
     code = Normal(out[:, :3], (out[:, 3:] / 2).exp())
-    hidden = ((code.mean + code.stddev * noise) @ p["decoder.0.weight"] + p["decoder.0.bias"]).clamp(min=0)
+    hidden = (
+        (code.mean + code.stddev * noise) @ p["decoder.0.weight"] + p["decoder.0.bias"]
+    ).clamp(min=0)
     found = hidden @ p["decoder.1.weight"] + p["decoder.1.bias"]
     if model.config.pixels == "gaussian":
         likelihood = Normal(found, p["decoder.log_spread"].exp()).log_prob(images()[:10])
@@ -130,27 +146,37 @@ def test_a_step_descends_the_gradient_by_finite_differences(pixels: str) -> None
                 return float((divergence - likelihood).mean())
 
             slope = (loss(1e-6) - loss(-1e-6)) / 2e-6
-            assert float(model.slots[f"{name}.first"][index]) == pytest.approx(0.1 * slope, rel=1e-5, abs=1e-8), name
+            assert float(model.slots[f"{name}.first"][index]) == pytest.approx(
+                0.1 * slope, rel=1e-5, abs=1e-8
+            ), name
             assert float(model.slots[f"{name}.second"].sum()) > 0
 
 
 def test_a_linear_vae_learns_the_spread_that_is_left_by_its_codes() -> None:
-    """Tipping & Bishop 1999: at the optimum the variance is the mean of the eigenvalues left out (closed form)."""
+    """Tipping & Bishop 1999: at the optimum the variance is the mean of the eigenvalues left out
+    (closed form).
+    """
     rng = np.random.default_rng(5)
     basis = np.linalg.qr(rng.normal(size=(8, 8)))[0]
-    rows = torch.from_numpy(rng.normal(size=(500, 8)) * [2, 1.5, 1, 0.5, 0.5, 0.5, 0.5, 0.5] @ basis)
+    rows = torch.from_numpy(
+        rng.normal(size=(500, 8)) * [2, 1.5, 1, 0.5, 0.5, 0.5, 0.5, 0.5] @ basis
+    )
     model = build(hidden=(), pixels="gaussian", learning_rate=0.01)
     model.initialise(rows)
     for step in range(1500):
         model.train_step(rows[None], step, step)
     left = np.linalg.eigvalsh(np.cov(rows.numpy().T, ddof=0))[:5].mean()
-    assert float((2 * model.parameters["decoder.log_spread"]).exp()) == pytest.approx(left, rel=0.03)
+    assert float((2 * model.parameters["decoder.log_spread"]).exp()) == pytest.approx(
+        left, rel=0.03
+    )
 
 
 def test_the_logged_losses_are_the_two_terms() -> None:
     model = build((0, 1))
     batch = images()[:10].expand(2, -1, -1)
-    likelihood, divergence = model.bound(batch, model.streams.normal("noise", 7, 10, 3), model.parameters)
+    likelihood, divergence = model.bound(
+        batch, model.streams.normal("noise", 7, 10, 3), model.parameters
+    )
     losses = model.train_step(batch, 1, 7)
     torch.testing.assert_close(losses["reconstruction"], -likelihood.mean(1))
     torch.testing.assert_close(losses["divergence"], divergence.mean(1))
@@ -159,12 +185,16 @@ def test_the_logged_losses_are_the_two_terms() -> None:
 def test_samples_are_the_decoders_means_of_standard_normal_codes() -> None:
     model = build((0, 1))
     codes = model.latent(20_000, 1)
-    torch.testing.assert_close(model.sample(10, 1), model.decode(model.latent(10, 1)), rtol=0, atol=1e-13)
+    torch.testing.assert_close(
+        model.sample(10, 1), model.decode(model.latent(10, 1)), rtol=0, atol=1e-13
+    )
     assert codes.mean((0, 1)).abs().max() < 0.03
     assert (codes.var((0, 1)) - 1).abs().max() < 0.05
     assert torch.equal(model.sample(1100, 2), model.sample(1100, 2))
     assert not torch.equal(model.sample(10, 2), model.sample(10, 3))
-    assert not torch.equal(model.sample(1100, 2)[:, :100], model.sample(1100, 2)[:, 1000:])  # two chunks
+    assert not torch.equal(
+        model.sample(1100, 2)[:, :100], model.sample(1100, 2)[:, 1000:]
+    )  # two chunks
 
 
 def test_bernoulli_pixels_outside_the_unit_interval_are_refused() -> None:

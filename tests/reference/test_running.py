@@ -1,4 +1,4 @@
-"""The command in a project of its own: blocks run, stop, go on to the same bits, and stay with their commit."""
+"""The command in a project of its own: blocks run, stop, go on, and stay with their commit."""
 
 import json
 import os
@@ -13,9 +13,16 @@ from typing import Any
 
 import pytest
 
-from replicate.files import read_json
-from replicate.kept import read_sums, sums_of
-from tests.reference.project import PLAN, Project, bits, plan_of
+from replicate.records.kept_runs import read_sums, sums_of
+from replicate.storage.files import read_json
+from tests.reference.project import (
+    PLAN,
+    Project,
+    bits,
+    plan_of,
+    shorten_classifier,
+    write_older_package,
+)
 
 #: Seconds of training enough to be stopped in the middle.
 LONG = 100
@@ -34,7 +41,9 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def test_a_finished_block_has_all_that_is_kept(uninterrupted: Project) -> None:
     names = {path.name for path in (uninterrupted.results / "first/vae/0").iterdir()}
     stages = ("train", "bandwidth", "evaluation", "recognition")
-    assert names == {"weights.json"} | {f"{stage}{end}" for stage in stages for end in (".json", ".run.json")}
+    assert names == {"weights.json"} | {
+        f"{stage}{end}" for stage in stages for end in (".json", ".run.json")
+    }
     commit = uninterrupted.git("rev-parse", "HEAD")
     for stage in stages:
         record = uninterrupted.kept("vae", "0", f"{stage}.run.json")
@@ -42,13 +51,16 @@ def test_a_finished_block_has_all_that_is_kept(uninterrupted: Project) -> None:
         assert (record["device"], record["threads"]) == ("cpu", 1)
     for which, weights in uninterrupted.kept("vae", "0", "weights.json").items():
         if which != "epochs":
-            assert (uninterrupted.work / "weights" / f"{weights['sha256']}.safetensors").stat().st_size == weights[
-                "size"
-            ]
+            assert (
+                uninterrupted.work / "weights" / f"{weights['sha256']}.safetensors"
+            ).stat().st_size == weights["size"]
     assert read_sums(uninterrupted.results / "first") == sums_of(uninterrupted.results / "first")
     words = ["verify", "--run", "results/reference/first", "--reference", "results/reference/first"]
     said = subprocess.run(
-        [sys.executable, "-m", "replicate", *words], cwd=uninterrupted.root, capture_output=True, text=True
+        [sys.executable, "-m", "replicate", *words],
+        cwd=uninterrupted.root,
+        capture_output=True,
+        text=True,
     )
     assert "same bits: seeds 0" in said.stdout
 
@@ -62,7 +74,9 @@ def test_done_blocks_are_left_alone(uninterrupted: Project) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT twice", "kill"])
-def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path: Path, uninterrupted: Project, how: str) -> None:
+def test_a_stopped_run_goes_on_to_the_same_bits(
+    tmp_path: Path, uninterrupted: Project, how: str
+) -> None:
     project = Project(tmp_path, plan_of("vae", LONG, "0"))
     with project.start("--checkpoint-every", "0.2") as process:
         project.waits_for_epoch("vae", "0", 5)
@@ -108,8 +122,12 @@ def test_it_ends_by_a_checkpoint_within_the_minutes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_block_stays_with_its_commit_when_the_code_changes(tmp_path: Path, uninterrupted: Project) -> None:
-    """Code that cannot train any more: what is begun goes on from the clone, what is new fails and is said."""
+def test_a_block_stays_with_its_commit_when_the_code_changes(
+    tmp_path: Path, uninterrupted: Project
+) -> None:
+    """Code that cannot train any more: what is begun goes on from the clone, what is new fails and
+    is said.
+    """
     project = Project(tmp_path, plan_of("vae", LONG, "0", "1"))
     began = project.git("rev-parse", "HEAD")
     with project.start("--side-by-side", "1", "--checkpoint-every", "0.2") as process:
@@ -117,11 +135,10 @@ def test_a_block_stays_with_its_commit_when_the_code_changes(tmp_path: Path, uni
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=100)
     model = project.root / "replicate/models/vae.py"
-    broken = model.read_text().replace(
-        "def train_step(",
-        "def train_step(self, *_: object) -> None:\n        raise OSError('changed')\n\n    def unused(",
+    broken_step = "def train_step(self, *_: object) -> None:\n        raise OSError('changed')\n"
+    model.write_text(
+        model.read_text().replace("def train_step(", f"{broken_step}\n    def unused(")
     )
-    model.write_text(broken)
     project.commit("changed")
     status, out, err = project.call("--side-by-side", "1")
     assert status == 1, err
@@ -132,9 +149,49 @@ def test_a_block_stays_with_its_commit_when_the_code_changes(tmp_path: Path, uni
     assert project.kept("vae", "0", "train.run.json")["source"] == {"commit": began, "dirty": False}
 
 
+#: That commit chose the route of matrix products by their time, which a busy machine changes;
+#: timed by this clock, both routes take as long, and it chooses the BLAS.
+STEADY_CLOCK = "import itertools, time\ntime.perf_counter = itertools.count().__next__\n"
+
+
+@pytest.mark.slow
+def test_a_block_of_before_the_moves_goes_on(tmp_path: Path) -> None:
+    """Begun by the commands of an older commit, finished by today's, with that commit's code."""
+    project = Project(tmp_path / "project", plan_of("vae", LONG, "0"), git=False)
+    today = tmp_path / "today"
+    (project.root / "replicate").rename(today)
+    write_older_package(project.root)
+    shorten_classifier(project.root / "replicate/classifier.py")
+    project.git("init", "--quiet")
+    older = project.commit("before the moves")
+    clock = tmp_path / "clock"
+    clock.mkdir()
+    (clock / "sitecustomize.py").write_text(STEADY_CLOCK)
+    environment = {"PYTHONPATH": str(clock)}
+    with project.start("--checkpoint-every", "0.2", **environment) as process:
+        project.waits_for_epoch("vae", "0", 5)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=100)
+    shutil.rmtree(project.root / "replicate")
+    today.rename(project.root / "replicate")
+    project.commit("after the moves")
+    status, out, err = project.call(**environment)
+    assert (status, err) == (0, "")
+    start = f"started  first vae seeds 0: goes on from its last state, commit {older[:12]}"
+    assert start in out
+    log = (project.folder_of("vae", "0") / "log").read_text()
+    assert "goes on from epoch" in log
+    assert "starts from the beginning" not in log
+    record = project.kept("vae", "0", "train.run.json")
+    assert record["source"] == {"commit": older, "dirty": False}
+    assert record["earlier_attempts"] == 1
+
+
 @pytest.mark.slow
 def test_a_block_that_was_started_by_hand_goes_on(tmp_path: Path, uninterrupted: Project) -> None:
-    """The layout of a block that nobody noted: a clone of its commit, and a folder with its state."""
+    """The layout of a block that nobody noted: a clone of its commit, and a folder with its
+    state.
+    """
     project = Project(tmp_path, plan_of("vae", LONG, "0"))
     commit = project.git("rev-parse", "HEAD")
     clone = project.work / "source" / commit
@@ -149,18 +206,33 @@ def test_a_block_that_was_started_by_hand_goes_on(tmp_path: Path, uninterrupted:
         "preset": "first",
         "models": {"vae": {"digits": {"epochs": LONG}}},
     }
-    given = json.dumps({name: value for name, value in params.items() if name not in ("plan", "entries")})
+    given = json.dumps(
+        {name: value for name, value in params.items() if name not in ("plan", "entries")}
+    )
     folder = project.folder_of("vae", "0")
-    words = [
-        "train", "--params", given, "--dataset", "digits", "--model", "vae", "--block", "0",
-        "--data", str(project.work / "data/digits.safetensors"), "--out", str(folder / "weights.safetensors"),
-        "--state", str(folder / "state"), "--checkpoint-every", "0.2",
-    ]  # fmt: skip
+    options = {
+        "--params": given,
+        "--dataset": "digits",
+        "--model": "vae",
+        "--block": "0",
+        "--data": project.work / "data/digits.safetensors",
+        "--out": folder / "weights.safetensors",
+        "--state": folder / "state",
+        "--checkpoint-every": 0.2,
+    }
+    words = ["train"]
+    for option, value in options.items():
+        words += [option, str(value)]
     with subprocess.Popen(
-        [sys.executable, "-m", "replicate", *words], cwd=clone, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "replicate", *words],
+        cwd=clone,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     ) as process:
         project.waits_for_epoch("vae", "0", 5)
-        process.send_signal(signal.SIGSTOP)  # it holds the block for as long as the commands below take
+        process.send_signal(
+            signal.SIGSTOP
+        )  # it holds the block for as long as the commands below take
         status, out, _ = project.call()
         assert status == 0
         assert "held     first vae seeds 0: another process works on it" in out
@@ -227,7 +299,10 @@ def test_two_commands_at_once_take_different_blocks(tmp_path: Path) -> None:
             said = [process.communicate(timeout=300) for process in (one, other)]
     assert (one.returncode, other.returncode) == (0, 0), said
     assert "held     first vae seeds 0" in said[1][0]
-    started = [[line.split()[4] for line in out.splitlines() if line.startswith("started")] for out, _ in said]
+    started = [
+        [line.split()[4] for line in out.splitlines() if line.startswith("started")]
+        for out, _ in said
+    ]
     assert sorted(started[0] + started[1]) == ["0:", "1:"]
 
 
@@ -261,22 +336,26 @@ class Refusing:
             raise ModuleNotFoundError(f'{{name}} is not on a bare node', name=name)
 sys.meta_path.insert(0, Refusing())
 """
-ABSENT = {
-    "snakemake", "dvc", "torchvision", "pandas", "matplotlib", "seaborn", "jinja2", "jsonschema", "lxml", "tqdm", "PIL",
-    "pytest",
-}  # fmt: skip
+ENGINES = {"snakemake", "dvc"}
+LIBRARIES = {"torchvision", "pandas", "matplotlib", "seaborn", "jinja2", "jsonschema", "lxml"}
+ABSENT = ENGINES | LIBRARIES | {"tqdm", "PIL", "pytest"}
 
 
 @pytest.mark.slow
 def test_a_bare_node_needs_neither_git_nor_the_engines(tmp_path: Path) -> None:
-    """A copy of the code without git, and Python without what a bare node lacks; the commit comes with a pack."""
+    """A copy of the code without git, and Python without what a bare node lacks; the commit comes
+    with a pack.
+    """
     project = Project(tmp_path / "node", git=False)
     blocker = tmp_path / "blocker"
     blocker.mkdir()
     (blocker / "sitecustomize.py").write_text(BLOCKED.format(names=ABSENT))
     bare = {"PYTHONPATH": str(blocker), "PATH": str(tmp_path / "nothing")}
     status, out, err = project.call(**bare)
-    assert (status, err) == (0, "note: git cannot say here which commit this is, so the results name none.\n")
+    assert (status, err) == (
+        0,
+        "note: git cannot say here which commit this is, so the results name none.\n",
+    )
     assert "finished first k_means seeds 0" in out
     source = project.kept("k_means", "0", "train.run.json")["source"]
     assert (source["commit"], source["dirty"]) == (None, None)

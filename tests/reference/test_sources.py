@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import subprocess
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,24 @@ from typing import Any
 import pytest
 import yaml
 
-from replicate.codedigest import code_digest, package_root
 from replicate.errors import ReplicateError
-from replicate.files import read_json, write_json
+from replicate.jobs.code_digest import code_digest
 from replicate.reference import runner, sources
 from replicate.reference.blocks import Block, Folders, blocks_of
 from replicate.reference.data import prepared
 from replicate.reference.plan import read_plan
 from replicate.reference.runner import Runner
-from replicate.reference.sources import Source, begin, package_digest, present, source_of, uncommitted
-from tests.reference.project import PLAN
+from replicate.reference.sources import (
+    Source,
+    begin,
+    package_digest,
+    present,
+    source_of,
+    uncommitted,
+)
+from replicate.storage.files import read_json, write_json
+from replicate.storage.paths import package_root
+from tests.reference.project import PLAN, run_git
 
 
 @pytest.fixture
@@ -34,21 +41,16 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def block(tmp_path: Path) -> Block:
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(PLAN))
-    (found,) = blocks_of(read_plan(tmp_path / "plan.yaml"), Folders(tmp_path / "work", tmp_path / "results"))
-    return found
-
-
-def git(root: Path, *words: str) -> str:
-    identity = ["-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "commit.gpgsign=false"]
-    done = subprocess.run(["git", "-C", str(root), *identity, *words], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    plan = read_plan(tmp_path / "plan.yaml")
+    (block,) = blocks_of(plan, Folders(tmp_path / "work", tmp_path / "results"))
+    return block
 
 
 def commit(root: Path) -> str:
-    git(root, "init", "--quiet")
-    git(root, "add", "--all")
-    git(root, "commit", "--quiet", "-m", "one")
-    return git(root, "rev-parse", "HEAD")
+    run_git(root, "init", "--quiet")
+    run_git(root, "add", "--all")
+    run_git(root, "commit", "--quiet", "-m", "one")
+    return run_git(root, "rev-parse", "HEAD")
 
 
 def test_edits_do_not_reach_a_block_of_a_checkout(root: Path, block: Block) -> None:
@@ -68,28 +70,35 @@ def test_edits_do_not_reach_a_block_of_a_checkout(root: Path, block: Block) -> N
 def test_a_folder_of_a_larger_repository_runs_from_a_clone_of_it(root: Path, block: Block) -> None:
     first = commit(root.parent)
     source = present(block.folders)
-    assert (source.commit, source.folder) == (first, block.folders.work / "source" / first / root.name)
+    assert (source.commit, source.folder) == (
+        first,
+        block.folders.work / "source" / first / root.name,
+    )
     assert source.package == package_digest(root)
     begin(block, source, "d" * 64)
     (root / "replicate/__init__.py").write_text("value = 2\n")
     assert source_of(block, block.folders) == source
-    git(root.parent, "mv", root.name, "elsewhere")
-    git(root.parent, "commit", "--quiet", "-m", "moved")
-    moved = git(root.parent, "rev-parse", "HEAD")
-    git(root.parent, "mv", "elsewhere", root.name)
-    write_json(block.note, {"commit": moved, "package": "b" * 64, "data": "d" * 64})
+    run_git(root.parent, "mv", root.name, "elsewhere")
+    run_git(root.parent, "commit", "--quiet", "-m", "moved")
+    moved = run_git(root.parent, "rev-parse", "HEAD")
+    run_git(root.parent, "mv", "elsewhere", root.name)
+    write_json(block.origin_file, {"commit": moved, "package": "b" * 64, "data": "d" * 64})
     with pytest.raises(ReplicateError, match="does not have the project where it lies now"):
         source_of(block, block.folders)
 
 
-def test_a_worktree_is_a_checkout(root: Path, block: Block, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_worktree_is_a_checkout(
+    root: Path, block: Block, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     first = commit(root)
-    git(root, "worktree", "add", "--quiet", "--detach", str(tmp_path / "tree"))
+    run_git(root, "worktree", "add", "--quiet", "--detach", str(tmp_path / "tree"))
     monkeypatch.setattr(sources, "package_root", lambda: tmp_path / "tree")
     assert present(block.folders).commit == first
 
 
-def test_a_repository_around_the_project_that_ignores_it_says_nothing_of_it(root: Path, block: Block) -> None:
+def test_a_repository_around_the_project_that_ignores_it_says_nothing_of_it(
+    root: Path, block: Block
+) -> None:
     (root.parent / ".gitignore").write_text("project\n")
     commit(root.parent)
     assert present(block.folders) == Source(None, package_digest(root), root)
@@ -101,13 +110,17 @@ def test_without_git_a_block_goes_on_with_the_code_that_is_here(root: Path, bloc
     begin(block, source, "d" * 64)
     assert source_of(block, block.folders) == source
     (root / "replicate/__init__.py").write_text("value = 2\n")
-    with pytest.raises(ReplicateError, match=r"started from code of no commit, which has changed since"):
+    with pytest.raises(
+        ReplicateError, match=r"started from code of no commit, which has changed since"
+    ):
         source_of(block, block.folders)
 
 
 def test_an_older_commit_takes_git_or_its_clone(root: Path, block: Block) -> None:
-    write_json(block.note, {"commit": "a" * 40, "package": "b" * 64, "data": "d" * 64})
-    with pytest.raises(ReplicateError, match=r"commit aaaaaaaaaaaa, and a clone of it takes git .* not here"):
+    write_json(block.origin_file, {"commit": "a" * 40, "package": "b" * 64, "data": "d" * 64})
+    with pytest.raises(
+        ReplicateError, match=r"commit aaaaaaaaaaaa, and a clone of it takes git .* not here"
+    ):
         source_of(block, block.folders)
     clone = block.folders.work / "source" / ("a" * 40) / "replicate"
     clone.mkdir(parents=True)
@@ -117,20 +130,26 @@ def test_an_older_commit_takes_git_or_its_clone(root: Path, block: Block) -> Non
 
 def test_a_commit_that_the_repository_does_not_have_is_named(root: Path, block: Block) -> None:
     commit(root)
-    write_json(block.note, {"commit": "a" * 40, "package": "b" * 64, "data": "d" * 64})
-    with pytest.raises(ReplicateError, match="commit aaaaaaaaaaaa, which this repository does not have"):
+    write_json(block.origin_file, {"commit": "a" * 40, "package": "b" * 64, "data": "d" * 64})
+    with pytest.raises(
+        ReplicateError, match="commit aaaaaaaaaaaa, which this repository does not have"
+    ):
         source_of(block, block.folders)
     assert not (block.folders.work / "source" / ("a" * 40)).exists()
 
 
 def test_code_nobody_has_is_not_taken_for_a_block_started_by_hand(root: Path, block: Block) -> None:
     _begun(block)
-    with pytest.raises(ReplicateError, match=r"the code that began .* \(digest x\) is neither here nor in"):
+    with pytest.raises(
+        ReplicateError, match=r"the code that began .* \(digest x\) is neither here nor in"
+    ):
         source_of(block, block.folders)
-    assert not block.note.exists()
+    assert not block.origin_file.exists()
 
 
-def test_a_block_started_by_hand_belongs_to_the_oldest_clone_of_its_code(root: Path, block: Block) -> None:
+def test_a_block_started_by_hand_belongs_to_the_oldest_clone_of_its_code(
+    root: Path, block: Block
+) -> None:
     """By time, not by name: a later commit may hold the same code, and its name sort before."""
     places = [block.folders.work / "source" / (letter * 40) for letter in "bca"]
     for folder in places:
@@ -143,7 +162,7 @@ def test_a_block_started_by_hand_belongs_to_the_oldest_clone_of_its_code(root: P
     code = code_digest(["replicate.stages.train", "replicate.models.k_means"], places[1])
     _begun(block, code=code)
     assert source_of(block, block.folders).commit == "c" * 40
-    assert read_json(block.note)["data"] == "d" * 64
+    assert read_json(block.origin_file)["data"] == "d" * 64
 
 
 def test_a_block_is_held_while_its_training_runs_elsewhere(block: Block) -> None:
@@ -153,14 +172,14 @@ def test_a_block_is_held_while_its_training_runs_elsewhere(block: Block) -> None
     lock.touch()
     with lock.open() as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        with block.held() as handle:
+        with block.locked() as handle:
             assert handle is None
-    with block.held() as handle:
+    with block.locked() as handle:
         assert handle is not None
-        assert block.is_held()
-        with block.held() as second:
+        assert block.is_locked()
+        with block.locked() as second:
             assert second is None
-    assert not block.is_held()
+    assert not block.is_locked()
 
 
 BACKEND = {"device": "cpu", "device_name": "CPU", "threads": 1, "products": "onednn", "tf32": False}
@@ -169,13 +188,19 @@ VERSIONS = {"torch": "2.13.0", "numpy": "2.4.6"}
 
 def _begun(block: Block, **changed: Any) -> None:
     """A training of the plan's settings that was stopped, but for what is changed."""
-    given: dict[str, Any] = {
-        "config": {"epochs": 2}, "compute": {"device": "cpu", "threads": 1}, "selection": dict(PLAN["selection"]),
-        "sigmas": PLAN["likelihood"]["sigmas"], "validation_limit": 100, "code": "x", "data": "d" * 64,
-        "backend": BACKEND, **VERSIONS,
-    } | changed  # fmt: skip
+    settings: dict[str, Any] = {
+        "config": {"epochs": 2},
+        "compute": {"device": "cpu", "threads": 1},
+        "selection": dict(PLAN["selection"]),
+        "sigmas": PLAN["likelihood"]["sigmas"],
+        "validation_limit": 100,
+        "code": "x",
+        "data": "d" * 64,
+        "backend": BACKEND,
+        **VERSIONS,
+    }
     folder = block.state / "checkpoints" / "digits-k_means-0-0"
-    write_json(folder / "run.json", given)
+    write_json(folder / "run.json", settings | changed)
     write_json(folder / "step-000000000001.json", {})
 
 
@@ -185,14 +210,22 @@ def _begun(block: Block, **changed: Any) -> None:
         ({"torch": "2.12.0"}, {}, "it was begun with torch 2.12.0 and here it is 2.13.0"),
         ({"numpy": "1.0"}, {}, "it was begun with numpy 1.0 and here it is 2.4.6"),
         ({}, {"products": "blas"}, "it was begun with products onednn and here it is blas"),
-        ({"selection": {"every": 7, "samples": 100}}, {}, "other settings than the plan's: selection.every"),
+        (
+            {"selection": {"every": 7, "samples": 100}},
+            {},
+            "other settings than the plan's: selection.every",
+        ),
         ({"config": {"epochs": 1}}, {}, "its recipe depends on the last epoch"),
         ({}, {}, None),
         ({}, {"instructions": "a fact that older records lack"}, None),
     ],
 )
 def test_a_block_that_would_start_anew_is_left_alone(
-    block: Block, monkeypatch: pytest.MonkeyPatch, began: dict[str, Any], here: dict[str, Any], sentence: str | None
+    block: Block,
+    monkeypatch: pytest.MonkeyPatch,
+    began: dict[str, Any],
+    here: dict[str, Any],
+    sentence: str | None,
 ) -> None:
     _begun(block, **began)
     facts = {"versions": VERSIONS, "entries": [{"backend": BACKEND | here}]}
@@ -219,16 +252,20 @@ def test_other_data_leave_a_block_alone(root: Path, block: Block) -> None:
 def test_kept_results_without_a_state_are_not_trained_anew(block: Block, root: Path) -> None:
     """More epochs are asked for than were kept, on a machine that has the results alone."""
     for name in ("train", "bandwidth", "evaluation", "recognition"):
-        write_json(block.kept / f"{name}.json", {"epochs": 1})
-        write_json(block.kept / f"{name}.run.json", {})
+        write_json(block.results_folder / f"{name}.json", {"epochs": 1})
+        write_json(block.results_folder / f"{name}.run.json", {})
     block.folders.data.mkdir(parents=True)
     (block.folders.data / "digits.safetensors").write_bytes(b"data")
     work = Runner(block.folders, deque(), 1, {}, 300.0)
-    with pytest.raises(ReplicateError, match=r"its results of 1 epochs are kept .* its last state is not here"):
+    with pytest.raises(
+        ReplicateError, match=r"its results of 1 epochs are kept .* its last state is not here"
+    ):
         work._source(block)
 
 
-def test_missing_and_damaged_data_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_and_damaged_data_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folders = Folders(tmp_path / "work", tmp_path / "results")
     source = Source(None, "b" * 64, package_root())
     monkeypatch.setenv("REPLICATE_DATA", str(tmp_path / "none"))

@@ -1,7 +1,8 @@
 """What the page's tests share: small runs, their pages, and a browser to open them in."""
 
 import shutil
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +10,48 @@ import pytest
 
 from replicate.comparison.beside import read_beside
 from replicate.figures import theme
-from replicate.files import read_json, write_json
 from replicate.params import Params
-from replicate.report import page
-from tests.report.fabricated import MODEL, Job, write_run
+from replicate.report.page import page
+from replicate.storage.files import read_json, write_json
+from tests.report.fabricated import MODEL, Job, jobs_of, write_run
 
 #: A page, and the folder `results` that it was made from.
 Page = tuple[str, Path]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+HERE = Path(__file__).parent
+OWN_DATA = pytest.StashKey[Path | None]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    """A machine that has the user's own data too, which a plan otherwise leaves out; for the tests
+    of this folder and their fixtures, and not for others that run in the same process.
+    """
+    if HERE not in item.path.parents:  # pytest calls this hook for the tests of all folders
+        return (yield)
+    folder = item.config.stash.setdefault(OWN_DATA, None) or Path(tempfile.mkdtemp())
+    item.config.stash[OWN_DATA] = folder
+    faces = folder / "tfd/TFD_48x48.mat"
+    faces.parent.mkdir(exist_ok=True)
+    faces.touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REPLICATE_DATA", str(folder))
+        return (yield)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Removes what the hook above has made."""
+    folder = config.stash.get(OWN_DATA, None)
+    if folder:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +69,9 @@ def params() -> Params:
 
 @pytest.fixture(scope="session")
 def kept_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder `results` of a run, not to be changed: digits and five folds went well, one seed failed on MNIST."""
+    """The folder `results` of a run, not to be changed: digits and five folds went well, one seed
+    failed on MNIST.
+    """
     folder = tmp_path_factory.mktemp("run") / "results"
     failed = {"2": {"epoch": 200, "reason": "the loss is not a number"}}
     write_run(folder, [Job("digits", 48.0), Job("mnist", 221.0, failed), Job("tfd", 2050.0)])
@@ -47,9 +80,17 @@ def kept_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def second_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project folder of another run, not to be changed: twice the learning rate, no faces, a claim that fails."""
+    """The project folder of another run, not to be changed: twice the learning rate, no faces, a
+    claim that fails.
+    """
     folder = tmp_path_factory.mktemp("other") / "second-run"
-    write_run(folder / "results", [Job("digits", 45.0), Job("mnist", 221.0)], "smoke", rate=0.2, scale=10.0)
+    write_run(
+        folder / "results",
+        [Job("digits", 45.0), Job("mnist", 221.0)],
+        "smoke",
+        rate=0.2,
+        scale=10.0,
+    )
     return folder
 
 
@@ -62,40 +103,56 @@ def results(kept_results: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def html(params: Params, kept_results: Path) -> str:
     """The whole page."""
-    return page(params, kept_results / "table1.json", kept_results)
+    return page(jobs_of(params), kept_results / "table1.json", kept_results)
 
 
 @pytest.fixture(scope="session")
-def compared(params: Params, kept_results: Path, second_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Page:
-    """The page with another run beside this one; the files of both and of the comparison lie as the page names them."""
+def compared(
+    params: Params, kept_results: Path, second_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Page:
+    """The page with another run beside this one; the files of both and of the comparison lie as the
+    page names them.
+    """
     root = tmp_path_factory.mktemp("compared")
     results = Path(shutil.copytree(kept_results, root / "results"))
     shutil.copytree(second_run, root / second_run.name)
-    beside = read_beside(results / "table1.json", results, root / second_run.name, "index.comparison.json")
+    beside = read_beside(
+        results / "table1.json", results, root / second_run.name, "index.comparison.json"
+    )
     write_json(root / beside.file, beside.content)
-    return page(params, results / "table1.json", results, beside=beside), results
+    return page(jobs_of(params), results / "table1.json", results, beside=beside), results
 
 
 @pytest.fixture(scope="session")
-def full_html(params: Params, kept_results: Path, second_run: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The page with everything it can hold: also a trial's notice, reference runs, frames and another run beside it."""
+def full_html(
+    params: Params, kept_results: Path, second_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """The page with everything it can hold: also a trial's notice, reference runs, frames and
+    another run beside it.
+    """
     results = Path(shutil.copytree(kept_results, tmp_path_factory.mktemp("full") / "results"))
-    for name, kept in (("table1.json", "one-seed"), ("claims.json", "statements/ten-seeds")):
+    for name, kept in (("table1.json", "one-seed"), ("statements.json", "statements/ten-seeds")):
         (results / "reference" / kept).mkdir(parents=True)
         shutil.copy(results / name, results / "reference" / kept / name)
     write_json(results / "table1.json", read_json(results / "table1.json") | {"preset": "demo"})
     with theme.canvas() as (figure, [axes]):
         for frame in range(3):
-            axes.plot([0, 1], [frame, 1], gid=f"{theme.FRAME}{frame}-line", color=theme.SERIES[frame])
-        (results / "figures/theory/curve.svg").write_bytes(theme.svg(figure, "theory/curve", "Frames", "Three lines."))
+            axes.plot(
+                [0, 1], [frame, 1], gid=f"{theme.FRAME}{frame}-line", color=theme.SERIES[frame]
+            )
+        (results / "figures/theory/curve.svg").write_bytes(
+            theme.svg(figure, "theory/curve", "Frames", "Three lines.")
+        )
     beside = read_beside(results / "table1.json", results, second_run, "full.comparison.json")
-    return page(params, results / "table1.json", results, beside=beside)
+    return page(jobs_of(params), results / "table1.json", results, beside=beside)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Headless Chromium; tests that want it skip where playwright or Chromium is missing."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is missing: `pip install playwright`")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is missing: `pip install playwright`"
+    )
     if CHROMIUM is None:
         pytest.skip("no Chromium on PATH")
     with playwright.sync_playwright() as started:
@@ -112,7 +169,9 @@ def shown(html: str) -> str:
 
 @pytest.fixture
 def opened(browser: Any, shown: str, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Opens the page offline with the context's options; at the end nothing may have been asked for or gone wrong."""
+    """Opens the page offline with the context's options; at the end nothing may have been asked for
+    or gone wrong.
+    """
     file, wrong, contexts = tmp_path / "index.html", [], []
     file.write_text(shown, encoding="utf-8")
 
@@ -121,7 +180,10 @@ def opened(browser: Any, shown: str, tmp_path: Path) -> Iterator[Callable[..., A
         contexts.append(context)
         page = context.new_page()
         allowed = (file.resolve().as_uri(), "data:")
-        page.on("request", lambda r: None if r.url.startswith(allowed) else wrong.append(f"request {r.url}"))
+        page.on(
+            "request",
+            lambda r: None if r.url.startswith(allowed) else wrong.append(f"request {r.url}"),
+        )
         page.on("requestfailed", lambda r: wrong.append(f"failed {r.url[:80]}"))
         page.on("console", lambda m: wrong.append(f"console {m.text}"))
         page.on("pageerror", lambda e: wrong.append(f"error {e}"))

@@ -1,6 +1,11 @@
-"""Fabricates a results folder through the project's own writers, for tests of the page that train nothing."""
+"""Fabricates a results folder through the project's own writers, for tests of the page that train
+nothing.
+"""
 
+import argparse
 import hashlib
+import itertools
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,24 +14,40 @@ from typing import Any
 
 import numpy as np
 
-from replicate.claims import build_claims, counts
-from replicate.codedigest import package_root
 from replicate.figures import curves
 from replicate.figures.grids import grid, png
-from replicate.files import write_json
+from replicate.jobs.job_list import JobList
+from replicate.jobs.plan import Plan
+from replicate.measures import REGISTRY as MEASURES
+from replicate.measures.controls_list import CONTROLS
 from replicate.models import REGISTRY as MODELS
-from replicate.protocol import read_protocol
-from replicate.published import read_context, read_published
-from replicate.result import result
-from replicate.runrecord import RunRecord
-from replicate.table import build_table
+from replicate.params import Params
+from replicate.records.run_record import StageMeter
+from replicate.stages import ranks
+from replicate.storage.files import write_json, write_tensors
+from replicate.storage.paths import package_root
+from replicate.verdicts.protocol import read_protocol
+from replicate.verdicts.published import read_context, read_published
+from replicate.verdicts.statements import counts, statement_verdicts
+from replicate.verdicts.table1 import build_table
+from tests.framed import result
 
 SIGMAS = [round(10 ** (-1 + k / 9), 12) for k in range(10)]
 MODEL = "adversarial_nets"
-DATASETS = {"mnist": "MNIST", "digits": "Digits", "tfd": "Toronto Face Database", "cifar10": "CIFAR-10"}
+DATASETS = {
+    "mnist": "MNIST",
+    "digits": "Digits",
+    "tfd": "Toronto Face Database",
+    "cifar10": "CIFAR-10",
+}
 FOLDS = {"mnist": 1, "digits": 1, "tfd": 5, "cifar10": 1}
 SHAPES = {"mnist": (1, 28, 28), "digits": (1, 8, 8), "tfd": (1, 48, 48), "cifar10": (3, 32, 32)}
 CODE = "0123456789abcdef"
+
+
+def jobs_of(params: Params) -> JobList:
+    """The jobs of a run with these parameters."""
+    return JobList(Plan(params.model_dump(mode="json"), params.where), package_root())
 
 
 @dataclass(frozen=True)
@@ -39,7 +60,8 @@ class Job:
         epochs: at which it was looked at.
         shape: of an image of its grids, which are noise.
         latent: whether there is a walk between two codes.
-        rough: spread of what is added to its curves; a smooth line takes fewer points in a plot than a measured one.
+        rough: spread of what is added to its curves; a smooth line takes fewer points in a plot
+            than a measured one.
     """
 
     dataset: str
@@ -65,11 +87,18 @@ class Job:
     @property
     def about(self) -> dict[str, Any]:
         """What each of its results says of it."""
-        return {"dataset": self.dataset, "model": self.model, "block": self.block, "seeds": list(self.seeds)}
+        return {
+            "dataset": self.dataset,
+            "model": self.model,
+            "block": self.block,
+            "seeds": list(self.seeds),
+        }
 
     def noise(self, looks: int) -> list[list[float]]:
         """Of every look and seed, the same at every call."""
-        drawn: list[list[float]] = (self.rough * np.random.default_rng(0).random((looks, len(self.seeds)))).tolist()
+        drawn: list[list[float]] = (
+            self.rough * np.random.default_rng(0).random((looks, len(self.seeds)))
+        ).tolist()
         return drawn
 
 
@@ -83,15 +112,22 @@ def _training(job: Job, rate: float) -> dict[str, Any]:
         for epoch, noises in zip(epochs, job.noise(len(epochs)), strict=True)
     ]
     alive = [
-        [None if str(s) in failed and e >= failed[str(s)]["epoch"] else v for s, v in zip(seeds, row, strict=True)]
+        [
+            None if str(s) in failed and e >= failed[str(s)]["epoch"] else v
+            for s, v in zip(seeds, row, strict=True)
+        ]
         for e, row in zip(epochs, wave, strict=True)
     ]
     best = [
-        max((row[k], e) for e, row in zip(epochs, alive, strict=True) if row[k] is not None) for k in range(len(seeds))
+        max((row[k], e) for e, row in zip(epochs, alive, strict=True) if row[k] is not None)
+        for k in range(len(seeds))
     ]
     losses = {
         name: [
-            [start + 0.1 * math.cos(e / 50 + s) + noise for s, noise in zip(seeds, noises, strict=True)]
+            [
+                start + 0.1 * math.cos(e / 50 + s) + noise
+                for s, noise in zip(seeds, noises, strict=True)
+            ]
             for e, noises in zip(epochs, job.noise(len(epochs)), strict=True)
         ]
         for name, start in (("discriminator", 1.2), ("generator", 0.9))
@@ -99,7 +135,11 @@ def _training(job: Job, rate: float) -> dict[str, Any]:
     return result(
         "train",
         CODE,
-        {"dataset": job.dataset, "model": job.model, "config": {"learning_rate": rate, "epochs": epochs[-1]}},
+        {
+            "dataset": job.dataset,
+            "model": job.model,
+            "config": {"learning_rate": rate, "epochs": epochs[-1]},
+        },
         {},
         **job.about,
         shape=list(job.shape),
@@ -123,7 +163,10 @@ def _bandwidth(job: Job) -> dict[str, Any]:
 
     def curve(seed: int) -> list[list[list[float]]]:
         return [
-            [[level - 90 * math.log(s / 0.17) ** 2 + seed + draw / 10 + fold for s in SIGMAS] for fold in range(folds)]
+            [
+                [level - 90 * math.log(s / 0.17) ** 2 + seed + draw / 10 + fold for s in SIGMAS]
+                for fold in range(folds)
+            ]
             for draw in range(2)
         ]
 
@@ -239,7 +282,9 @@ def _panels(job: Job, folder: Path, training: dict[str, Any], bandwidth: dict[st
         (folder / "interpolation.png").write_bytes(png(grid(noise.random((4, 9, *job.shape)))))
     title = f"{MODELS[job.model][0]} on {DATASETS[job.dataset]}"
     (folder / "learning.svg").write_bytes(curves.learning(training, title, f"{job.stem}/learning"))
-    (folder / "bandwidth.svg").write_bytes(curves.bandwidth(bandwidth, title, f"{job.stem}/bandwidth"))
+    (folder / "bandwidth.svg").write_bytes(
+        curves.bandwidth(bandwidth, title, f"{job.stem}/bandwidth")
+    )
     content = result(
         "panels",
         CODE,
@@ -258,8 +303,10 @@ def _panels(job: Job, folder: Path, training: dict[str, Any], bandwidth: dict[st
     write_json(folder / "panels.json", content)
 
 
-def _claims(folder: Path, scale: float) -> None:
-    """An experiment that decides three statements, and what the claims make of it; its errors grow with `scale`."""
+def _statements(folder: Path, scale: float) -> None:
+    """An experiment that decides three statements, and what the verdicts make of it; its errors grow
+    with `scale`.
+    """
     values = [scale * value for value in (0.5, 0.75, 0.625, 0.5, 0.75, 0.625)]
     checks = {
         "P1": {"error_on_the_grid": 1e-16, "error_of_a_trained_discriminator": [v / 100 for v in values]},
@@ -270,11 +317,14 @@ def _claims(folder: Path, scale: float) -> None:
         },
         "P2": {"divergence_at_the_end": 1.0, "largest_rise_of_a_step": 0.0, "largest_excess_over_a_chord": -0.5},
     }  # fmt: skip
-    config = {"config": {"seeds": "0-5", "dataset": "digits"}, "compute": {"device": "cpu", "threads": 1}}
+    config = {
+        "config": {"seeds": "0-5", "dataset": "digits"},
+        "compute": {"device": "cpu", "threads": 1},
+    }
     content = result("experiment", CODE, config, {}, experiment="theory", seeds=list(range(6)),
                      checks=checks, changed=["updates"], series={}, not_applicable=None)  # fmt: skip
     write_json(folder / "experiments/theory.json", content)
-    RunRecord("experiment").write(folder / "experiments/theory.json", device="cpu", threads=1)
+    StageMeter("experiment").write(folder / "experiments/theory.json", device="cpu", threads=1)
     drawn = folder / "figures/theory/curve.svg"
     drawn.parent.mkdir(parents=True)
     drawn.write_bytes(
@@ -285,11 +335,18 @@ def _claims(folder: Path, scale: float) -> None:
         )
     )
     figures = [{"name": "curve", "caption": "Nothing, of 6 seeds (nats)."}]
-    write_json(drawn.parent / "figures.json", result("draw", CODE, {}, {}, experiment="theory", figures=figures))
+    write_json(
+        drawn.parent / "figures.json",
+        result("draw", CODE, {}, {}, experiment="theory", figures=figures),
+    )
     protocol = read_protocol(package_root() / "protocol.yaml")
-    found = build_claims(protocol, dict.fromkeys(checks, ("results/experiments/theory.json", content)))
-    measured = {"preset": "mnist", "claims": found, "counts": counts(found)}
-    write_json(folder / "claims.json", result("claims", CODE, {"preset": "mnist"}, {}, **measured))
+    found = statement_verdicts(
+        protocol, dict.fromkeys(checks, ("results/experiments/theory.json", content))
+    )
+    measured = {"preset": "mnist", "statements": found, "counts": counts(found)}
+    write_json(
+        folder / "statements.json", result("statements", CODE, {"preset": "mnist"}, {}, **measured)
+    )
 
 
 def samplers_of(seeds: Sequence[int], level: float = 40.0) -> dict[str, Any]:
@@ -305,7 +362,13 @@ def samplers_of(seeds: Sequence[int], level: float = 40.0) -> dict[str, Any]:
     chains = {"published": 1, "mixed": 1000}
     samplers = {
         name: {
-            "settings": {"chains": count, "burn_in": 5 * count, "thinning": 2, "start": "own", "pixels": "means"},
+            "settings": {
+                "chains": count,
+                "burn_in": 5 * count,
+                "thinning": 2,
+                "start": "own",
+                "pixels": "means",
+            },
             "per_seed": [[draw(level + count / 100) for _ in range(2)] for _ in seeds],
         }
         for name, count in chains.items()
@@ -317,15 +380,31 @@ def write_table(folder: Path, trained: Iterable[Job], preset: str) -> None:
     """`table1.json`, as the stage `table` makes it."""
     root = package_root()
     found: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = {
-        (job.model, job.dataset): [(f"results/evaluation/{job.stem}.json", _evaluation(job))] for job in trained
+        (job.model, job.dataset): [(f"results/evaluation/{job.stem}.json", _evaluation(job))]
+        for job in trained
     }
-    published, protocol = read_published(root / "results/published/table1.csv"), read_protocol(root / "protocol.yaml")
+    published, protocol = (
+        read_published(root / "results/published/table1.csv"),
+        read_protocol(root / "protocol.yaml"),
+    )
     context = read_context(root / "results/published/context.csv")
     reference = Job("digits", 60.0, seeds=(0, 1))
     found.setdefault(("true_distribution", "digits"), [("results/x.json", _evaluation(reference))])
-    training = {(job.model, job.dataset): [(f"results/train/{job.stem}.json", _training(job, 0.1))] for job in trained}
+    training = {
+        (job.model, job.dataset): [(f"results/train/{job.stem}.json", _training(job, 0.1))]
+        for job in trained
+    }
     samplers = {(MODEL, "digits"): [("results/samplers/digits/x.json", samplers_of((0, 1, 2)))]}
-    table = build_table(preset, list(found), found, published, context, protocol, training=training, samplers=samplers)
+    table = build_table(
+        preset,
+        list(found),
+        found,
+        published,
+        context,
+        protocol,
+        training=training,
+        samplers=samplers,
+    )
     write_json(folder / "table1.json", result("table", CODE, {"preset": preset}, {}, **table))
 
 
@@ -348,6 +427,30 @@ def write_data(folder: Path, dataset: str) -> None:
     write_json(folder / f"classifier/{dataset}.json", _recognition(Job(dataset, 0.0))[0])
 
 
+def write_generator(path: Path, job: Job, **config: Any) -> None:
+    """Weights of a generator of the demo's kind that was never trained, for every seed; settings of
+    `config` replace its own.
+    """
+    widths = (20, 48, 32, math.prod(job.shape))
+    drawn = np.random.default_rng(0)
+    tensors = {}
+    for layer, (rows, columns) in enumerate(itertools.pairwise(widths)):
+        weights = drawn.normal(0, rows**-0.5, (len(job.seeds), rows, columns))
+        tensors[f"generator.{layer}.weight"] = weights.astype(np.float32)
+        biases = drawn.normal(0, 0.3, (len(job.seeds), 1, columns))
+        tensors[f"generator.{layer}.bias"] = biases.astype(np.float32)
+    settings = {
+        "noise": "uniform",
+        "noise_dimension": widths[0],
+        "generator_hidden": list(widths[1:-1]),
+        "generator_sigmoid": [],
+        "output": "sigmoid",
+    }
+    parameters = {"config": settings | config}
+    about = {**job.about, "shape": list(job.shape), "failed": {}, "parameters": parameters}
+    write_tensors(path, tensors, {"about": json.dumps(about, sort_keys=True)})
+
+
 def write_job(folder: Path, job: Job, rate: float = 0.1) -> None:
     """All results, pictures and records of one training job."""
     training, width = _training(job, rate), _bandwidth(job)
@@ -358,10 +461,81 @@ def write_job(folder: Path, job: Job, rate: float = 0.1) -> None:
         ("recognition", _recognition(job)[1]),
     ):
         write_json(folder / kind / f"{job.stem}.json", content)
-        RunRecord(content["stage"]).write(folder / kind / f"{job.stem}.json", device="cpu", threads=1)
+        StageMeter(content["stage"]).write(
+            folder / kind / f"{job.stem}.json", device="cpu", threads=1
+        )
     _panels(job, folder / f"panels/{job.stem}", training, width)
+    if (job.dataset, job.model) == ("digits", MODEL):
+        write_generator(folder / f"train/{job.stem}.safetensors", job)
     sampled = folder / f"samples/{job.stem}.safetensors"
-    RunRecord("sample").write(sampled, device="cpu", threads=1, seconds_per_10000=1.25)
+    StageMeter("sample").write(sampled, device="cpu", threads=1, seconds_per_10000=1.25)
+
+
+def _measured(seed: int, shift: float, has_latent: bool) -> list[dict[str, Any]]:
+    """An entry of every measure, in both spaces where it has any."""
+    entries = []
+    for number, (name, measure) in enumerate(MEASURES.items()):
+        spaces = ("pixels", "features") if measure.needs == "comparison" else (None,)
+        for space in spaces:
+            silent = measure.needs == "boltzmann" or (not has_latent and not measure.ranked)
+            value = None if silent else 0.25 + (seed + 3 * shift + number) / 64
+            entry = {
+                "measure": name,
+                "space": space,
+                "value": value,
+                "interval": None if value is None else [value - 0.125, value + 0.0625],
+                "images": 0 if value is None else 257,
+                "details": {},
+                "reason": "says nothing" if value is None else None,
+            }
+            entries.append(entry)
+    return entries
+
+
+def write_ranks(folder: Path, trained: Iterable[Job]) -> None:
+    """`measures` of every job and `controls` of every data set, and `ranks.json` as its stage makes
+    it.
+    """
+    files = []
+    datasets = []
+    for job in trained:
+        per_seed: list[dict[str, Any]] = []
+        for seed in job.seeds:
+            failure = job.failed.get(str(seed))
+            entries = [] if failure else _measured(seed, job.level / 100, job.latent)
+            per_seed.append({"seed": seed, "failed": failure, "measures": entries})
+        content = result(
+            "measures",
+            CODE,
+            {"compute": {"device": "cpu", "threads": 1}, "likelihood": {}, "measures": {}},
+            {},
+            **job.about,
+            n_samples=10000,
+            sampler_name=None,
+            per_seed=per_seed,
+        )
+        files.append(folder / f"measures/{job.stem}.json")
+        write_json(files[-1], content)
+        datasets.append(job.dataset)
+    for dataset in dict.fromkeys(datasets):
+        controls = []
+        for number, (name, control) in enumerate(CONTROLS.items()):
+            entry = {
+                "control": name,
+                "title": control.title,
+                "flaw": control.flaw,
+                "n_samples": 257,
+                "measures": _measured(0, number, False),
+                "above_truth": ["parzen"] if name == "k_means" else [],
+            }
+            controls.append(entry)
+        parameters = {"compute": {"device": "cpu", "threads": 1}, "likelihood": {}, "measures": {}}
+        files.append(folder / f"controls/{dataset}.json")
+        write_json(
+            files[-1],
+            result("controls", CODE, parameters, {}, dataset=dataset, controls=controls),
+        )
+    ranks.run(argparse.Namespace(out=folder / "ranks.json", results=files))
 
 
 def write_tuning(folder: Path) -> None:
@@ -376,12 +550,17 @@ def write_tuning(folder: Path) -> None:
 
 
 def write_run(
-    folder: Path, trained: Iterable[Job], preset: str = "mnist", rate: float = 0.1, scale: float = 1.0
+    folder: Path,
+    trained: Iterable[Job],
+    preset: str = "mnist",
+    rate: float = 0.1,
+    scale: float = 1.0,
 ) -> None:
     """All results of a small run."""
     for job in trained:
         write_data(folder, job.dataset)
         write_job(folder, job, rate)
     write_table(folder, trained, preset)
-    _claims(folder, scale)
+    write_ranks(folder, trained)
+    _statements(folder, scale)
     write_tuning(folder)

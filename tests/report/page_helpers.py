@@ -15,17 +15,27 @@ Element = Any
 
 
 def parsed(page: str) -> Element:
-    return html.document_fromstring(page.removeprefix("<!DOCTYPE html>"), parser=html.HTMLParser(encoding="utf-8"))
+    return html.document_fromstring(
+        page.removeprefix("<!DOCTYPE html>"), parser=html.HTMLParser(encoding="utf-8")
+    )
 
 
 def source(element: Element) -> str:
-    """File and pointer of a value on the page: a long table names its file once, around the pointers."""
+    """File and pointer of a value on the page: a long table names its file once, around the
+    pointers.
+    """
     title = str(element.get("title"))
-    return str(element.xpath("string(ancestor::*[@data-source][1]/@data-source)")) + title if title[0] == "#" else title
+    return (
+        str(element.xpath("string(ancestor::*[@data-source][1]/@data-source)")) + title
+        if title[0] == "#"
+        else title
+    )
 
 
 def resolve(results: Path, source: str) -> Any:
-    """The value at `results/x.json#/pointer`, found without the project's own code; other folders lie beside that."""
+    """The value at `results/x.json#/pointer`, found without the project's own code; other folders
+    lie beside that.
+    """
     file, pointer = source.split("#", 1)
     value = json.loads((results.parent / file).read_text())
     for step in pointer.split("/")[1:]:
@@ -35,11 +45,15 @@ def resolve(results: Path, source: str) -> Any:
 
 
 def gathered(results: Path, source: str, page: Element) -> Any:
-    """What `sum of FILES with the stage NAME#/pointer` says, of the run records that the page lists."""
+    """What `sum of FILES with the stage NAME#/pointer` says, of the run records that the page
+    lists.
+    """
     told = re.fullmatch(r"(sum|largest|number) of (\S+)(?: with the stage (\w+))?#(/\w+)", source)
     assert told, source
     how, files, stage, pointer = told.groups()
-    listed = [words(code) for code in page.xpath("//div[@aria-label='Costs of each stage']//td/code")]
+    listed = [
+        words(code) for code in page.xpath("//div[@aria-label='Costs of each stage']//td/code")
+    ]
     files = [file for file in listed if fnmatch.fnmatch(file, files)]
     files = [file for file in files if stage in (None, resolve(results, f"{file}#/stage"))]
     assert files

@@ -1,4 +1,6 @@
-"""The page is valid HTML, by html-validate, and its tables have no holes, which that does not look at."""
+"""The page is valid HTML, by html-validate, and its tables have no holes, which that does not look
+at.
+"""
 
 import os
 import shutil
@@ -45,7 +47,9 @@ def test_the_page_is_valid(html_validate: list[str], full_html: str, tmp_path: P
 
 
 @pytest.mark.parametrize("rule", BROKEN)
-def test_a_broken_page_is_not(html_validate: list[str], full_html: str, tmp_path: Path, rule: str) -> None:
+def test_a_broken_page_is_not(
+    html_validate: list[str], full_html: str, tmp_path: Path, rule: str
+) -> None:
     right, wrong = BROKEN[rule]
     assert right in full_html
     assert f"[{rule}]" in faults(html_validate, full_html.replace(right, wrong, 1), tmp_path)
@@ -70,4 +74,8 @@ def widths(table: Any) -> list[int]:
 def test_every_row_fills_its_table(full_html: str) -> None:
     tables = parsed(full_html).xpath("//table")
     assert len(tables) > 15
-    assert {words(table.find("caption")): widths(table) for table in tables if len(set(widths(table))) != 1} == {}
+    assert {
+        words(table.find("caption")): widths(table)
+        for table in tables
+        if len(set(widths(table))) != 1
+    } == {}

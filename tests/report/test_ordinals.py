@@ -2,7 +2,7 @@
 
 import pytest
 
-from replicate.ordinals import ordinal
+from replicate.report.ordinals import ordinal
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""What stands behind the plots: tables below the small ones, downloads of the others, and the same picture, smaller."""
+"""What stands behind the plots: tables below the small ones, downloads of the others, and the same
+picture, smaller.
+"""
 
 import io
 import json
@@ -12,15 +14,18 @@ import pytest
 from lxml import etree
 from PIL import Image
 
-from replicate.codedigest import package_root
 from replicate.errors import ReplicateError
 from replicate.figures import curves
-from replicate.figures.embedding import shorter_path, slim
 from replicate.figures.theme import checked_svg
-from replicate.files import read_json, write_json
 from replicate.params import Params
-from replicate.published import read_published
-from replicate.report import TABLE_NUMBERS, page
+from replicate.records.sourced import Traced, value_of
+from replicate.report.page import TABLE_NUMBERS, page
+from replicate.report.statement_cards import deciding_check
+from replicate.report.svg_slim import shorter_path, slim
+from replicate.storage.files import read_json, write_json
+from replicate.storage.paths import package_root
+from replicate.verdicts.published import read_published
+from tests.report.fabricated import jobs_of
 from tests.report.page_helpers import parsed, unpacked, words
 
 MODEL = "adversarial_nets"
@@ -71,7 +76,10 @@ def test_the_numbers_of_the_bandwidth_curves(html: str, results: Path) -> None:
     rows = table(parsed(html), "Bandwidth of Adversarial nets on Toronto Face Database, block 0-2")
     assert rows[13] == ["1", "first", "fourth", *(shown(value, 1) for value in curve[1][0][3])]
     assert len(rows) == 3 * 2 * 5
-    assert table(parsed(html), "Bandwidth of Adversarial nets on MNIST, block 0-2")[-1] == ["2", "failed"]
+    assert table(parsed(html), "Bandwidth of Adversarial nets on MNIST, block 0-2")[-1] == [
+        "2",
+        "failed",
+    ]
 
 
 def test_the_numbers_of_the_dot_plot(html: str, results: Path) -> None:
@@ -89,17 +97,23 @@ def test_a_plot_of_many_numbers_has_a_download_instead(params: Params, results: 
     content["curve"] = [[draw * 3 for draw in seed] for seed in content["curve"]]
     assert 3 * 2 * 15 * len(content["sigmas"]) > TABLE_NUMBERS
     write_json(file, content)
-    document = parsed(page(params, results / "table1.json", results))
-    assert not document.xpath("//div[contains(@aria-label, 'Bandwidth of Adversarial nets on Toronto')]")
+    document = parsed(page(jobs_of(params), results / "table1.json", results))
+    assert not document.xpath(
+        "//div[contains(@aria-label, 'Bandwidth of Adversarial nets on Toronto')]"
+    )
     assert unpacked(document.get_element_by_id(f"data-bandwidth-tfd-{MODEL}-0-2")) == content
 
 
-@pytest.mark.parametrize("hostile", ["</script><script>alert(1)</script>", "<!--<script>", "]]>", "\u2028"])
-def test_data_in_the_page_cannot_leave_its_element(params: Params, results: Path, hostile: str) -> None:
+@pytest.mark.parametrize(
+    "hostile", ["</script><script>alert(1)</script>", "<!--<script>", "]]>", "\u2028"]
+)
+def test_data_in_the_page_cannot_leave_its_element(
+    params: Params, results: Path, hostile: str
+) -> None:
     file = results / "experiments/theory.json"
     content = read_json(file) | {"series": {hostile: [1e-300, -0.1, hostile]}}
     write_json(file, content)
-    text = page(params, results / "table1.json", results)
+    text = page(jobs_of(params), results / "table1.json", results)
     element = parsed(text).get_element_by_id("data-experiments-theory")
     assert unpacked(element) == content
     assert "<" not in element.text
@@ -109,10 +123,12 @@ def test_data_that_is_not_finite_is_refused(params: Params, results: Path) -> No
     file = results / "experiments/theory.json"
     file.write_text(file.read_text().replace('"series": {}', '"series": {"x": NaN}'))
     with pytest.raises(ReplicateError, match="not finite"):
-        page(params, results / "table1.json", results)
+        page(jobs_of(params), results / "table1.json", results)
 
 
-def test_a_download_is_the_result_file(opened: Callable[..., Any], results: Path, tmp_path: Path) -> None:
+def test_a_download_is_the_result_file(
+    opened: Callable[..., Any], results: Path, tmp_path: Path
+) -> None:
     opened_page = opened(accept_downloads=True)
     button = opened_page.get_by_role("button", name="Download the data").first
     button.focus()
@@ -120,7 +136,9 @@ def test_a_download_is_the_result_file(opened: Callable[..., Any], results: Path
         opened_page.keyboard.press("Enter")
     assert started.value.suggested_filename == "theory.json"
     started.value.save_as(tmp_path / "theory.json")
-    assert json.loads((tmp_path / "theory.json").read_bytes()) == read_json(results / "experiments/theory.json")
+    assert json.loads((tmp_path / "theory.json").read_bytes()) == read_json(
+        results / "experiments/theory.json"
+    )
 
 
 def test_without_javascript_the_path_stands_there_and_no_button(opened: Callable[..., Any]) -> None:
@@ -132,10 +150,14 @@ def test_without_javascript_the_path_stands_there_and_no_button(opened: Callable
 
 
 def spans(svg: str, css: str) -> list[tuple[float, float]]:
-    """Left and right end, on the scale of the axis, of every filled shape of a class, from a file of `theme.svg`."""
+    """Left and right end, on the scale of the axis, of every filled shape of a class, from a file
+    of `theme.svg`.
+    """
     root = etree.fromstring(svg)
     labels = [
-        e for e in root.iter(f"{SVG}text") if e.get("text-anchor") == "middle" and re.fullmatch(r"[\d.,]+", e.text)
+        e
+        for e in root.iter(f"{SVG}text")
+        if e.get("text-anchor") == "middle" and re.fullmatch(r"[\d.,]+", e.text)
     ]
     marks = [(float(e.get("x")), float(e.text.replace(",", ""))) for e in labels]
     (x0, v0), (x1, v1) = marks[0], marks[-1]
@@ -151,7 +173,12 @@ def spans(svg: str, css: str) -> list[tuple[float, float]]:
 def test_bands_of_the_dot_plot_reach_as_far_as_the_published_file_says(dataset: str) -> None:
     published = read_published(package_root() / "results/published/table1.csv")
     rows = [
-        {"title": row["title"], "published": row, "failed": 0, "seeds": [(0, row["log_likelihood"] + 5)]}
+        {
+            "title": row["title"],
+            "published": row,
+            "failed": 0,
+            "seeds": [(0, row["log_likelihood"] + 5)],
+        }
         for (_, name), row in published.items()
         if name == dataset
     ]
@@ -162,7 +189,9 @@ def test_bands_of_the_dot_plot_reach_as_far_as_the_published_file_says(dataset: 
         if r in [row["published"] for row in rows]
     ]
     assert len(drawn) == len(limits) == 4
-    tolerance = 0.1 if dataset == "mnist" else 1.0  # a hundredth of a point, and the place of a label
+    tolerance = (
+        0.1 if dataset == "mnist" else 1.0
+    )  # a hundredth of a point, and the place of a label
     for band, limit in zip(drawn, limits, strict=True):
         assert band == pytest.approx(limit, abs=tolerance)
 
@@ -184,8 +213,12 @@ def test_paths_tell_each_point_from_the_last(long: str, short: str) -> None:
 
 
 def test_the_smaller_plot_looks_the_same(browser: Any, kept_results: Path) -> None:
-    """In the page's light colours, for each kind of plot: a pixel in ten thousand may differ by what no eye sees."""
-    files = [kept_results / f"panels/mnist/{MODEL}/0-2/{name}.svg" for name in ("learning", "bandwidth")]
+    """In the page's light colours, for each kind of plot: two pixels in ten thousand may differ by
+    what no eye sees.
+    """
+    files = [
+        kept_results / f"panels/mnist/{MODEL}/0-2/{name}.svg" for name in ("learning", "bandwidth")
+    ]
     files.append(kept_results / "figures/theory/curve.svg")
     opened = browser.new_page(viewport={"width": 700, "height": 700}, color_scheme="light")
     for file in files:
@@ -194,8 +227,70 @@ def test_the_smaller_plot_looks_the_same(browser: Any, kept_results: Path) -> No
         pictures = []
         for svg in (whole, slim(whole)):
             opened.set_content(f"<style>{STYLE.read_text()}</style>{svg}")
-            pictures.append(np.asarray(Image.open(io.BytesIO(opened.screenshot())).convert("RGB"), dtype=int))
+            pictures.append(
+                np.asarray(Image.open(io.BytesIO(opened.screenshot())).convert("RGB"), dtype=int)
+            )
         apart = np.abs(pictures[0] - pictures[1]).max(axis=2)
-        assert np.count_nonzero(apart) < apart.size / 10_000, file.name
-        assert apart.max() <= 16, file.name
+        assert np.count_nonzero(apart) < 2 * apart.size / 10_000, file.name
+        assert apart.max() <= 24, file.name
     opened.close()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["seeds-0-9/figures/degenerate/distances", "synchrony-seeds-0-15/figures/synchrony/steps"],
+)
+def test_marks_in_one_path_lie_where_they_lay(browser: Any, name: str) -> None:
+    """Dots, squares, triangles and diamonds: ink is where ink was, and nowhere else."""
+    file = package_root() / f"results/reference/statements/{name}.svg"
+    whole = checked_svg(file.read_bytes())
+    smaller = slim(whole)
+    assert whole.count("<use") > 200
+    assert smaller.count("<use") < 0.2 * whole.count("<use")
+    opened = browser.new_page(viewport={"width": 700, "height": 700}, color_scheme="light")
+    pictures = []
+    for svg in (whole, smaller):
+        opened.set_content(f"<style>{STYLE.read_text()}</style>{svg}")
+        picture = Image.open(io.BytesIO(opened.screenshot())).convert("L")
+        pictures.append(np.asarray(picture, dtype=int))
+    opened.close()
+    for one, other in (pictures, pictures[::-1]):
+        paper = one.max()
+        assert not np.any((one == paper) & (other < paper - 40)), "clear ink on blank paper"
+
+
+def check_of(
+    state: str, side: str, threshold: float, interval: list[float] | None
+) -> dict[str, Any]:
+    return {"state": state, "side": side, "threshold": threshold, "ci90": interval}
+
+
+@pytest.mark.parametrize(
+    ("checks", "position"),
+    [
+        ([], None),
+        # What does not hold decides, however far the others are.
+        ([check_of("replicated", "above", 0, [1, 2]), check_of("inconclusive", "above", 0, [-1, 9])], 1),
+        # Widths from the threshold to the near end: 1 / 1, 3 / 6, and 2 / 1 on the other side.
+        (
+            [
+                check_of("replicated", "above", 0, [1, 2]),
+                check_of("replicated", "above", 0, [3, 9]),
+                check_of("replicated", "below", 5, [2, 3]),
+            ],
+            1,
+        ),
+        # Exact numbers come after those that chance is in; of exact ones alone, the first.
+        ([check_of("replicated", "below", 1, None), check_of("replicated", "below", 9, [0, 1])], 1),
+        ([check_of("replicated", "below", 1, None), check_of("replicated", "below", 9, None)], 0),
+    ],
+)  # fmt: skip
+def test_the_check_that_a_verdict_hangs_on(
+    checks: list[dict[str, Any]], position: int | None
+) -> None:
+    sourced = Traced("results/statements.json", "", {"checks": checks})
+    decided = deciding_check(sourced["checks"])
+    if position is None:
+        assert decided is None
+    else:
+        assert value_of(decided) == checks[position]

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from replicate.codedigest import package_root
+from replicate.storage.paths import package_root
 from tests.report.conftest import CHROMIUM
 
 TOOL = package_root() / "tools/screenshot.py"
 
 
-def screenshot(folder: Path, *words: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
+def screenshot(
+    folder: Path, *words: str, path: str | None = None
+) -> subprocess.CompletedProcess[str]:
     """Runs the tool in a folder, with another PATH if given."""
     environment = os.environ if path is None else os.environ | {"PATH": path}
     command = [sys.executable, str(TOOL), *words]

@@ -1,4 +1,6 @@
-"""Values that know their source: numbers are never printed without it, and what is not a number never at all."""
+"""Values that know their source: numbers are never printed without it, and what is not a number
+never at all.
+"""
 
 import json
 import math
@@ -9,20 +11,23 @@ import pytest
 from jinja2 import Environment, StrictUndefined
 
 from replicate.errors import ReplicateError
-from replicate.traced import (
+from replicate.records.sourced import (
+    SHOWN,
+    ResultFolder,
     Traced,
     as_json,
+    child,
     gathered,
     leaves,
     named_once,
     number,
-    part,
-    plain,
     seed_list,
     setting,
+    source_of,
     text,
     traced,
-    where,
+    traced_content,
+    value_of,
 )  # fmt: skip
 
 
@@ -36,7 +41,9 @@ def test_a_number_carries_file_pointer_and_exact_value() -> None:
     )
     assert number(place(225.0)) == '<data value="225.0" title="results/x.json#/a">225</data>'
     assert number(place(0)) == '<data value="0" title="results/x.json#/a">0</data>'
-    assert number(place(-0.0004), 3) == '<data value="-0.0004" title="results/x.json#/a">0.000</data>'
+    assert (
+        number(place(-0.0004), 3) == '<data value="-0.0004" title="results/x.json#/a">0.000</data>'
+    )
 
 
 def test_pointers_follow_rfc_6901() -> None:
@@ -61,7 +68,8 @@ def test_a_template_cannot_print_a_number_without_the_filter() -> None:
     jinja = Environment(autoescape=True, undefined=StrictUndefined)
     for template in ("{{ x.a }}", "{{ x.a ~ '' }}", "{{ x }}", "{{ x.a|string }}"):
         with pytest.raises(
-            ReplicateError, match=r"not text \(which a template prints as it is, a number by the filter"
+            ReplicateError,
+            match=r"not text \(which a template prints as it is, a number by the filter",
         ):
             jinja.from_string(template).render(x=place({"a": 1}))
 
@@ -76,19 +84,31 @@ def test_text_is_escaped_and_isolated() -> None:
 def test_json_is_quoted_exactly() -> None:
     quoted = as_json(place({"b": [1, "</script>"], "a": 0.1}))
     assert "</script>" not in quoted
-    assert json.loads(unescape(quoted.split(">", 1)[1].rsplit("<", 1)[0])) == {"a": 0.1, "b": [1, "</script>"]}
+    assert json.loads(unescape(quoted.split(">", 1)[1].rsplit("<", 1)[0])) == {
+        "a": 0.1,
+        "b": [1, "</script>"],
+    }
 
 
 @pytest.mark.parametrize(
-    ("seeds", "shown"), [([7], "7"), ([0, 1, 2], "0, 1, 2"), ([0, 1, 2, 3], "0 to 3"), ([0, 2, 4, 6], "0, 2, 4, 6")]
+    ("seeds", "shown"),
+    [
+        ([7], "7"),
+        ([0, 1, 2], "0, 1, 2"),
+        ([0, 1, 2, 3], "0 to 3"),
+        ([5, 6, 7, 8], "5 to 8"),
+        ([0, 2, 4, 6], "0, 2, 4, 6"),
+    ],
 )
 def test_seeds_are_listed(seeds: list[int], shown: str) -> None:
     assert seed_list(place(seeds)).striptags() == shown
 
 
 def test_leaves_carry_their_path_and_their_place() -> None:
-    found = leaves(place({"config": {"a/b": 1, "on": True, "sizes": [8, 8]}, "name": None}, "/parameters"))
-    assert {name: (plain(leaf), where(leaf)) for name, leaf in found.items()} == {
+    found = leaves(
+        place({"config": {"a/b": 1, "on": True, "sizes": [8, 8]}, "name": None}, "/parameters")
+    )
+    assert {name: (value_of(leaf), source_of(leaf)) for name, leaf in found.items()} == {
         "config.a/b": (1, "results/x.json#/parameters/config/a~1b"),
         "config.on": (True, "results/x.json#/parameters/config/on"),
         "config.sizes": ([8, 8], "results/x.json#/parameters/config/sizes"),
@@ -101,19 +121,19 @@ def test_leaves_carry_their_path_and_their_place() -> None:
     [
         (0.5, '<data value="0.5" title="results/x.json#/a">0.5</data>'),
         ("a<b", '<code><bdi class="text" title="results/x.json#/a">a&lt;b</bdi></code>'),
-        ("", '<code class="json" title="results/x.json#/a">&#34;&#34;</code>'),
+        ("", '<code class="json" title="results/x.json#/a">""</code>'),
         (True, '<code class="json" title="results/x.json#/a">true</code>'),
         (None, '<code class="json" title="results/x.json#/a">null</code>'),
         ([], '<code class="json" title="results/x.json#/a">[]</code>'),
     ],
 )
 def test_settings_of_any_kind_carry_their_source(value: object, shown: str) -> None:
-    assert setting(part(place({"a": value}, ""), "a")) == shown
+    assert setting(child(place({"a": value}, ""), "a")) == shown
 
 
 def test_entries_of_lists_and_objects() -> None:
     root = place({"list": [1, "x", None, False], "empty": [], "zero": 0}, "")
-    assert [plain(entry) for entry in root["list"]] == [1, "x", None, False]
+    assert [value_of(entry) for entry in root["list"]] == [1, "x", None, False]
     assert "list" in root
     assert "other" not in root
     assert not root["empty"]
@@ -132,11 +152,14 @@ def test_a_file_with_nan_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_number_of_many_files_says_how_and_of_which() -> None:
-    places = [Traced(f"results/{name}.run.json", "/wall_seconds", value) for name, value in (("a", 0.1), ("b", 0.2))]
+    places = [
+        Traced(f"results/{name}.run.json", "/wall_seconds", value)
+        for name, value in (("a", 0.1), ("b", 0.2))
+    ]
     files = "results/*.run.json with the stage train"
-    shown = [plain(gathered(how, places, files)) for how in ("sum", "largest", "number")]
+    shown = [value_of(gathered(how, places, files)) for how in ("sum", "largest", "number")]
     assert shown == [math.fsum([0.1, 0.2]), 0.2, 2]
-    assert where(gathered("sum", places, files)) == f"sum of {files}#/wall_seconds"
+    assert source_of(gathered("sum", places, files)) == f"sum of {files}#/wall_seconds"
 
 
 def test_a_long_table_names_its_file_once() -> None:
@@ -144,4 +167,79 @@ def test_a_long_table_names_its_file_once() -> None:
     assert named_once(one + other, place({}, "")) == (
         '<div data-source="results/x.json"><data value="1.5" title="#/a">1.5</data>'
         '<data value="2" title="results/y.json#/b">2</data></div>'
+    )
+
+
+@pytest.mark.parametrize("plain", ["x", "", True, False, None])
+def test_text_truth_values_and_null_come_out_plain(plain: object) -> None:
+    below = place({"a": plain})["a"]
+    assert type(below) is type(plain)
+    assert below == plain
+    assert isinstance(place({"a": 0})["a"], Traced)
+    assert isinstance(place({"a": {}})["a"], Traced)
+
+
+def test_an_object_is_walked_by_its_sorted_keys_and_a_list_holds_no_keys() -> None:
+    assert list(place({"b": 1, "a": 2})) == ["a", "b"]
+    assert "a" not in place(["a"])
+    assert place({"a": 1})
+    assert not place({})
+
+
+@pytest.mark.parametrize(("value", "key"), [(["x"], "0"), ({"0": "x"}, 0), ("text", 0), (3, "a")])
+def test_keys_are_of_objects_and_indices_of_lists(value: object, key: str | int) -> None:
+    with pytest.raises(KeyError):
+        child(place(value), key)
+
+
+def test_leaves_of_several_groups() -> None:
+    by_path = leaves(place({"a": {"x": 1}, "b": 2, "c": {"d": {"y": 3}, "e": {"z": 4}}}))
+    assert {path: value_of(leaf) for path, leaf in by_path.items()} == {
+        "a.x": 1, "b": 2, "c.d.y": 3, "c.e.z": 4,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("length", [SHOWN - 3, SHOWN - 2, SHOWN - 1, 3 * SHOWN])
+def test_a_message_shows_the_beginning_of_a_long_value(length: int) -> None:
+    text_of_value = repr("x" * length)
+    shown = text_of_value if length + 2 <= SHOWN else text_of_value[:SHOWN] + "..."
+    with pytest.raises(ReplicateError) as refusal:
+        number(place("x" * length))
+    assert f"results/x.json#/a is {shown}, not a finite number" in str(refusal.value)
+
+
+def test_a_number_from_nowhere_is_shown_in_the_message() -> None:
+    with pytest.raises(ReplicateError, match=r"^'2\.75' would be shown as a number"):
+        number(2.75)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [(ResultFolder, "results"), (lambda path: ResultFolder(path, "kept"), "kept")],
+)
+def test_a_file_of_a_folder_keeps_its_name_there(tmp_path: Path, folder: object, name: str) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "x.json").write_text('{"a": [1.5]}')
+    root = folder(tmp_path).read("train/x.json")  # type: ignore[operator]
+    assert value_of(root) == {"a": [1.5]}
+    assert source_of(root) == f"{name}/train/x.json#"
+    assert source_of(root["a"][0]) == f"{name}/train/x.json#/a/0"
+
+
+def test_content_that_is_not_finite_is_refused_by_the_path_of_its_file() -> None:
+    with pytest.raises(ReplicateError, match=r"^there/x\.json holds a number that is not finite"):
+        traced_content("results/x.json", Path("there/x.json"), {"a": math.inf})
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "shown"),
+    [(12345.678, 3, "1.23e+04"), (0.00012345, 2, "0.00012"), (-2.5, 1, "\N{MINUS SIGN}2")],
+)
+def test_significant_digits(value: float, digits: int, shown: str) -> None:
+    assert number(place(value), digits=digits).striptags() == shown
+
+
+def test_a_single_file_is_gathered_too() -> None:
+    assert source_of(gathered("largest", [place(3)], "results/x.json")) == (
+        "largest of results/x.json#/a"
     )

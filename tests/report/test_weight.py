@@ -6,47 +6,71 @@ from pathlib import Path
 
 import pytest
 
-from replicate.claims import counts
-from replicate.codedigest import package_root
-from replicate.files import read_json, write_json
 from replicate.models import load_model
 from replicate.params import Params, load_params, seeds_of
-from replicate.report import page
-from replicate.result import result
-from replicate.runrecord import RunRecord
+from replicate.records.run_record import StageMeter
+from replicate.report.page import page
 from replicate.stages import draw
-from tests.report.fabricated import CODE, SHAPES, Job, write_data, write_job, write_table
+from replicate.storage.files import read_json, write_json
+from replicate.storage.paths import package_root
+from replicate.verdicts.statements import counts
+from tests.framed import result
+from tests.report.fabricated import (
+    CODE,
+    SHAPES,
+    Job,
+    jobs_of,
+    write_data,
+    write_job,
+    write_ranks,
+    write_table,
+)
 
 #: Bytes. A browser opens it at once, and mail and code hosts take it.
 LIMIT = 8e6
 ROOT = package_root()
 KEPT = ROOT / "results/reference/statements"
-#: Where results of experiments in their full form are kept; of two of the same experiment the later counts.
+#: Where results of experiments in their full form are kept; of two of the same experiment the later
+#: counts.
 FULL = ("seeds-0-9", "mnist-seeds-0-5", "synchrony-seeds-0-15")
-#: Stands for the eight experiments of which no result is kept. In the demo they weigh 0.54 MB together; this takes
-#: twice as much for them, and their full form has ten seeds where the demo has six.
+#: Stands for the eight experiments of which no result is kept. In the demo they weigh 0.54 MB
+#: together; this takes twice as much for them, and their full form has ten seeds where the demo has
+#: six.
 STAND_IN = "degenerate"
 
 
 def write_experiments(folder: Path, params: Params) -> None:
-    """The kept results under the names of the preset's experiments, with their figures and every claim."""
-    kept = {file.stem: file for run in FULL for file in (KEPT / run).glob("*.json") if ".run" not in file.name}
+    """The kept results under the names of the preset's experiments, with their figures and every
+    claim.
+    """
+    kept = {
+        file.stem: file
+        for run in FULL
+        for file in (KEPT / run).glob("*.json")
+        if ".run" not in file.name
+    }
     for name in params.experiments:
         target = folder / f"experiments/{name}.json"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(kept.get(name, kept[STAND_IN]), target)
-        RunRecord("experiment").write(target, device="cpu", threads=1)
+        StageMeter("experiment").write(target, device="cpu", threads=1)
         draw.run(argparse.Namespace(result=target, out=folder / f"figures/{name}"))
-    judged = {claim["claim"]: claim for run in FULL for claim in read_json(KEPT / run / "claims.json")["claims"]
-              if claim["state"] != "not attempted"}  # fmt: skip
-    claims = [
+    judged = {entry["statement"]: entry for run in FULL for entry in read_json(KEPT / run / "statements.json")["statements"]
+              if entry["state"] != "not attempted"}  # fmt: skip
+    statements = [
         {"over": "seeds"}
-        | claim
-        | {"dataset": claim.get("dataset"), "result": f"results/experiments/{claim['experiment']}.json"}
-        for claim in judged.values()
+        | entry
+        | {
+            "dataset": entry.get("dataset"),
+            "result": f"results/experiments/{entry['experiment']}.json",
+        }
+        for entry in judged.values()
     ]
-    about = {"preset": params.preset, "claims": claims, "counts": counts(claims)}
-    write_json(folder / "claims.json", result("claims", CODE, {"preset": params.preset}, {}, **about))
+    about = {"preset": params.preset, "statements": statements, "counts": counts(statements)}
+    write_json(
+        folder / "statements.json",
+        result("statements", CODE, {"preset": params.preset}, {}, **about),
+    )
 
 
 def jobs(params: Params) -> list[Job]:
@@ -57,14 +81,26 @@ def jobs(params: Params) -> list[Job]:
         last = kind.config_for(dataset, params.models[model][dataset]).epochs
         epochs = sorted({*range(every, last + 1, every), last})
         made.append(
-            Job(dataset, 221.0, {}, model, seeds_of(block), epochs, SHAPES[dataset], 20.0, latent=kind.has_latent)
+            Job(
+                dataset,
+                221.0,
+                {},
+                model,
+                seeds_of(block),
+                epochs,
+                SHAPES[dataset],
+                20.0,
+                latent=kind.has_latent,
+            )
         )
     return made
 
 
 @pytest.fixture(scope="module")
 def paper(tmp_path_factory: pytest.TempPathFactory) -> tuple[Params, Path]:
-    """The parameters of the preset `paper`, and results of its shape; pictures are noise, the worst case."""
+    """The parameters of the preset `paper`, and results of its shape; pictures are noise, the worst
+    case.
+    """
     params = load_params(str(ROOT / "presets/paper.yaml"))
     folder = tmp_path_factory.mktemp("paper") / "results"
     for kept in ("reference", "tuning", "published"):
@@ -74,7 +110,12 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> tuple[Params, Path]:
     trained = jobs(params)
     for job in trained:
         write_job(folder, job)
+    for run in jobs_of(params).plan.compared:
+        seeds = {"seeds": seeds_of(run[2]), "samplers": {}}
+        compared = result("samplers", CODE, {"compared": {}}, {}, **seeds)
+        write_json(folder / f"samplers/{'/'.join(run)}.json", compared)
     write_table(folder, trained, params.preset)
+    write_ranks(folder, trained)
     write_experiments(folder, params)
     return params, folder
 
@@ -82,7 +123,7 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> tuple[Params, Path]:
 @pytest.mark.slow
 def test_the_page_of_the_paper_is_small_enough(paper: tuple[Params, Path]) -> None:
     params, folder = paper
-    assert len(params.runs) == 21
-    weight = len(page(params, folder / "table1.json", folder).encode())
+    assert len(params.runs) == 24
+    weight = len(page(jobs_of(params), folder / "table1.json", folder).encode())
     print(f"the page of paper weighs {weight / 1e6:.2f} MB")
     assert weight < LIMIT

@@ -1,4 +1,6 @@
-"""What is measured of a sampler, against chains whose answer is known: one that stands still, and white noise."""
+"""What is measured of a sampler, against chains whose answer is known: one that stands still, and
+white noise.
+"""
 
 import math
 
@@ -7,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from replicate.models.chains import ChainConfig, ChainModel
-from replicate.sampling.measures import (
+from replicate.diagnostics.sampler_draws import (
     Images,
     cosines,
     independent_pixels,
@@ -16,7 +17,8 @@ from replicate.sampling.measures import (
     measured_draw,
     remembered_start,
 )
-from replicate.sampling.settings import Sampler
+from replicate.models.parts.chains import ChainConfig, ChainModel
+from replicate.models.parts.samplers import Sampler
 from replicate.training.streams import Streams
 
 SIGMAS = (0.1, 0.2, 0.4)
@@ -97,7 +99,9 @@ def test_independent_pixels_have_each_pixels_own_mean_and_no_correlation() -> No
     train[:2] = 1.0  # both pixels on together, half of the time
     drawn = independent_pixels(train, 40_000).double()
     assert drawn.mean(0).tolist() == pytest.approx([0.5, 0.5], abs=0.01)
-    assert float(((drawn[:, 0] - 0.5) * (drawn[:, 1] - 0.5)).mean()) == pytest.approx(0.0, abs=0.005)
+    assert float(((drawn[:, 0] - 0.5) * (drawn[:, 1] - 0.5)).mean()) == pytest.approx(
+        0.0, abs=0.005
+    )
 
 
 def test_the_correlation_with_the_start_against_a_loop_over_pairs() -> None:

@@ -9,19 +9,19 @@ import pytest
 import torch
 
 from replicate.__main__ import main
-from replicate.codedigest import package_root
 from replicate.datasets.base import Splits
+from replicate.diagnostics.sampler_draws import Images, log_likelihood
+from replicate.diagnostics.samples import Samples
 from replicate.errors import ReplicateError
-from replicate.files import read_json
+from replicate.jobs.precheck import checked_plan
 from replicate.models import CHAINS, REGISTRY, load_model
-from replicate.models.chains import ChainModel
+from replicate.models.parts.chains import ChainModel
+from replicate.models.parts.samplers import LONGER, SAMPLERS, Sampler
 from replicate.params import Likelihood
-from replicate.precheck import checked_plan
-from replicate.protocol import read_protocol
-from replicate.samples import Samples
-from replicate.sampling.comparison import comparison
-from replicate.sampling.measures import Images, log_likelihood
-from replicate.sampling.settings import LONGER, SAMPLERS, Sampler
+from replicate.storage.files import read_json
+from replicate.storage.paths import package_root
+from replicate.verdicts.protocol import read_protocol
+from replicate.verdicts.samplers import comparison
 from tests.models.test_contracts import VARIANTS, build, images, trained
 
 PROTOCOL = read_protocol(package_root() / "protocol.yaml")
@@ -61,7 +61,9 @@ def small(model: str, name: Any, seeds: tuple[int, ...] = (4, 5), **changes: Any
 
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("model", sorted(CHAINS))
-def test_every_sampler_draws_the_same_for_a_seed_alone_and_in_company(model: str, name: str) -> None:
+def test_every_sampler_draws_the_same_for_a_seed_alone_and_in_company(
+    model: str, name: str
+) -> None:
     changes = {"burn_in": 3, "thinning": 2, "chains": 4}
     company, alone = small(model, name, **changes), small(model, name, (5,), **changes)
     drawn = company.sample(9, 0)
@@ -74,7 +76,10 @@ def test_every_sampler_draws_the_same_for_a_seed_alone_and_in_company(model: str
 def test_bits_are_drawn_from_the_means_of_the_same_chains(model: str) -> None:
     """Chains that start alike go the same way: the mean of many bits is that of the means."""
     changes = {"chains": 5000, "burn_in": 1, "thinning": 1}
-    means, bits = (small(model, "bits", (0,), **changes, pixels=pixels).sample(5000, 0) for pixels in ("means", "bits"))
+    means, bits = (
+        small(model, "bits", (0,), **changes, pixels=pixels).sample(5000, 0)
+        for pixels in ("means", "bits")
+    )
     assert set(bits.unique().tolist()) <= {0.0, 1.0}
     assert bool(((means > 0) & (means < 1)).any())
     torch.testing.assert_close(bits.mean(1), means.mean(1), rtol=0, atol=0.03)
@@ -82,7 +87,9 @@ def test_bits_are_drawn_from_the_means_of_the_same_chains(model: str) -> None:
 
 @pytest.mark.parametrize("model", ["rbm", "dbn", "dbm"])
 def test_chains_of_layers_can_start_at_training_images(model: str) -> None:
-    """One training image alone: the first image kept is drawn from hidden units given it, so it resembles it most."""
+    """One training image alone: the first image kept is drawn from hidden units given it, so it
+    resembles it most.
+    """
     built = small(model, "from_images", (0,), chains=2000)
     image = (torch.arange(36) % 3 == 0).double()
     built.train = image.expand(4, -1)
@@ -101,12 +108,15 @@ def test_a_machine_starts_at_its_hidden_units_given_the_image() -> None:
     built.train = image.expand(3, -1)
     p = built.parameters
     field = image @ p["machine.0.weight"][0] + p["machine.0.hidden"][0, 0]
-    torch.testing.assert_close(built.starting_states(0)[0].mean(0), field.sigmoid(), rtol=0, atol=0.01)
+    torch.testing.assert_close(
+        built.starting_states(0)[0].mean(0), field.sigmoid(), rtol=0, atol=0.01
+    )
 
 
 PARAMS = (
-    '{"seeds": ["0-1"], "likelihood": {"samples": 60}, "selection": {"every": 1, "samples": 50}, "datasets": '
-    '{"digits": {}}, "models": {"rbm": {"digits": {"epochs": 1, "hidden": 5, "sampler": "published"}}, '
+    '{"seeds": ["0-1"], "likelihood": {"samples": 60}, "selection": {"every": 1, "samples": 50}, '
+    '"datasets": {"digits": {}}, '
+    '"models": {"rbm": {"digits": {"epochs": 1, "hidden": 5, "sampler": "published"}}, '
     '"k_means": {"digits": {}}}, "samplers": {"rbm": {"digits": {"draws": 2}}}}'
 )
 
@@ -117,7 +127,10 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("digits")
     manifest, data = folder / "digits.sources.json", folder / "digits.safetensors"
     assert main(["fetch", "--dataset", "digits", "--out", str(manifest)]) == 0
-    assert main(["prepare", "--dataset", "digits", "--manifest", str(manifest), "--out", str(data)]) == 0
+    assert (
+        main(["prepare", "--dataset", "digits", "--manifest", str(manifest), "--out", str(data)])
+        == 0
+    )
     return data
 
 
@@ -131,7 +144,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
     return path
 
 
-def test_the_stage_compares_the_samplers_that_the_parameters_name(weights: Path, digits: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_stage_compares_the_samplers_that_the_parameters_name(
+    weights: Path, digits: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "samplers.json"
     given = ["--weights", str(weights), "--data", str(digits), "--state", str(tmp_path)]
     assert main(["samplers", "--params", PARAMS, *given, "--out", str(out)]) == 0
@@ -148,17 +164,31 @@ def test_the_stage_compares_the_samplers_that_the_parameters_name(weights: Path,
     drawn = Samples.read(samples)
     assert drawn.about["sampler"] == found["samplers"]["published"]["settings"]
     splits = Splits.read(digits)
-    valid, test = (torch.from_numpy(rows) for rows in (splits.validation(1000), splits.flat("test")))
+    valid, test = (
+        torch.from_numpy(rows) for rows in (splits.validation(1000), splits.flat("test"))
+    )
     of = Images(train=valid, held_out=valid, valid=[valid], test=[test])
     value = log_likelihood(drawn.images[0, 1], of, Likelihood().sigmas)
-    assert found["samplers"]["published"]["per_seed"][0][1]["log_likelihood"] == pytest.approx(value, abs=1e-9)
+    assert found["samplers"]["published"]["per_seed"][0][1]["log_likelihood"] == pytest.approx(
+        value, abs=1e-9
+    )
 
 
 def test_unknown_samplers_and_models_without_chains_are_refused(
     weights: Path, digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "samplers.json"
-    given = ["samplers", "--weights", str(weights), "--data", str(digits), "--out", str(out), "--state", str(tmp_path)]
+    given = [
+        "samplers",
+        "--weights",
+        str(weights),
+        "--data",
+        str(digits),
+        "--out",
+        str(out),
+        "--state",
+        str(tmp_path),
+    ]
     assert main([*given, "--names", "gibbs"]) == 2
     assert "samplers.rbm.digits.names" in capsys.readouterr().err
     assert main([*given, "--draws", "0"]) == 2

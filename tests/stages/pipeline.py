@@ -29,7 +29,9 @@ class Pipeline:
         given = ["--params", params] if params else []
         assert main([stage, *given, *map(str, words)]) == 0
 
-    def training_words(self, out: Path, state: Path, data: Path | None = None, epochs: int = 4) -> list[str]:
+    def training_words(
+        self, out: Path, state: Path, data: Path | None = None, epochs: int = 4
+    ) -> list[str]:
         """The words of a training command."""
         words = [
             "train",
@@ -40,7 +42,16 @@ class Pipeline:
             "--model",
             "adversarial_nets",
         ]
-        words += ["--block", "0-1", "--data", str(data or self.data), "--out", str(out), "--state", str(state)]
+        words += [
+            "--block",
+            "0-1",
+            "--data",
+            str(data or self.data),
+            "--out",
+            str(out),
+            "--state",
+            str(state),
+        ]
         return words
 
     def train(self, out: Path, data: Path | None = None, epochs: int = 4) -> None:
@@ -52,10 +63,37 @@ class Pipeline:
         params = PARAMS.format(epochs=4)
         if first == "fetch":
             self.call("fetch", "--dataset", "digits", "--out", self.manifest)
-            self.call("prepare", "--dataset", "digits", "--manifest", self.manifest, "--out", self.data, params=params)
+            self.call(
+                "prepare",
+                "--dataset",
+                "digits",
+                "--manifest",
+                self.manifest,
+                "--out",
+                self.data,
+                params=params,
+            )
         self.train(self.weights)
-        self.call("sample", "--weights", self.weights, "--data", self.data, "--out", self.samples, params=params)
-        self.call("bandwidth", "--samples", self.samples, "--data", self.data, "--out", self.bandwidth, params=params)
+        self.call(
+            "sample",
+            "--weights",
+            self.weights,
+            "--data",
+            self.data,
+            "--out",
+            self.samples,
+            params=params,
+        )
+        self.call(
+            "bandwidth",
+            "--samples",
+            self.samples,
+            "--data",
+            self.data,
+            "--out",
+            self.bandwidth,
+            params=params,
+        )
         self.call(
             "evaluate", "--samples", self.samples, "--bandwidth", self.bandwidth, "--data", self.data,
             "--out", self.evaluation, params=params,

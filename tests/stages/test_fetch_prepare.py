@@ -12,16 +12,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from safetensors import safe_open
 
 import replicate
 from replicate.__main__ import main
 from replicate.datasets import digits, mnist
 from replicate.datasets.base import SPLITS, Splits
-from replicate.files import sha256_file
-from replicate.plan import Plan
-from replicate.runrecord import RunRecord
-from tests.datasets.data_helpers import clean_environment, tiny_cifar, tiny_mnist, write_faces, write_images
+from replicate.jobs.plan import Plan
+from replicate.jobs.subject import Subject
+from replicate.records.run_record import StageMeter
+from replicate.storage.files import sha256_file
+from tests.datasets.data_helpers import (
+    clean_environment,
+    tiny_cifar,
+    tiny_mnist,
+    write_faces,
+    write_images,
+)
 
 ROOT = Path(replicate.__file__).parents[1]
 
@@ -37,14 +45,28 @@ def run(*words: object) -> int:
 
 def prepared(folder: Path, *words: object, name: str = "digits") -> Path:
     out = folder / f"{name}.safetensors"
-    assert run("fetch", "--dataset", name, "--data-dir", folder / "raw", "--out", folder / "m.json") == 0
+    assert (
+        run("fetch", "--dataset", name, "--data-dir", folder / "raw", "--out", folder / "m.json")
+        == 0
+    )
     assert prepare(folder, out, *words, name=name) == 0
     return out
 
 
 def prepare(folder: Path, out: Path, *words: object, name: str = "digits") -> int:
     manifest = folder / "m.json"
-    return run("prepare", "--dataset", name, "--data-dir", folder / "raw", "--manifest", manifest, "--out", out, *words)
+    return run(
+        "prepare",
+        "--dataset",
+        name,
+        "--data-dir",
+        folder / "raw",
+        "--manifest",
+        manifest,
+        "--out",
+        out,
+        *words,
+    )
 
 
 def test_the_files_of_digits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,11 +80,18 @@ def test_the_files_of_digits(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     ]
     described = json.loads((tmp_path / "digits.json").read_text())
     assert described["counts"] == {"train": 1283, "valid": 257, "test": 257}
-    assert (described["dataset"], described["title"], described["stage"]) == ("digits", "Digits", "prepare")
+    assert (described["dataset"], described["title"], described["stage"]) == (
+        "digits",
+        "Digits",
+        "prepare",
+    )
     assert (described["shape"], described["value_range"]) == ([1, 8, 8], [0.0, 1.0])
     assert described["parameters"] == {"datasets": {"digits": {"split_seed": 0}}}
     assert described["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
-    assert described["inputs"]["manifest"] == hashlib.sha256((tmp_path / "m.json").read_bytes()).hexdigest()
+    assert (
+        described["inputs"]["manifest"]
+        == hashlib.sha256((tmp_path / "m.json").read_bytes()).hexdigest()
+    )
     assert described["inputs"]["digits.csv.gz"] == described["sources"][0]["sha256"]
     record = json.loads((tmp_path / "digits.run.json").read_text())
     assert (record["stage"], record["result"]) == ("prepare", "digits.json")
@@ -115,8 +144,12 @@ def test_a_manifest_names_no_path_of_this_machine(tmp_path: Path) -> None:
 def test_the_code_digest_is_the_plans(tmp_path: Path) -> None:
     prepared(tmp_path)
     plan = Plan({"datasets": {"digits": {}}, "models": {"adversarial_nets": {"digits": {}}}})
-    assert json.loads((tmp_path / "m.json").read_text())["code"] == plan.code("fetch", "digits")
-    assert json.loads((tmp_path / "digits.json").read_text())["code"] == plan.code("prepare", "digits")
+    assert json.loads((tmp_path / "m.json").read_text())["code"] == plan.rerun_key(
+        "fetch", Subject(dataset="digits")
+    )
+    assert json.loads((tmp_path / "digits.json").read_text())["code"] == plan.rerun_key(
+        "prepare", Subject(dataset="digits")
+    )
 
 
 def test_options_may_come_from_a_file_of_a_whole_run(tmp_path: Path) -> None:
@@ -131,23 +164,49 @@ def test_mnist_from_a_file_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     tiny_mnist(monkeypatch, tmp_path / "usb")
     monkeypatch.setenv("REPLICATE_DATA", str(tmp_path / "raw"))
     usb = (tmp_path / "usb").as_uri()
-    assert run("fetch", "--dataset", "mnist", "--out", tmp_path / "m.json", "--mirror", usb, "--offline") == 0
+    assert (
+        run(
+            "fetch",
+            "--dataset",
+            "mnist",
+            "--out",
+            tmp_path / "m.json",
+            "--mirror",
+            usb,
+            "--offline",
+        )
+        == 0
+    )
     raw = tmp_path / "raw" / "mnist"
-    assert sorted(path.name for path in raw.iterdir()) == [".lock", *sorted(s.name for s in mnist.DATASET.sources)]
+    assert sorted(path.name for path in raw.iterdir()) == [
+        ".lock",
+        *sorted(s.name for s in mnist.DATASET.sources),
+    ]
     out = tmp_path / "x.safetensors"
-    assert run("prepare", "--dataset", "mnist", "--manifest", tmp_path / "m.json", "--out", out) == 0
+    assert (
+        run("prepare", "--dataset", "mnist", "--manifest", tmp_path / "m.json", "--out", out) == 0
+    )
     assert Splits.read(out).images["train"].shape == (50, 1, 28, 28)
     described = json.loads((tmp_path / "x.json").read_text())
     assert described["counts"] == {"train": 50, "valid": 10, "test": 10}
-    assert set(described["inputs"]) == {"manifest", *(source.name for source in mnist.DATASET.sources)}
+    assert set(described["inputs"]) == {
+        "manifest",
+        *(source.name for source in mnist.DATASET.sources),
+    }
 
 
 def test_faces_that_the_user_brought(tmp_path: Path) -> None:
     write_faces(tmp_path / "raw" / "tfd" / "TFD_48x48.mat")
     out = prepared(tmp_path, name="tfd")
-    manifest, described = (json.loads((tmp_path / name).read_text()) for name in ("m.json", "tfd.json"))
+    manifest, described = (
+        json.loads((tmp_path / name).read_text()) for name in ("m.json", "tfd.json")
+    )
     content = (tmp_path / "raw" / "tfd" / "TFD_48x48.mat").read_bytes()
-    entry = {"name": "TFD_48x48.mat", "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    entry = {
+        "name": "TFD_48x48.mat",
+        "size": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
     assert manifest["sources"] == described["sources"] == [entry]
     assert manifest["inputs"] == {"TFD_48x48.mat": entry["sha256"]}
     assert set(described["inputs"]) == {"manifest", "TFD_48x48.mat"}
@@ -162,7 +221,20 @@ def test_a_folder_of_images_leaves_no_path_in_any_result(tmp_path: Path) -> None
     params = json.dumps({"datasets": {"images": {"folder": str(tmp_path / "photos"), "size": 8}}})
     manifest, out = tmp_path / "m.json", tmp_path / "x.safetensors"
     assert run("fetch", "--dataset", "images", "--params", params, "--out", manifest) == 0
-    assert run("prepare", "--dataset", "images", "--params", params, "--manifest", manifest, "--out", out) == 0
+    assert (
+        run(
+            "prepare",
+            "--dataset",
+            "images",
+            "--params",
+            params,
+            "--manifest",
+            manifest,
+            "--out",
+            out,
+        )
+        == 0
+    )
     described = json.loads((tmp_path / "x.json").read_text())
     assert described["counts"] == {"train": 20, "valid": 4, "test": 4}
     assert described["parameters"]["datasets"]["images"] == {
@@ -177,7 +249,20 @@ def test_a_folder_of_the_name_of_another_input_replaces_none(tmp_path: Path) -> 
     params = json.dumps({"datasets": {"images": {"folder": str(tmp_path / "manifest"), "size": 8}}})
     manifest, out = tmp_path / "m.json", tmp_path / "x.safetensors"
     assert run("fetch", "--dataset", "images", "--params", params, "--out", manifest) == 0
-    assert run("prepare", "--dataset", "images", "--params", params, "--manifest", manifest, "--out", out) == 0
+    assert (
+        run(
+            "prepare",
+            "--dataset",
+            "images",
+            "--params",
+            params,
+            "--manifest",
+            manifest,
+            "--out",
+            out,
+        )
+        == 0
+    )
     (source,) = json.loads(manifest.read_text())["sources"]
     inputs = json.loads((tmp_path / "x.json").read_text())["inputs"]
     assert inputs == {"manifest": sha256_file(manifest), "data/manifest": source["sha256"]}
@@ -188,14 +273,20 @@ def test_cifar_is_stored_in_its_own_space(tmp_path: Path, monkeypatch: pytest.Mo
     read = Splits.read(prepared(tmp_path, name="cifar10"))
     assert read.images["train"].dtype == np.float32
     assert (read.value_range, read.display) == ((-55.0, 55.0), "largest")
-    assert json.loads((tmp_path / "cifar10.json").read_text())["counts"] == {"train": 40, "valid": 10, "test": 10}
+    assert json.loads((tmp_path / "cifar10.json").read_text())["counts"] == {
+        "train": 40,
+        "valid": 10,
+        "test": 10,
+    }
 
 
 @pytest.mark.parametrize(("name", "file"), [("tfd", "TFD_48x48.mat"), ("images", "images")])
 def test_data_that_nobody_brought_end_fetch_with_the_path(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, file: str
 ) -> None:
-    assert run("fetch", "--dataset", name, "--data-dir", tmp_path, "--out", tmp_path / "m.json") == 2
+    assert (
+        run("fetch", "--dataset", name, "--data-dir", tmp_path, "--out", tmp_path / "m.json") == 2
+    )
     message = capsys.readouterr().err
     assert f"{name} needs " in message
     assert f"{tmp_path / name}{'/' + file if name == 'tfd' else ''} is missing; " in message
@@ -221,9 +312,14 @@ def test_wrong_parameters_are_named(
     assert not list(tmp_path.glob("y*"))
 
 
-def test_an_unknown_data_set_lists_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_data_set_lists_the_known_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("fetch", "--dataset", "mnits", "--out", tmp_path / "m.json") == 2
-    assert "there is no data set 'mnits'; the registered ones are digits, mnist" in capsys.readouterr().err
+    assert (
+        "there is no data set 'mnits'; the registered ones are digits, mnist"
+        in capsys.readouterr().err
+    )
 
 
 def test_out_must_be_a_tensor_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -241,8 +337,14 @@ BROKEN = {
     "infinite": (Splits(_images(np.inf)), "some pixels are not finite"),
     "too high": (Splits(_images(1.001)), "outside the data set's range of 0.0 to 1.0"),
     "too low": (Splits(_images(-0.001)), "outside the data set's range of 0.0 to 1.0"),
-    "over the divisor": (Splits(_images(17, np.uint8), divisor=16.0), "pixels from 1.0625 to 1.0625"),
-    "doubles": (Splits(_images(0.5, np.float64)), "float64 (2, 1, 2, 2) instead of uint8 or float32"),
+    "over the divisor": (
+        Splits(_images(17, np.uint8), divisor=16.0),
+        "pixels from 1.0625 to 1.0625",
+    ),
+    "doubles": (
+        Splits(_images(0.5, np.float64)),
+        "float64 (2, 1, 2, 2) instead of uint8 or float32",
+    ),
     "flat": (
         Splits(_images(0.5) | {"test": np.zeros((2, 4), np.float32)}),
         "test: float32 (2, 4) instead of uint8 or float32, (n, c, h, w)",
@@ -251,9 +353,17 @@ BROKEN = {
         Splits(_images(0.5) | {"valid": np.zeros((2, 1, 2, 3), np.float32)}),
         "valid: images of (1, 2, 3) beside training images of (1, 2, 2)",
     ),
-    "empty": (Splits(_images(0.5) | {"test": np.zeros((0, 1, 2, 2), np.float32)}), "test: 0 images"),
+    "empty": (
+        Splits(_images(0.5) | {"test": np.zeros((0, 1, 2, 2), np.float32)}),
+        "test: 0 images",
+    ),
     "a fold's pool too high": (
-        Splits({"train": np.zeros((2, 1, 2, 2), np.float32), "labelled": np.full((2, 1, 2, 2), 2, np.float32)}),
+        Splits(
+            {
+                "train": np.zeros((2, 1, 2, 2), np.float32),
+                "labelled": np.full((2, 1, 2, 2), 2, np.float32),
+            }
+        ),
         "labelled: pixels from 2.0 to 2.0",
     ),
     "labels short": (Splits(_images(0.5), {"train": np.zeros(1, np.int64)}), "train: 2 images"),
@@ -272,8 +382,12 @@ def test_broken_images_are_refused_and_nothing_is_written(
     assert not [path for path in tmp_path.iterdir() if "y" in path.name]
 
 
-def test_sound_images_of_the_same_kind_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The control for the test above: the ends of the range are inside it, and labels are optional."""
+def test_sound_images_of_the_same_kind_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control for the test above: the ends of the range are inside it, and labels are
+    optional.
+    """
     splits = Splits(_images(1.0) | {"test": np.zeros((2, 1, 2, 2), np.float32)})
     monkeypatch.setattr(digits.Digits, "prepare", lambda self, files, config: splits)
     out = prepared(tmp_path)
@@ -285,10 +399,10 @@ def test_all_files_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     out = prepared(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
 
-    def fail(self: RunRecord, result: Path, **facts: object) -> None:
+    def fail(self: StageMeter, result: Path, **facts: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(RunRecord, "write", fail)
+    monkeypatch.setattr(StageMeter, "write", fail)
     assert prepare(tmp_path, out, "--params", '{"datasets": {"digits": {"split_seed": 1}}}') == 2
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
@@ -299,6 +413,17 @@ def test_help_teaches(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
         run(stage, "--help")
     assert caught.value.code == 0
     assert f"python -m replicate {stage} --dataset" in capsys.readouterr().out
+
+
+def test_the_documents_run_of_photographs_is_a_plan(tmp_path: Path) -> None:
+    """Its parameters, with the reader's folder in them, plan both of its models."""
+    page = (ROOT / "docs" / "adding-a-dataset.md").read_text()
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    folder = tmp_path / "photos"
+    write_images(folder, ["a.png", "b.png"])
+    values = yaml.safe_load(text.replace("/media/usb/photos", str(folder)))
+    runs = Plan(values).params.runs
+    assert {run[:2] for run in runs} == {("images", "vae"), ("images", "true_distribution")}
 
 
 def test_the_documents_example_works(tmp_path: Path) -> None:
@@ -315,11 +440,17 @@ def test_the_documents_example_works(tmp_path: Path) -> None:
     for command in commands:
         words = [sys.executable, "-W", "error", "-m", "replicate", *command.split()]
         environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-        answer = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        answer = subprocess.run(
+            words, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
         assert answer.returncode == 0, answer.stderr
     described = json.loads((tmp_path / "flower.json").read_text())
     assert described["counts"] == {"train": 3028, "valid": 606, "test": 606}
     assert Splits.read(tmp_path / "flower.safetensors").images["train"].std() > 10
-    declared = "from replicate.datasets.flower import DATASET as d; print([*d.image_shape], d.train_count)"
-    told = subprocess.check_output([sys.executable, "-c", declared], cwd=tmp_path, env=environment, text=True)
+    declared = (
+        "from replicate.datasets.flower import DATASET as d; print([*d.image_shape], d.train_count)"
+    )
+    told = subprocess.check_output(
+        [sys.executable, "-c", declared], cwd=tmp_path, env=environment, text=True
+    )
     assert told.strip() == f"{described['shape']} {described['counts']['train']}"

@@ -1,4 +1,6 @@
-"""An evaluation in parts: the same result as in one go, and no result from parts that do not belong together."""
+"""An evaluation in parts: the same result as in one go, and no result from parts that do not belong
+together.
+"""
 
 import json
 import random
@@ -12,9 +14,9 @@ import pytest
 from replicate.__main__ import main
 from replicate.datasets.base import Splits
 from replicate.errors import ReplicateError
-from replicate.files import read_json, read_tensors, write_tensors
 from replicate.likelihood import parzen
 from replicate.likelihood.shards import Part, Shard
+from replicate.storage.files import read_json, read_tensors, write_tensors
 
 COUNT, SEEDS, DRAWS = 650, 3, 2
 
@@ -29,7 +31,11 @@ class Run:
 
     def words(self, *more: object) -> list[str]:
         given = {"--samples": self.samples, "--bandwidth": self.bandwidth, "--data": self.data}
-        return ["evaluate", *(str(word) for pair in given.items() for word in pair), *map(str, more)]
+        return [
+            "evaluate",
+            *(str(word) for pair in given.items() for word in pair),
+            *map(str, more),
+        ]
 
     def parts(self, folder: Path, total: int) -> list[Path]:
         """Every part, computed as on one of many machines."""
@@ -45,13 +51,22 @@ class Run:
 def _write_samples(path: Path, seed: int, failing: tuple[int, ...] = (2,)) -> None:
     images = np.random.default_rng(seed).random((SEEDS, DRAWS, COUNT, 16), dtype=np.float32)
     failed = {str(one): {"epoch": 1, "reason": "the loss is not a number"} for one in failing}
-    about = {"dataset": "digits", "model": "vae", "block": "0-2", "seeds": [0, 1, 2], "failed": failed, "chains": None}
+    about = {
+        "dataset": "digits",
+        "model": "vae",
+        "block": "0-2",
+        "seeds": [0, 1, 2],
+        "failed": failed,
+        "chains": None,
+    }
     write_tensors(path, {"samples": images}, {"about": json.dumps(about)})
 
 
 def _write_data(path: Path, seed: int) -> None:
     generator = np.random.default_rng(seed)
-    pools = {name: generator.random((60, 1, 4, 4), dtype=np.float32) for name in ("train", "labelled")}
+    pools = {
+        name: generator.random((60, 1, 4, 4), dtype=np.float32) for name in ("train", "labelled")
+    }
     folds = []
     for _ in range(2):
         rows = generator.permutation(60)
@@ -91,7 +106,11 @@ def _flat(value: Any, where: str = "") -> dict[str, Any]:
     """Every leaf of a JSON value by its path."""
     if isinstance(value, dict | list):
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
-        return {path: leaf for key, entry in pairs for path, leaf in _flat(entry, f"{where}/{key}").items()}
+        return {
+            path: leaf
+            for key, entry in pairs
+            for path, leaf in _flat(entry, f"{where}/{key}").items()
+        }
     return {where: value}
 
 
@@ -100,7 +119,9 @@ def _same(one: Path, other: Path) -> None:
     first, second = _flat(read_json(one)), _flat(read_json(other))
     assert first.keys() == second.keys()
     for path, value in first.items():
-        assert second[path] == (pytest.approx(value, rel=1e-12) if isinstance(value, float) else value), path
+        assert second[path] == (
+            pytest.approx(value, rel=1e-12) if isinstance(value, float) else value
+        ), path
     images, others = (read_tensors(path.with_suffix(".safetensors"))[0] for path in (one, other))
     assert images.keys() == others.keys() == {"fold0", "fold1"}
     for name, values in images.items():
@@ -108,7 +129,9 @@ def _same(one: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize("total", [2, 3, 9])
-def test_any_number_of_parts_gives_the_result_of_one_go(evaluated: Run, tmp_path: Path, total: int) -> None:
+def test_any_number_of_parts_gives_the_result_of_one_go(
+    evaluated: Run, tmp_path: Path, total: int
+) -> None:
     """Also nine of seven blocks, so that two parts are empty."""
     paths = evaluated.parts(tmp_path, total)
     assert sum(Part.read(path).about["count"] for path in paths) == COUNT
@@ -120,9 +143,9 @@ def test_any_number_of_parts_gives_the_result_of_one_go(evaluated: Run, tmp_path
 def test_one_part_gives_the_same_bytes(evaluated: Run, tmp_path: Path) -> None:
     assert evaluated.merge(tmp_path / "e.json", evaluated.parts(tmp_path, 1)) == 0
     for suffix in (".json", ".safetensors"):
-        assert (tmp_path / "e.json").with_suffix(suffix).read_bytes() == evaluated.plain.with_suffix(
+        assert (tmp_path / "e.json").with_suffix(
             suffix
-        ).read_bytes()
+        ).read_bytes() == evaluated.plain.with_suffix(suffix).read_bytes()
 
 
 def test_parts_of_seeds_that_all_failed_give_what_one_go_gives(tmp_path: Path) -> None:
@@ -153,7 +176,9 @@ def test_a_part_says_what_it_is(evaluated: Run, seven: list[Path]) -> None:
     assert part.about["count"] == 50
     for name in ("schema", "code", "inputs", "parameters"):
         assert part.about[name] == plain[name]
-    assert part.sums.keys() == {(seed, draw, fold) for seed in (0, 1) for draw in (0, 1) for fold in (0, 1)}
+    assert part.sums.keys() == {
+        (seed, draw, fold) for seed in (0, 1) for draw in (0, 1) for fold in (0, 1)
+    }
     chosen = plain["per_seed"][1]["draws"][0]["folds"][1]
     assert part.about["sigmas"]["1.0.1"] == [chosen["sigma"], chosen["fine_sigma"]]
     assert seven[6].with_suffix(".run.json").is_file()
@@ -161,7 +186,9 @@ def test_a_part_says_what_it_is(evaluated: Run, seven: list[Path]) -> None:
 
 @pytest.mark.parametrize("total", [1, 2, 5, 7, 8, 40])
 @pytest.mark.parametrize("count", [1, 99, 100, 101, 650, 10_000])
-def test_parts_cover_every_sample_once_and_are_as_equal_as_blocks_allow(total: int, count: int) -> None:
+def test_parts_cover_every_sample_once_and_are_as_equal_as_blocks_allow(
+    total: int, count: int
+) -> None:
     rows = [Shard(number, total).rows(count) for number in range(1, total + 1)]
     assert [row for part in rows for row in range(count)[part]] == list(range(count))
     assert all(part.start % 100 == 0 or part.start == part.stop for part in rows)
@@ -169,15 +196,21 @@ def test_parts_cover_every_sample_once_and_are_as_equal_as_blocks_allow(total: i
     assert max(sizes) - min(sizes) <= 1
 
 
-@pytest.mark.parametrize("words", ["0/7", "8/7", "a/b", "7", "2/", "-1/7", "1/0", "2 / 7", "\u0662/7", ""])
-def test_words_that_name_no_part_are_refused(evaluated: Run, tmp_path: Path, words: str, capsys: Any) -> None:
+@pytest.mark.parametrize(
+    "words", ["0/7", "8/7", "a/b", "7", "2/", "-1/7", "1/0", "2 / 7", "\u0662/7", ""]
+)
+def test_words_that_name_no_part_are_refused(
+    evaluated: Run, tmp_path: Path, words: str, capsys: Any
+) -> None:
     out = tmp_path / "p.safetensors"
     assert main(evaluated.words(f"--shard={words}", "--out", out)) == 2
     assert f"--shard {words}: write K/N with K from 1 to N" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
-def test_a_part_is_not_written_under_the_name_of_a_result(evaluated: Run, tmp_path: Path, capsys: Any) -> None:
+def test_a_part_is_not_written_under_the_name_of_a_result(
+    evaluated: Run, tmp_path: Path, capsys: Any
+) -> None:
     assert main(evaluated.words("--shard", "1/7", "--out", tmp_path / "e.json")) == 2
     assert "the name of a part must end in .safetensors" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -193,15 +226,23 @@ def _refused(run: Run, folder: Path, paths: list[Path], capsys: Any) -> str:
     return str(sentence)
 
 
-def test_missing_and_doubled_parts_are_named(evaluated: Run, seven: list[Path], tmp_path: Path, capsys: Any) -> None:
+def test_missing_and_doubled_parts_are_named(
+    evaluated: Run, seven: list[Path], tmp_path: Path, capsys: Any
+) -> None:
     sentence = _refused(evaluated, tmp_path, [*seven[:2], *seven[3:6]], capsys)
     assert "2 of 7 parts are not given: 3/7, 7/7;" in sentence
     copy = Path(shutil.copy(seven[1], tmp_path / "copy.safetensors"))
-    assert f"{seven[1]} and {copy} are both part 2/7;" in _refused(evaluated, tmp_path, [*seven, copy], capsys)
-    assert "does not exist" in _refused(evaluated, tmp_path, [*seven[:6], tmp_path / "none.safetensors"], capsys)
+    assert f"{seven[1]} and {copy} are both part 2/7;" in _refused(
+        evaluated, tmp_path, [*seven, copy], capsys
+    )
+    assert "does not exist" in _refused(
+        evaluated, tmp_path, [*seven[:6], tmp_path / "none.safetensors"], capsys
+    )
 
 
-def test_parts_of_another_cut_are_refused(evaluated: Run, seven: list[Path], tmp_path: Path, capsys: Any) -> None:
+def test_parts_of_another_cut_are_refused(
+    evaluated: Run, seven: list[Path], tmp_path: Path, capsys: Any
+) -> None:
     other = evaluated.parts(tmp_path, 2)[1]
     assert f"{other} is part 2/2, but {seven[0]} is part 1/7;" in _refused(
         evaluated, tmp_path, [seven[0], other], capsys
@@ -220,7 +261,15 @@ def test_parts_of_another_evaluation_are_refused(
     else:
         if name == "samples":
             _write_samples(other.samples, 5)
-        words = ["bandwidth", "--samples", other.samples, "--data", other.data, "--out", other.bandwidth]
+        words = [
+            "bandwidth",
+            "--samples",
+            other.samples,
+            "--data",
+            other.data,
+            "--out",
+            other.bandwidth,
+        ]
         sigmas = '{"likelihood": {"sigmas": [0.3, 0.4]}}'
         assert main([*map(str, words), "--params", sigmas]) == 0
     sentence = _refused(other, tmp_path, seven, capsys)
@@ -231,8 +280,10 @@ def test_parts_of_another_evaluation_are_refused(
 def test_parts_of_other_code_are_refused(
     evaluated: Run, seven: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setattr("replicate.stages.evaluate.code_digest", lambda _: "0" * 16)
-    assert "was computed by another version of this project;" in _refused(evaluated, tmp_path, seven, capsys)
+    monkeypatch.setattr("replicate.jobs.subject.code_digest", lambda _: "0" * 16)
+    assert "was computed by another version of this project;" in _refused(
+        evaluated, tmp_path, seven, capsys
+    )
 
 
 def test_damaged_parts_and_other_files_are_refused(
@@ -241,19 +292,32 @@ def test_damaged_parts_and_other_files_are_refused(
     content, damaged = seven[1].read_bytes(), tmp_path / "damaged.safetensors"
     parts = [seven[0], damaged, *seven[2:]]
     damaged.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    assert f"{damaged} is damaged: it does not match its SHA-256;" in _refused(evaluated, tmp_path, parts, capsys)
+    assert f"{damaged} is damaged: it does not match its SHA-256;" in _refused(
+        evaluated, tmp_path, parts, capsys
+    )
     for length in (0, 7, 100, len(content) // 2, len(content) - 1):
         damaged.write_bytes(content[:length])
-        assert f"{damaged} is not a whole safetensors file" in _refused(evaluated, tmp_path, parts, capsys)
+        assert f"{damaged} is not a whole safetensors file" in _refused(
+            evaluated, tmp_path, parts, capsys
+        )
     for file in (evaluated.samples, evaluated.plain.with_suffix(".safetensors")):
-        assert f"{file} is no part of an evaluation;" in _refused(evaluated, tmp_path, [file], capsys)
+        assert f"{file} is no part of an evaluation;" in _refused(
+            evaluated, tmp_path, [file], capsys
+        )
 
 
 def test_flipped_bits_are_seen_wherever_they_are(seven: list[Path], tmp_path: Path) -> None:
     content, path = seven[6].read_bytes(), tmp_path / "p.safetensors"
     header = 8 + int.from_bytes(content[:8], "little")
     generator = random.Random(0)
-    for place in [*generator.sample(range(header), 300), *generator.sample(range(header, len(content)), 100)]:
-        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << generator.randrange(8)]) + content[place + 1 :])
+    for place in [
+        *generator.sample(range(header), 300),
+        *generator.sample(range(header, len(content)), 100),
+    ]:
+        path.write_bytes(
+            content[:place]
+            + bytes([content[place] ^ 1 << generator.randrange(8)])
+            + content[place + 1 :]
+        )
         with pytest.raises(ReplicateError):
             Part.read(path)

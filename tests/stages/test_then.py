@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from replicate.__main__ import main
-from replicate.codedigest import package_root
-from replicate.files import read_json
-from replicate.runrecord import record_path
+from replicate.records.run_record import record_path
+from replicate.storage.files import read_json
+from replicate.storage.paths import package_root
 from tests.stages.pipeline import PARAMS, Pipeline
 
 LIMIT = PARAMS.format(epochs=4)
@@ -30,17 +30,29 @@ def _words(single: Pipeline, joint: Pipeline) -> list[str]:
     given = ["--params", LIMIT, "--data", single.data]
     words: list[object] = ["sample", *given, "--weights", single.weights, "--out", joint.samples]
     words += ["then", "bandwidth", *given, "--samples", joint.samples, "--out", joint.bandwidth]
-    words += ["then", "evaluate", *given, "--samples", joint.samples, "--bandwidth", joint.bandwidth]
+    words += [
+        "then",
+        "evaluate",
+        *given,
+        "--samples",
+        joint.samples,
+        "--bandwidth",
+        joint.bandwidth,
+    ]
     return [str(word) for word in [*words, "--out", joint.evaluation]]
 
 
 def _process(words: list[str], **how: Any) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own, as a user calls it."""
     environment = os.environ | {"PYTHONPATH": str(package_root())}
-    return subprocess.run([sys.executable, "-m", "replicate", *words], env=environment, text=True, **how)
+    return subprocess.run(
+        [sys.executable, "-m", "replicate", *words], env=environment, text=True, **how
+    )
 
 
-def test_stages_in_one_process_write_the_same_bytes_as_one_by_one(single: Pipeline, tmp_path: Path) -> None:
+def test_stages_in_one_process_write_the_same_bytes_as_one_by_one(
+    single: Pipeline, tmp_path: Path
+) -> None:
     joint = Pipeline(tmp_path)
     done = _process(_words(single, joint), capture_output=True)
     assert done.returncode == 0, done.stderr
@@ -52,23 +64,46 @@ def test_stages_in_one_process_write_the_same_bytes_as_one_by_one(single: Pipeli
         assert read_json(record_path(ours))["stage"] == read_json(record_path(theirs))["stage"]
 
 
+@pytest.mark.slow
 def test_panels_after_another_stage_are_those_drawn_alone(single: Pipeline, tmp_path: Path) -> None:
     """`recognise` computes with two threads, `panels` always with one."""
     classifier = tmp_path / "classifier.safetensors"
     assert main(["classifier", "--data", str(single.data), "--out", str(classifier)]) == 0
     drawn = ["--data", single.data, "--weights", single.weights, "--bandwidth", single.bandwidth]
-    panels: list[object] = ["panels", *drawn, "--training", single.weights.with_suffix(".json"), "--out"]
+    panels: list[object] = [
+        "panels",
+        *drawn,
+        "--training",
+        single.weights.with_suffix(".json"),
+        "--out",
+    ]
     seen = ["--data", single.data, "--samples", single.samples, "--classifier", classifier]
-    recognise: list[object] = ["recognise", "--params", '{"compute": {"threads": 2}}', *seen, "--out"]
+    recognise: list[object] = [
+        "recognise",
+        "--params",
+        '{"compute": {"threads": 2}}',
+        *seen,
+        "--out",
+    ]
     commands = [[*recognise, tmp_path / "alone.json"], [*panels, tmp_path / "alone"]]
     commands += [[*recognise, tmp_path / "joint.json", "then", *panels, tmp_path / "joint"]]
     for command in commands:
         done = _process([str(word) for word in command], capture_output=True)
         assert done.returncode == 0, done.stderr
-    names = {path.name for path in (tmp_path / "alone").iterdir() if not path.name.endswith(".run.json")}
-    assert {"samples.png", "interpolation.png", "learning.svg", "bandwidth.svg", "panels.json"} == names
+    names = {
+        path.name for path in (tmp_path / "alone").iterdir() if not path.name.endswith(".run.json")
+    }
+    assert {
+        "samples.png",
+        "interpolation.png",
+        "learning.svg",
+        "bandwidth.svg",
+        "panels.json",
+    } == names
     for name in names:
-        assert (tmp_path / "joint" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes(), name
+        assert (tmp_path / "joint" / name).read_bytes() == (
+            tmp_path / "alone" / name
+        ).read_bytes(), name
     assert (tmp_path / "joint.json").read_bytes() == (tmp_path / "alone.json").read_bytes()
 
 
@@ -91,7 +126,10 @@ def test_a_wrong_word_anywhere_starts_nothing(
     joint = Pipeline(tmp_path)
     with pytest.raises(SystemExit, match="2"):
         main([*_words(single, joint), "--nonsense"])
-    assert "python -m replicate evaluate: error: unrecognized arguments: --nonsense" in capsys.readouterr().err
+    assert (
+        "python -m replicate evaluate: error: unrecognized arguments: --nonsense"
+        in capsys.readouterr().err
+    )
     assert main([*_words(single, joint), "then", "nonsense"]) == 2
     assert "there is no stage 'nonsense'" in capsys.readouterr().err
     for words in (["then"], ["list", "then"], ["list", "then", "then", "list"]):
@@ -111,7 +149,12 @@ def test_what_could_not_be_said_is_not_called_done() -> None:
 def test_a_closed_output_is_no_fault() -> None:
     words = [sys.executable, "-m", "replicate", "list"]
     environment = os.environ | {"PYTHONPATH": str(package_root())}
-    assert subprocess.run(["sh", "-c", '"$@" >&-', "sh", *words], env=environment, check=False).returncode == 0
+    assert (
+        subprocess.run(
+            ["sh", "-c", '"$@" >&-', "sh", *words], env=environment, check=False
+        ).returncode
+        == 0
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process count its peak anew")
@@ -119,13 +162,14 @@ def test_a_closed_output_is_no_fault() -> None:
 def test_the_memory_of_a_stage_is_its_own(tmp_path: Path, kept: str, above: bool) -> None:
     """256 MiB that were held before a stage, and either given back by then or not."""
     code = (
-        "import sys; from pathlib import Path; from replicate.runrecord import RunRecord\n"
+        "import sys; from pathlib import Path; from replicate.records.run_record import "
+        "StageMeter\n"
         "from replicate.params import Compute; from replicate.training.backend import configure\n"
-        "from replicate.hardware import peak_memory\n"
+        "from replicate.records.hardware import peak_memory\n"
         "configure(Compute(device='cpu'))  # from here on freed memory is kept\n"
         "before = peak_memory() / 2**20\n"
         f"held = bytearray(b'1') * (1 << 28); {kept}\n"
-        "RunRecord('table').write(Path(sys.argv[1]), before=before)\n"
+        "StageMeter('table').write(Path(sys.argv[1]), before=before)\n"
     )
     environment = os.environ | {"PYTHONPATH": str(package_root())}
     subprocess.run([sys.executable, "-c", code, tmp_path / "x.json"], env=environment, check=True)

@@ -1,4 +1,6 @@
-"""Trials on validation images: the same budget for every model, kept trials not run again, test images never read."""
+"""Trials on validation images: the same budget for every model, kept trials not run again, test
+images never read.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -9,17 +11,25 @@ import yaml
 
 from replicate.__main__ import main
 from replicate.datasets.base import Splits
-from replicate.files import read_json
+from replicate.storage.files import read_json
 from tests.stages.pipeline import Pipeline
 
-TINY = {"epochs": 2, "batch_size": 100, "noise_dimension": 4, "generator_hidden": [8], "discriminator_hidden": [4]}
+TINY = {
+    "epochs": 2,
+    "batch_size": 100,
+    "noise_dimension": 4,
+    "generator_hidden": [8],
+    "discriminator_hidden": [4],
+}
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pipeline = Pipeline(tmp_path_factory.mktemp("tune"))
     pipeline.call("fetch", "--dataset", "digits", "--out", pipeline.manifest)
-    pipeline.call("prepare", "--dataset", "digits", "--manifest", pipeline.manifest, "--out", pipeline.data)
+    pipeline.call(
+        "prepare", "--dataset", "digits", "--manifest", pipeline.manifest, "--out", pipeline.data
+    )
     return pipeline.data
 
 
@@ -49,14 +59,21 @@ def test_a_trial_counts_as_the_mean_of_its_seeds_best_looks(tmp_path: Path, data
     assert first["log_likelihood"] != second["log_likelihood"]
 
 
-def test_known_trials_are_kept_and_a_new_one_is_added(tmp_path: Path, data: Path, monkeypatch: Any) -> None:
+def test_known_trials_are_kept_and_a_new_one_is_added(
+    tmp_path: Path, data: Path, monkeypatch: Any
+) -> None:
     assert tune(tmp_path, trials(tmp_path, {}), data) == 0
     before = read_json(tmp_path / "tuning.json")["models"]["adversarial_nets"][0]
     ran: list[float] = []
     import replicate.stages.tune as stage
 
-    real = stage._trial
-    monkeypatch.setattr(stage, "_trial", lambda t, m, c, *rest: ran.append(c.learning_rate) or real(t, m, c, *rest))
+    trained = stage._Tuner.trained
+
+    def noted(self: Any, model: str, config: Any, key: str) -> Any:
+        ran.append(config.learning_rate)
+        return trained(self, model, config, key)
+
+    monkeypatch.setattr(stage._Tuner, "trained", noted)
     assert tune(tmp_path, trials(tmp_path, {}, {"learning_rate": 0.02}), data) == 0
     assert ran == [0.02]
     assert read_json(tmp_path / "tuning.json")["models"]["adversarial_nets"][0] == before
@@ -69,11 +86,15 @@ def test_test_images_play_no_part(tmp_path: Path, data: Path) -> None:
     for name, source in (("a", data), ("b", tmp_path / "hidden.safetensors")):
         (tmp_path / name).mkdir()
         assert tune(tmp_path / name, trials(tmp_path / name, {}), source) == 0
-    a, b = (read_json(tmp_path / name / "tuning.json")["models"]["adversarial_nets"][0] for name in "ab")
+    a, b = (
+        read_json(tmp_path / name / "tuning.json")["models"]["adversarial_nets"][0] for name in "ab"
+    )
     assert a["per_seed"] == b["per_seed"]
 
 
-def test_another_number_of_trials_than_the_budget_is_refused(tmp_path: Path, data: Path, capsys: Any) -> None:
+def test_another_number_of_trials_than_the_budget_is_refused(
+    tmp_path: Path, data: Path, capsys: Any
+) -> None:
     assert tune(tmp_path, trials(tmp_path, {}, {}, budget=3), data) == 2
     assert "has 2 trials; the budget of every model is 3" in capsys.readouterr().err
     assert not (tmp_path / "tuning.json").exists()
@@ -82,3 +103,18 @@ def test_another_number_of_trials_than_the_budget_is_refused(tmp_path: Path, dat
 def test_a_fault_in_a_trial_is_named(tmp_path: Path, data: Path, capsys: Any) -> None:
     assert tune(tmp_path, trials(tmp_path, {"learning_rat": 1}), data) == 2
     assert "models.adversarial_nets.trials[0].learning_rat: unknown key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seeds", ["10 ", "3-1", "0-999999", "all"])
+def test_seeds_that_are_no_block_are_refused_before_anything_is_read(
+    tmp_path: Path, seeds: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = trials(tmp_path, {})
+    content = yaml.safe_load(path.read_text())
+    content["seeds"] = seeds
+    path.write_text(yaml.safe_dump(content))
+    assert tune(tmp_path, path, tmp_path / "no-such-data.safetensors") == 2
+    message = capsys.readouterr().err
+    assert "seeds:" in message
+    assert "block" in message
+    assert message.count("\n") == 1

@@ -13,13 +13,19 @@ RATE = 0.05
 
 def start() -> dict[str, torch.Tensor]:
     rng = np.random.default_rng(0)
-    return {name: torch.from_numpy(rng.normal(size=shape)) for name, shape in (("a", (2, 3, 5)), ("b", (2, 1, 7)))}
+    return {
+        name: torch.from_numpy(rng.normal(size=shape))
+        for name, shape in (("a", (2, 3, 5)), ("b", (2, 1, 7)))
+    }
 
 
 def gradients(step: int) -> dict[str, torch.Tensor]:
     rng = np.random.default_rng(step + 1)
     scale = 10.0 ** rng.integers(-6, 3)
-    return {name: torch.from_numpy(scale * rng.normal(size=value.shape)) for name, value in start().items()}
+    return {
+        name: torch.from_numpy(scale * rng.normal(size=value.shape))
+        for name, value in start().items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -27,7 +33,9 @@ def gradients(step: int) -> dict[str, torch.Tensor]:
     [({}, 0.9, 0.999, 1e-8), ({"decays": (0.8, 0.95), "epsilon": 1e-3}, 0.8, 0.95, 1e-3)],
     ids=["defaults", "others"],
 )
-def test_updates_are_those_of_algorithm_1(given: dict[str, Any], b1: float, b2: float, epsilon: float) -> None:
+def test_updates_are_those_of_algorithm_1(
+    given: dict[str, Any], b1: float, b2: float, epsilon: float
+) -> None:
     parameters, slots = start(), moments(start())
     expected = {name: value.numpy().copy() for name, value in parameters.items()}
     m = {name: np.zeros_like(value) for name, value in expected.items()}
@@ -52,7 +60,10 @@ def test_what_has_no_gradient_stays() -> None:
     assert torch.equal(parameters["b"], start()["b"])
     assert not slots["b.first"].any()
     torch.testing.assert_close(
-        (parameters["a"] - start()["a"]).abs(), torch.full_like(start()["a"], RATE), rtol=1e-3, atol=0
+        (parameters["a"] - start()["a"]).abs(),
+        torch.full_like(start()["a"], RATE),
+        rtol=1e-3,
+        atol=0,
     )
 
 
@@ -62,7 +73,9 @@ def test_a_seed_with_a_gradient_that_is_not_a_number_leaves_the_others_alone() -
     broken["a"][0] = torch.nan
     adam_step(parameters, slots, broken, 0, RATE)
     alone = {name: value[1:].clone() for name, value in start().items()}
-    adam_step(alone, moments(alone), {name: value[1:] for name, value in gradients(0).items()}, 0, RATE)
+    adam_step(
+        alone, moments(alone), {name: value[1:] for name, value in gradients(0).items()}, 0, RATE
+    )
     assert parameters["a"][0].isnan().all()
     for name, value in alone.items():
         torch.testing.assert_close(parameters[name][1:], value, rtol=0, atol=1e-15)

@@ -1,6 +1,7 @@
 """A job keeps to its threads, whoever multiplies."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 import scipy.linalg  # SciPy brings a BLAS of its own
@@ -12,7 +13,11 @@ from replicate.training.backend import configure
 
 
 def blas_threads() -> dict[str, int]:
-    return {pool["filepath"]: pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+    return {
+        pool["filepath"]: pool["num_threads"]
+        for pool in threadpool_info()
+        if pool["user_api"] == "blas"
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -30,3 +35,27 @@ def test_torch_and_every_blas_keep_to_the_threads_of_the_job(threads: int) -> No
     configure(Compute(device="cpu", threads=threads))
     assert torch.get_num_threads() == threads
     assert set(blas_threads().values()) == {threads}
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "name", "products"),
+    [
+        ("cpu", "cpu", "CPU", None),
+        ("auto", "cuda", "A GPU", "cublas"),
+        ("cuda", "cuda", "A GPU", "cublas"),
+    ],
+)
+def test_a_gpu_that_is_there_is_used_unless_the_cpu_is_asked_for(
+    asked: Literal["auto", "cpu", "cuda"],
+    device: str,
+    name: str,
+    products: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A GPU")
+    backend = configure(Compute(device=asked, threads=1))
+    assert backend.device.type == device
+    assert backend.name == name
+    assert backend.threads == 1
+    assert backend.products in ((products,) if products else ("blas", "onednn"))

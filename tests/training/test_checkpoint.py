@@ -1,4 +1,6 @@
-"""The folder of checkpoints: the order of writes that outlives a power cut, and what is its own to remove."""
+"""The folder of checkpoints: the order of writes that outlives a power cut, and what is its own to
+remove.
+"""
 
 import os
 from pathlib import Path
@@ -54,9 +56,12 @@ def test_what_a_kill_left_half_written_is_cleared_at_the_next_start(tmp_path: Pa
     (tmp_path / "step-000000000001.json").rename(tmp_path / "step-000000000001.damaged")
     with folder.locked():
         assert sorted(path.name for path in tmp_path.iterdir()) == [
-            "lock", "step-000000000001.damaged", "step-000000000001.safetensors",
-            "step-000000000002.json", "step-000000000002.safetensors",
-        ]  # fmt: skip
+            "lock",
+            "step-000000000001.damaged",
+            "step-000000000001.safetensors",
+            "step-000000000002.json",
+            "step-000000000002.safetensors",
+        ]
         found = folder.load()
         assert found is not None
         assert found[1]["step"] == 2
@@ -65,7 +70,9 @@ def test_what_a_kill_left_half_written_is_cleared_at_the_next_start(tmp_path: Pa
 
 
 def test_a_lock_that_its_holder_removed_does_not_count(tmp_path: Path) -> None:
-    """Whoever opened the lock just before its folder was removed must not train beside a third process."""
+    """Whoever opened the lock just before its folder was removed must not train beside a third
+    process.
+    """
     folder = CheckpointFolder(tmp_path / "run")
     with folder.locked():
         folder.remove()
@@ -76,22 +83,31 @@ def test_a_lock_that_its_holder_removed_does_not_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "line"),
     [
-        ({"config": {"rate": 0.1, "same": 1}}, {"config": {"rate": 0.2, "same": 1}}, "config.rate: 0.1 -> 0.2"),
+        (
+            {"config": {"rate": 0.1, "same": 1}},
+            {"config": {"rate": 0.2, "same": 1}},
+            "config.rate: 0.1 -> 0.2",
+        ),
         ({"torch": "2.12.0"}, {"torch": "2.13.0"}, "torch: 2.12.0 -> 2.13.0"),
         ({"a": {"b": None}}, {"a": {"c": [1]}}, "a.b: null -> absent, a.c: absent -> [1]"),
         ({"a": list(range(100))}, {"a": 0}, "a: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11... -> 0"),
         (
-            {str(k): 0 for k in range(9)}, {str(k): 1 for k in range(9)},
+            {str(k): 0 for k in range(9)},
+            {str(k): 1 for k in range(9)},
             "0: 0 -> 1, 1: 0 -> 1, 2: 0 -> 1, 3: 0 -> 1, 4: 0 -> 1, 5: 0 -> 1 and 3 more",
         ),
     ],
-)  # fmt: skip
+)
 def test_differences_fit_in_a_line(old: dict[str, Any], new: dict[str, Any], line: str) -> None:
     assert differences(old, new) == line
 
 
-def test_the_newest_of_several_other_settings_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Older ones are counted; other runs, folders without a checkpoint and foreign folders are not."""
+def test_the_newest_of_several_other_settings_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Older ones are counted; other runs, folders without a checkpoint and foreign folders are
+    not.
+    """
     for place, rate in enumerate((0.1, 0.2)):
         old = CheckpointFolder.of_run(tmp_path, "digits-vae-0", {"rate": rate})
         with old.locked():
@@ -111,7 +127,9 @@ def test_the_newest_of_several_other_settings_is_named(tmp_path: Path, capsys: p
     assert "not used: rate: 0.2 -> 0.5." in line
 
 
-def test_settings_that_cannot_be_read_are_no_reason_to_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_that_cannot_be_read_are_no_reason_to_fail(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     old = CheckpointFolder.of_run(tmp_path, "run", {"rate": 0.1})
     with old.locked():
         old.save(1, TENSORS, {})
@@ -143,3 +161,44 @@ def test_a_count_that_cannot_be_read_stops_no_training(tmp_path: Path, content: 
         assert folder.earlier_attempts == 0
         folder.remove()
     assert not tmp_path.exists()
+
+
+def _saved(parent: Path, epochs: int, extends: bool) -> CheckpointFolder:
+    """A run of this length that was stopped at a checkpoint."""
+    folder = CheckpointFolder.of_run(parent, "run", {"config": {"epochs": epochs}}, extends)
+    with folder.locked():
+        folder.save(epochs, {"a": np.zeros(1)}, {})
+    return folder
+
+
+@pytest.mark.parametrize(("extends", "stays"), [(False, True), (True, False)])
+def test_only_a_run_through_the_same_states_makes_a_shorter_one_needless(
+    tmp_path: Path, extends: bool, stays: bool
+) -> None:
+    shorter, longer = _saved(tmp_path, 4, extends), _saved(tmp_path, 8, extends)
+    longer.end()
+    assert (shorter.load() is not None) == stays
+    assert longer.load() is not None
+
+
+def test_a_run_with_unreadable_settings_is_no_run_of_another_length(tmp_path: Path) -> None:
+    shorter = _saved(tmp_path, 4, extends=True)
+    longer = CheckpointFolder.of_run(tmp_path, "run", {"config": {"epochs": 8}}, extends=True)
+    loaded = longer.load(last_step=8)
+    assert loaded is not None
+    assert loaded[1]["step"] == 4
+    (shorter.folder / "run.json").write_text("[")
+    assert longer.load(last_step=8) is None
+
+
+def test_a_checkpoint_of_its_own_comes_before_those_of_other_lengths(tmp_path: Path) -> None:
+    _saved(tmp_path, 8, extends=True)
+    shorter = _saved(tmp_path, 4, extends=True)
+    loaded = shorter.load(last_step=9)
+    assert loaded is not None
+    assert loaded[1]["step"] == 4
+
+
+def test_a_setting_that_is_null_differs_from_one_that_is_absent() -> None:
+    assert differences({}, {"a": None}) == "a: absent -> null"
+    assert differences({"a": None}, {}) == "a: null -> absent"

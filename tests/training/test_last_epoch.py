@@ -1,4 +1,6 @@
-"""Where a data set has folds no epoch is chosen: the last one is taken, whatever the labelled images are."""
+"""Where a data set has folds no epoch is chosen: the last one is taken, whatever the labelled
+images are.
+"""
 
 from pathlib import Path
 
@@ -6,11 +8,12 @@ import numpy as np
 import pytest
 
 from replicate.__main__ import main
-from replicate.files import read_json, read_tensors, write_tensors
+from replicate.storage.files import read_json, read_tensors, write_tensors
 from tests.datasets.data_helpers import write_faces
 
 PARAMS = (
-    '{"seeds": ["0-1"], "selection": {"every": 1, "samples": 20}, "datasets": {"tfd": {}}, "models": {"vae": {"tfd": '
+    '{"seeds": ["0-1"], "selection": {"every": 1, "samples": 20}, "datasets": {"tfd": {}}, '
+    '"models": {"vae": {"tfd": '
     '{"epochs": EPOCHS, "batch_size": 3, "hidden": [4], "code_dimension": 2}}}}'
 )
 
@@ -21,7 +24,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("folds")
     write_faces(folder / "tfd/TFD_48x48.mat")
     manifest, out = folder / "tfd.sources.json", folder / "tfd.safetensors"
-    assert main(["fetch", "--dataset", "tfd", "--data-dir", str(folder), "--out", str(manifest)]) == 0
+    assert (
+        main(["fetch", "--dataset", "tfd", "--data-dir", str(folder), "--out", str(manifest)]) == 0
+    )
     words = ["prepare", "--dataset", "tfd", "--data-dir", str(folder), "--manifest", str(manifest)]
     assert main([*words, "--out", str(out)]) == 0
     return out
@@ -30,11 +35,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(data: Path, out: Path, epochs: int) -> dict[str, np.ndarray]:
     params = PARAMS.replace("EPOCHS", str(epochs))
     words = ["train", "--params", params, "--dataset", "tfd", "--model", "vae", "--block", "0-1"]
-    assert main([*words, "--data", str(data), "--out", str(out), "--state", str(out.parent / ".state")]) == 0
+    assert (
+        main(
+            [*words, "--data", str(data), "--out", str(out), "--state", str(out.parent / ".state")]
+        )
+        == 0
+    )
     return read_tensors(out)[0]
 
 
-def test_the_last_epoch_is_taken_and_no_labelled_image_is_looked_at(data: Path, tmp_path: Path) -> None:
+def test_the_last_epoch_is_taken_and_no_labelled_image_is_looked_at(
+    data: Path, tmp_path: Path
+) -> None:
     tensors, metadata = read_tensors(data)
     labelled = tensors["labelled"].copy()
     labelled[:] = 255 - labelled
@@ -52,11 +64,25 @@ def test_the_last_epoch_is_taken_and_no_labelled_image_is_looked_at(data: Path, 
     assert any(not np.array_equal(value, weights[name]) for name, value in fewer.items())
 
 
-def test_settings_cannot_be_tried_on_folds(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_cannot_be_tried_on_folds(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     trials = tmp_path / "trials.yaml"
     trials.write_text(
-        'dataset: tfd\nbudget: 1\nseeds: "100"\nmodels: {vae: {trials: [{epochs: 1}]}}\n', encoding="utf-8"
+        'dataset: tfd\nbudget: 1\nseeds: "100"\nmodels: {vae: {trials: [{epochs: 1}]}}\n',
+        encoding="utf-8",
     )
-    words = ["tune", "--trials", str(trials), "--data", str(data), "--out", str(tmp_path / "t.json")]
+    words = [
+        "tune",
+        "--trials",
+        str(trials),
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "t.json"),
+    ]
     assert main([*words, "--state", str(tmp_path)]) == 2
-    assert "has folds, each of whose validation images are test images of another one" in capsys.readouterr().err
+    assert (
+        "has folds, each of whose validation images are test images of another one"
+        in capsys.readouterr().err
+    )

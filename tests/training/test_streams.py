@@ -22,7 +22,14 @@ def test_a_seed_draws_the_same_alone_and_in_company() -> None:
 
 def test_every_part_of_the_key_counts() -> None:
     streams = Streams((0, 1), CPU)
-    keys = [("noise", 0, 0), ("dropout", 0, 0), ("noise", 1, 0), ("noise", 0, 1), ("evaluation", 0, 0), ("init", 0, 0)]
+    keys = [
+        ("noise", 0, 0),
+        ("dropout", 0, 0),
+        ("noise", 1, 0),
+        ("noise", 0, 1),
+        ("evaluation", 0, 0),
+        ("init", 0, 0),
+    ]
     drawn = [streams.uniform(purpose, step, 1000, part=part) for purpose, step, part in keys]  # type: ignore[arg-type]
     rows = torch.stack(drawn).reshape(-1, 1000).numpy()
     correlation = np.corrcoef(rows) - np.eye(len(rows))
@@ -50,14 +57,34 @@ def test_order_is_a_permutation_that_changes_with_the_epoch() -> None:
 
 
 def test_golden_numbers() -> None:
-    """Drawn once with NumPy 2.4.6: a change of the keys, or of NumPy's algorithms, would silently change every run."""
+    """Drawn once with NumPy 2.4.6: a change of the keys, or of NumPy's algorithms, would silently
+    change every run.
+    """
     streams = Streams((7,), CPU)
-    uniform, normal = streams.uniform("noise", 5, 3, part=3)[0], streams.normal("evaluation", 5, 3, part=3)[0]
+    uniform, normal = (
+        streams.uniform("noise", 5, 3, part=3)[0],
+        streams.normal("evaluation", 5, 3, part=3)[0],
+    )
     assert uniform.tolist() == [0.5895034074783325, 0.7472392916679382, 0.6752495765686035]
     assert normal.tolist() == [-0.5137007832527161, -0.0897710844874382, -0.715692400932312]
-    assert (streams.mask(0.8, 5, 12, part=3)[0] > 0).int().tolist() == [1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 1, 1]
+    assert (streams.mask(0.8, 5, 12, part=3)[0] > 0).int().tolist() == [
+        1,
+        1,
+        0,
+        1,
+        1,
+        1,
+        0,
+        1,
+        1,
+        1,
+        1,
+        1,
+    ]
     assert streams.order(5, 8)[0].tolist() == [5, 7, 4, 2, 1, 0, 6, 3]
-    assert not torch.equal(streams.uniform("noise", 3, 3, part=5)[0], uniform)  # step and part are not the same
+    assert not torch.equal(
+        streams.uniform("noise", 3, 3, part=5)[0], uniform
+    )  # step and part are not the same
 
 
 def test_float64_sees_the_float32_numbers() -> None:
@@ -74,7 +101,9 @@ def test_masks_keep_the_stated_share() -> None:
         assert mask.shape == (2, 501, 201)
         assert set(mask.unique().tolist()) <= {0.0, float(np.float32(1 / keep))}
         share = (mask > 0).double().mean((1, 2))
-        assert share.tolist() == pytest.approx([keep, keep], abs=4 * np.sqrt(keep * (1 - keep) / (501 * 201)) + 2**-16)
+        assert share.tolist() == pytest.approx(
+            [keep, keep], abs=4 * np.sqrt(keep * (1 - keep) / (501 * 201)) + 2**-16
+        )
         assert torch.equal(Streams((1,), CPU).mask(keep, 3, 501, 201)[0], mask[1])
     assert not torch.equal(streams.mask(0.5, 3, 10, 10), streams.mask(0.5, 4, 10, 10))
 

@@ -1,4 +1,6 @@
-"""The training loop: repeatable bits, seeds that do not touch each other, failures that stay visible."""
+"""The training loop: repeatable bits, seeds that do not touch each other, failures that stay
+visible.
+"""
 
 import json
 import time
@@ -12,16 +14,22 @@ from torch import Tensor
 
 from replicate.errors import ReplicateError
 from replicate.models.adversarial_nets import AdversarialConfig, AdversarialNets
-from replicate.params import Likelihood, Selection
+from replicate.params import LARGEST, Likelihood, Selection
+from replicate.progress.reporting import Progress
 from replicate.training.checkpoint import CheckpointFolder
-from replicate.training.progress import Progress
 from replicate.training.streams import Streams
 from replicate.training.sweep import Sweep
 
 SMALL = {
-    "batch_size": 10, "noise_dimension": 4, "generator_hidden": (12,), "discriminator_hidden": (6,), "pieces": 3,
-    "epochs": 6, "discriminator_range": 0.1, "momentum_epochs": 4,
-}  # fmt: skip
+    "batch_size": 10,
+    "noise_dimension": 4,
+    "generator_hidden": (12,),
+    "discriminator_hidden": (6,),
+    "pieces": 3,
+    "epochs": 6,
+    "discriminator_range": 0.1,
+    "momentum_epochs": 4,
+}
 
 
 def images(count: int) -> Tensor:
@@ -29,13 +37,24 @@ def images(count: int) -> Tensor:
 
 
 def make(
-    folder: Path, seeds: tuple[int, ...] = (0, 1, 2), dtype: torch.dtype = torch.float32,
-    kind: type[AdversarialNets] = AdversarialNets, every: float = 60.0, device: str = "cpu", **changes: Any,
-) -> Sweep:  # fmt: skip
-    model = kind(AdversarialConfig(**{**SMALL, **changes}), (1, 4, 4), Streams(seeds, torch.device(device), dtype))
+    folder: Path,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    dtype: torch.dtype = torch.float32,
+    kind: type[AdversarialNets] = AdversarialNets,
+    every: float = 60.0,
+    device: str = "cpu",
+    **changes: Any,
+) -> Sweep:
+    model = kind(
+        AdversarialConfig(**{**SMALL, **changes}),
+        (1, 4, 4),
+        Streams(seeds, torch.device(device), dtype),
+    )
     selection, likelihood = Selection(every=2, samples=50), Likelihood(sigmas=(0.2, 0.4, 0.8))
     train, valid = (images(count).to(dtype).to(device) for count in (50, 20))
-    return Sweep(model, train, valid, selection, likelihood, CheckpointFolder(folder / "checkpoints"), every)
+    return Sweep(
+        model, train, valid, selection, likelihood, CheckpointFolder(folder / "checkpoints"), every
+    )
 
 
 def progress(folder: Path) -> Progress:
@@ -68,7 +87,9 @@ def test_a_seed_alone_agrees_with_itself_in_company(tmp_path: Path, schedule: st
     for place, seed in enumerate((0, 1, 2)):
         alone = run(tmp_path / str(seed), (seed,), torch.float64, schedule=schedule)
         for name, value in alone.model.parameters.items():
-            torch.testing.assert_close(value[0], company.model.parameters[name][place], rtol=0, atol=1e-10)
+            torch.testing.assert_close(
+                value[0], company.model.parameters[name][place], rtol=0, atol=1e-10
+            )
         assert alone.history.chosen_epoch[0] == company.history.chosen_epoch[place]
 
 
@@ -93,8 +114,12 @@ class Stopping(AdversarialNets):
 
 
 @pytest.mark.parametrize("at", [0, 3, 4, 9, 14, 17, 28, 29])
-def test_interrupted_and_resumed_is_the_uninterrupted_run(tmp_path: Path, at: int, monkeypatch: Any) -> None:
-    """5 steps an epoch: in the middle of an epoch, at its end (a look is due), in the first and the last step."""
+def test_interrupted_and_resumed_is_the_uninterrupted_run(
+    tmp_path: Path, at: int, monkeypatch: Any
+) -> None:
+    """5 steps an epoch: in the middle of an epoch, at its end (a look is due), in the first and the
+    last step.
+    """
     whole = run(tmp_path / "whole")
     monkeypatch.setattr(Stopping, "at", at)
     first = make(tmp_path / "parts", kind=Stopping)
@@ -103,11 +128,15 @@ def test_interrupted_and_resumed_is_the_uninterrupted_run(tmp_path: Path, at: in
     assert_equal(run(tmp_path / "parts"), whole)
 
 
-def run_of(folder: Path, epochs: int, kind: type[AdversarialNets] = AdversarialNets, rate: float = 0.1) -> Sweep:
+def run_of(
+    folder: Path, epochs: int, kind: type[AdversarialNets] = AdversarialNets, rate: float = 0.1
+) -> Sweep:
     """A run of so many epochs as the stage `train` makes it: it ends, or its state is kept."""
     sweep = make(folder, kind=kind, epochs=epochs)
     settings = {"config": {"epochs": epochs, "rate": rate}}
-    sweep.checkpoints = CheckpointFolder.of_run(folder / "checkpoints", "run", settings, extends=True)
+    sweep.checkpoints = CheckpointFolder.of_run(
+        folder / "checkpoints", "run", settings, extends=True
+    )
     with sweep.checkpoints.locked():
         if sweep.run(progress(folder)):
             sweep.checkpoints.end()
@@ -134,8 +163,12 @@ def test_the_same_run_again_ends_at_once_in_the_same_bits(tmp_path: Path) -> Non
     assert_equal(again, whole)
 
 
-def test_a_stopped_run_goes_on_under_another_number_of_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stopped in step 12 of 30: 4 epochs (20 steps) go on from there, and 2 epochs (10 steps) start anew."""
+def test_a_stopped_run_goes_on_under_another_number_of_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in step 12 of 30: 4 epochs (20 steps) go on from there, and 2 epochs (10 steps) start
+    anew.
+    """
     monkeypatch.setattr(Stopping, "at", 11)
     run_of(tmp_path / "parts", 6, kind=Stopping)
     fewer = run_of(tmp_path / "parts", 2)
@@ -217,15 +250,26 @@ class Diverging(AdversarialNets):
         return super().train_step(batch, epoch, step)
 
 
-def test_a_diverged_seed_is_named_and_the_others_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_diverged_seed_is_named_and_the_others_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     healthy, found = run(tmp_path / "a"), run(tmp_path / "b", kind=Diverging)
-    assert found.history.failed == {"1": {"epoch": 3, "reason": "the loss or a weight is not a finite number"}}
+    assert found.history.failed == {
+        "1": {"epoch": 3, "reason": "the loss or a weight is not a finite number"}
+    }
     assert "seed 1 failed in epoch 3" in capsys.readouterr().out
     for place in (0, 2):
-        assert found.history.chosen_log_likelihood[place] == healthy.history.chosen_log_likelihood[place]
+        assert (
+            found.history.chosen_log_likelihood[place]
+            == healthy.history.chosen_log_likelihood[place]
+        )
         for name, value in found.model.parameters.items():
             assert torch.equal(value[place], healthy.model.parameters[name][place])
-    assert [row[1] for row in found.history.log_likelihood] == [healthy.history.log_likelihood[0][1], None, None]
+    assert [row[1] for row in found.history.log_likelihood] == [
+        healthy.history.log_likelihood[0][1],
+        None,
+        None,
+    ]
     json.dumps(vars(found.history), allow_nan=False)
 
 
@@ -249,6 +293,78 @@ def test_the_chosen_weights_are_those_of_the_best_look(tmp_path: Path) -> None:
         assert torch.equal(value[0], sweep.best[name][0])
 
 
+def test_the_losses_of_an_epoch_are_the_means_over_its_steps(tmp_path: Path) -> None:
+    losses_of_steps: list[dict[str, Tensor]] = []
+
+    class Observed(AdversarialNets):
+        def train_step(self, batch: Tensor, epoch: int, step: int) -> dict[str, Tensor]:
+            losses = super().train_step(batch, epoch, step)
+            losses_of_steps.append({name: loss.double() for name, loss in losses.items()})
+            return losses
+
+    sweep = run(tmp_path, kind=Observed)
+    steps = sweep.steps_per_epoch
+    assert len(losses_of_steps) == 6 * steps > 6
+    assert sweep.history.epochs == [2, 4, 6]
+    assert sweep.history.losses.keys() == losses_of_steps[0].keys()
+    for name, curve in sweep.history.losses.items():
+        for epoch, means in zip(sweep.history.epochs, curve, strict=True):
+            of_epoch = losses_of_steps[(epoch - 1) * steps : epoch * steps]
+            expected = torch.stack([losses[name] for losses in of_epoch]).mean(0)
+            assert means == pytest.approx(expected.tolist(), rel=1e-12)
+
+
+def test_a_checkpoint_without_its_seconds_is_resumed_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As earlier versions wrote it."""
+    save = CheckpointFolder.save
+
+    def save_without_seconds(
+        folder: CheckpointFolder, step: int, tensors: dict[str, np.ndarray], note: dict[str, Any]
+    ) -> None:
+        save(folder, step, tensors, {"history": note["history"]})
+
+    monkeypatch.setattr(CheckpointFolder, "save", save_without_seconds)
+    first = run(tmp_path, epochs=2)
+    again = run(tmp_path, epochs=2)
+    assert again.resumed_at == again.last_step
+    assert again.earlier_seconds == 0
+    assert_equal(first, again)
+
+
+def test_after_every_epoch_the_progress_says_how_many_are_done(tmp_path: Path) -> None:
+    done: list[float] = []
+
+    class Observed(Progress):
+        def should_report(self) -> bool:
+            return False
+
+        def update(self, epoch: float, text: str, state: str = "running") -> None:
+            done.append(epoch)
+            super().update(epoch, text, state)
+
+    assert make(tmp_path).run(Observed(tmp_path / "progress.json", "test", 6))
+    assert done == [1, 2, 3, 4, 5, 6]
+
+
+def test_no_epoch_is_chosen_by_the_noise_of_a_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test samples with the draws 0, 1, ...; as a setting their number is at most `LARGEST`."""
+    draws: list[int] = []
+    sample = AdversarialNets.sample
+
+    def recorded(self: AdversarialNets, count: int, draw: int) -> Tensor:
+        draws.append(draw)
+        return sample(self, count, draw)
+
+    monkeypatch.setattr(AdversarialNets, "sample", recorded)
+    run(tmp_path)
+    assert len(set(draws)) == 3, "every validated epoch has noise of its own"
+    assert min(draws) > LARGEST
+
+
 def test_two_processes_cannot_train_the_same_run(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path / "run")
     with (
@@ -266,6 +382,9 @@ def test_two_processes_cannot_train_the_same_run(tmp_path: Path) -> None:
 def test_a_gpu_repeats_its_bits_and_agrees_with_the_cpu_at_first(tmp_path: Path) -> None:
     one, two = (run(tmp_path / name, device="cuda") for name in "ab")
     assert_equal(one, two)
-    noise = {name: Streams((0,), torch.device(name)).uniform("noise", 0, 5).shape for name in ("cpu", "cuda")}
+    noise = {
+        name: Streams((0,), torch.device(name)).uniform("noise", 0, 5).shape
+        for name in ("cpu", "cuda")
+    }
     assert noise["cpu"] == noise["cuda"]
     assert one.history.chosen_epoch != [None] * 3

@@ -1,4 +1,6 @@
-"""Copies of the project to run the engines in, as a user would; one whole run of the smoke preset is shared."""
+"""Copies of the project to run the engines in, as a user would; one whole run of the smoke preset
+is shared.
+"""
 
 import fcntl
 import os
@@ -15,16 +17,30 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What a run, a tool or a person leaves in a checkout, and a new copy does not have.
-LEFT_OUT = {".git", ".venv", ".snakemake", ".replicate", ".dvc", "data", "logs", "dvc.lock", "index.html"}
+LEFT_OUT = {
+    ".git",
+    ".venv",
+    ".snakemake",
+    ".replicate",
+    ".dvc",
+    "data",
+    "logs",
+    "site",
+    "dist",
+    "dvc.lock",
+    "index.html",
+}
 CACHES = shutil.ignore_patterns("__pycache__", ".*_cache", ".hypothesis", "*.egg-info", "*.bak-*")
 CHANGED = re.compile(r"^(\w+) +(\d+)$", re.MULTILINE)
-#: A stand-in for conda with the subcommands that Snakemake calls; its environments see the packages of this one.
+#: A stand-in for conda with the subcommands that Snakemake calls; its environments see the packages
+#: of this one.
 CONDA = """#!{python}
 import json, pathlib, subprocess, sys, venv
 words = sys.argv[1:]
 base = pathlib.Path(__file__).resolve().parent.parent
 if words[0] == "info":
-    print(json.dumps({{"conda_prefix": str(base), "conda_version": "25.1.0", "platform": "linux-64"}}))
+    facts = {{"conda_prefix": str(base), "conda_version": "25.1.0", "platform": "linux-64"}}
+    print(json.dumps(facts))
 elif words[0] == "--version":
     print("conda 25.1.0")
 elif words[0] == "config":
@@ -47,30 +63,53 @@ class Project:
     def __truediv__(self, name: str) -> Path:
         return self.folder / name
 
-    def run(self, *command: str, path: Path | None = None, **extra: str) -> subprocess.CompletedProcess[str]:
-        """Runs a command in the folder with the environment's programs, `path` before them, and no conda."""
+    def run(
+        self, *command: str, path: Path | None = None, **extra: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a command in the folder with the environment's programs, `path` before them, and no
+        conda.
+        """
         bins = [Path(sys.executable).parent, "/usr/local/bin", "/usr/bin", "/bin"]
-        environment = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR", "TMP") if name in os.environ}
-        environment |= {"PATH": os.pathsep.join(map(str, [path, *bins] if path else bins)), "DVC_NO_ANALYTICS": "1"}
+        environment = {
+            name: os.environ[name]
+            for name in ("HOME", "LANG", "TMPDIR", "TMP")
+            if name in os.environ
+        }
+        environment |= {
+            "PATH": os.pathsep.join(map(str, [path, *bins] if path else bins)),
+            "DVC_NO_ANALYTICS": "1",
+        }
         return subprocess.run(
-            command, cwd=self.folder, env=environment | extra, capture_output=True, text=True, timeout=600, check=False
+            command,
+            cwd=self.folder,
+            env=environment | extra,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
         )
 
     def good(self, *command: str, path: Path | None = None, **extra: str) -> str:
         """What a command prints; its failure fails the test and shows the output."""
         done = self.run(*command, path=path, **extra)
-        assert done.returncode == 0, f"{' '.join(command)} exited with {done.returncode}:\n{done.stdout}{done.stderr}"
+        assert done.returncode == 0, (
+            f"{' '.join(command)} exited with {done.returncode}:\n{done.stdout}{done.stderr}"
+        )
         return done.stdout + done.stderr
 
     def cost(self, *command: str) -> tuple[str, float]:
-        """What a command prints, and the processor seconds it took: on a busy machine they say more than the clock."""
+        """What a command prints, and the processor seconds it took: on a busy machine they say more
+        than the clock.
+        """
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         answer = self.good(*command)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return answer, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     def quick(self) -> float:
-        """Processor seconds that a run with nothing to do may take: 5, or more where Snakemake itself starts slowly."""
+        """Processor seconds that a run with nothing to do may take: 5, or more where Snakemake
+        itself starts slowly.
+        """
         return max(5.0, 3 * self.cost("snakemake", "--version")[1])
 
     def planned(self, *options: str) -> dict[str, int]:
@@ -87,7 +126,9 @@ class Project:
         Their times would not do: DVC replaces a file that it takes into its cache by an equal one.
         """
         files = [*(self / "results").rglob("*.run.json"), self / "report/index.html"]
-        return {str(file.relative_to(self.folder)): file.read_bytes() for file in files if file.exists()}
+        return {
+            str(file.relative_to(self.folder)): file.read_bytes() for file in files if file.exists()
+        }
 
     def edit(self, name: str, old: str, new: str) -> None:
         """Replaces the one match of the regular expression `old` in a file."""
@@ -96,13 +137,19 @@ class Project:
         (self / name).write_text(text, encoding="utf-8")
 
     def copy(self, folder: Path) -> "Project":
-        """The same project, with its results and what the engines know about them, in another folder."""
+        """The same project, with its results and what the engines know about them, in another
+        folder.
+        """
         shutil.copytree(self.folder, folder, symlinks=True)
         return Project(folder)
 
     def with_git(self) -> "Project":
         """The project as a git checkout with one commit and DVC."""
-        shutil.copytree(ROOT / ".dvc", self / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "config.local"))
+        shutil.copytree(
+            ROOT / ".dvc",
+            self / ".dvc",
+            ignore=shutil.ignore_patterns("cache", "tmp", "config.local"),
+        )
         self.good("git", "init", "--quiet")
         self.commit()
         return self
@@ -110,11 +157,23 @@ class Project:
     def commit(self) -> None:
         """Commits everything that git does not ignore."""
         self.good("git", "add", "--all")
-        self.good("git", "-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "--quiet", "-m", "test")
+        self.good(
+            "git",
+            "-c",
+            "user.name=test",
+            "-c",
+            "user.email=test@example.org",
+            "commit",
+            "--quiet",
+            "-m",
+            "test",
+        )
 
 
 def flip(path: Path) -> None:
-    """Flips one bit in the middle of a file and gives it the time that it had: what a bad disk does."""
+    """Flips one bit in the middle of a file and gives it the time that it had: what a bad disk
+    does.
+    """
     times = path.stat()
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1

@@ -1,4 +1,6 @@
-"""Finds every command that the project's texts name, and the list of those that cannot be run as they stand."""
+"""Finds every command that the project's texts name, and the list of those that cannot be run as
+they stand.
+"""
 
 import ast
 import functools
@@ -12,11 +14,16 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 LIST = Path(__file__).with_name("documented.yaml")
-#: How a command begins. `make` is a word of ordinary sentences, too: there only a target of the Makefile counts.
-TARGETS = "report|test|lint|restore|clean|lock"
-PROGRAM = rf"(?:python (?:-m|tools/)|snakemake(?: |$)|dvc [a-z]|make (?:{TARGETS})\b|pytest |git [a-z]|source )"
+#: How a command begins. `make` is a word of ordinary sentences, too: there only a target of the
+#: Makefile counts.
+TARGETS = "report|test|mutants|lint|restore|clean|lock|release|site"
+PROGRAM = (
+    r"(?:python (?:-m|tools/)|snakemake(?: |$)|dvc [a-z]|"
+    rf"make (?:{TARGETS})\b|pytest |git [a-z]|source )"
+)
 STARTS = re.compile(rf"(?:[A-Z_]+=\S+ +)*{PROGRAM}")
-#: A command in the middle of a sentence without quotes: these words are nothing else. It ends where that goes on.
+#: A command in the middle of a sentence without quotes: these words are nothing else. It ends where
+#: that goes on.
 UNQUOTED = re.compile(
     rf"(?:python -m replicate [a-z]|snakemake -|make (?:{TARGETS})\b)"
     r"[^`'\"\n;,()]*?(?=[.;,:]?(?:\s*$|[`'\"\n;,()]|[.:] ))"
@@ -62,7 +69,9 @@ def joined(text: str) -> list[str]:
 
 
 def of_block(where: str, language: str, body: str) -> Iterator[Found]:
-    """A block of shell is a script; of any other, which may show output, the lines that are commands."""
+    """A block of shell is a script; of any other, which may show output, the lines that are
+    commands.
+    """
     if language == "sh":
         lines = [plain(line) for line in joined(body)]
         yield Found(where, tuple(line for line in lines if line and not line.startswith("#")))
@@ -101,22 +110,37 @@ def of_template(path: Path) -> Iterator[Found]:
 def of_comments(path: Path) -> Iterator[Found]:
     """Commands between backticks in the comments of a file, as if each comment were one text."""
     text = path.read_text(encoding="utf-8")
-    comments = "\n".join(line.strip().lstrip("#") for line in text.splitlines() if line.strip().startswith("#"))
+    comments = "\n".join(
+        line.strip().lstrip("#") for line in text.splitlines() if line.strip().startswith("#")
+    )
     yield from quoted(path.relative_to(ROOT).as_posix(), comments)
 
 
 def strings(tree: ast.AST) -> Iterator[str]:
     """Every text in a module, with a sign for each value that is filled in."""
-    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
+    inside = {
+        id(part)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.JoinedStr)
+        for part in ast.walk(node)
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
-            yield "".join(str(v.value) if isinstance(v, ast.Constant) else UNKNOWN for v in node.values)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
+            yield "".join(
+                str(v.value) if isinstance(v, ast.Constant) else UNKNOWN for v in node.values
+            )
+        elif (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in inside
+        ):
             yield node.value
 
 
 def of_module(path: Path) -> Iterator[Found]:
-    """Commands in docstrings, help and messages: lines of their own, between backticks, or in a sentence."""
+    """Commands in docstrings, help and messages: lines of their own, between backticks, or in a
+    sentence.
+    """
     where = path.relative_to(ROOT).as_posix()
     for text in strings(ast.parse(path.read_text(encoding="utf-8"))):
         lines = joined(text)
@@ -133,14 +157,25 @@ def of_module(path: Path) -> Iterator[Found]:
 def collected() -> tuple[Found, ...]:
     """All commands of all texts, each the first time that it is named."""
     found: dict[tuple[str, ...], Found] = {}
-    texts = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "results").glob("*/README.md"))]
+    texts = [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "config/README.md",
+        *sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.md")),
+        *sorted((ROOT / "docs").glob("*.md")),
+        *sorted((ROOT / "results").glob("*/README.md")),
+    ]
     every = [command for path in texts for command in of_markdown(path)]
     for path in sorted((ROOT / "report/templates").glob("*.j2")):
         every += of_template(path)
-    for path in [*sorted((ROOT / "replicate").rglob("*.py")), *sorted((ROOT / "tools").glob("*.py"))]:
+    for path in [
+        *sorted((ROOT / "replicate").rglob("*.py")),
+        *sorted((ROOT / "tools").glob("*.py")),
+    ]:
         every += of_module(path)
     for path in [
         ROOT / "Snakefile",
+        ROOT / "workflow/Snakefile",
         ROOT / "dvc.yaml",
         ROOT / "params.yaml",
         *sorted((ROOT / "presets").glob("*.yaml")),
@@ -170,11 +205,16 @@ class Entry:
 def listed() -> dict[str, Entry]:
     """Command -> what becomes of it."""
     entries: list[dict[str, Any]] = yaml.safe_load(LIST.read_text(encoding="utf-8"))["instead"]
-    return {one["command"]: Entry(one.get("instead"), one["reason"], one.get("exit", 0)) for one in entries}
+    return {
+        one["command"]: Entry(one.get("instead"), one["reason"], one.get("exit", 0))
+        for one in entries
+    }
 
 
 @functools.cache
 def examples() -> dict[str, str]:
-    """Name of a file that a text takes for granted -> what of a finished run of smoke lies there."""
+    """Name of a file that a text takes for granted -> what of a finished run of smoke lies
+    there.
+    """
     found: dict[str, str] = yaml.safe_load(LIST.read_text(encoding="utf-8"))["files"]
     return found

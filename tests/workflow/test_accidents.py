@@ -1,4 +1,5 @@
-"""A failure in a re-run on top of finished results: the same command then ends in the bytes of an undisturbed run.
+"""A failure in a re-run on top of finished results: the same command then ends in the bytes of an
+undisturbed run.
 
 `make faults` runs all of these, and `.ci/run` a fixed part.
 """
@@ -34,15 +35,18 @@ def _code(rule: str, file: str) -> Change:
 
 
 CHANGES = [
-    _code("fetch", "datasets/download.py"),
+    _code("fetch", "datasets/sources/download.py"),
     Change("prepare", "params.yaml", "digits: {}", "digits: {split_seed: 1}"),
     Change("train", "params.yaml", "learning_rate: .*", "learning_rate: 0.05"),
     Change("measure", "params.yaml", r"samples: 200(?=\n  draws)", "samples: 300"),
-    _code("classifier", "classifier.py"),
+    _code("classifier", "diagnostics/classifier.py"),
     _code("inspect", "stages/recognise.py"),
+    _code("measures", "stages/measures.py"),
+    _code("controls", "stages/controls.py"),
+    _code("ranks", "stages/ranks.py"),
     Change("experiment", "params.yaml", "updates: .*, d", "updates: 60, d"),
     Change("draw", "replicate/figures/experiments/theory.py", r"C\(G\) \(nats\)", "C (nats)"),
-    Change("claims", "params.yaml", "preset: smoke", "preset: other"),
+    Change("statements", "params.yaml", "preset: smoke", "preset: other"),
     Change("table", "params.yaml", "preset: smoke", "preset: other"),
     Change("metrics", "params.yaml", "draws: .*", "draws: 2"),
     Change("curves", "params.yaml", "every: .*", "every: 1"),
@@ -53,7 +57,9 @@ PART = {"train": "term", "measure": "full", "table": "kill"}
 
 
 def cases() -> Iterator[object]:
-    """Every rule by every kind; the part of `.ci/run` is marked slow, and the rest for `make faults` alone."""
+    """Every rule by every kind; the part of `.ci/run` is marked slow, and the rest for `make
+    faults` alone.
+    """
     for change in CHANGES:
         for kind in KINDS:
             mark = pytest.mark.slow if PART.get(change.rule) == kind else pytest.mark.faults
@@ -83,11 +89,19 @@ def undisturbed(
 def struck(project: Project, rule: str, kind: str) -> int:
     """A run by Snakemake in which the job of a rule meets a fault; its exit status."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    fault = {"PATH": path, "FAULT": f"{rule} {kind}", "PYTHONPATH": str(ROOT / "tests/workflow/accident")}
+    fault = {
+        "PATH": path,
+        "FAULT": f"{rule} {kind}",
+        "PYTHONPATH": str(ROOT / "tests/workflow/accident"),
+    }
     done = subprocess.Popen(
-        ["snakemake", "--cores", "2"], cwd=project.folder, env=os.environ | fault, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        ["snakemake", "--cores", "2"],
+        cwd=project.folder,
+        env=os.environ | fault,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         return done.wait(timeout=300)
     finally:
@@ -105,29 +119,53 @@ def test_after_a_failed_re_run_the_same_command_ends_in_the_right_bytes(
     finished.edit(change.file, change.old, change.new)
     assert struck(finished, change.rule, kind) != 0
     finished.good("snakemake", "--cores", "2")
-    finished.good("python", "tools/same_results.py", str(undisturbed(change).folder), str(finished.folder))
+    finished.good(
+        "python", "tools/same_results.py", str(undisturbed(change).folder), str(finished.folder)
+    )
     assert finished.planned() == {}
 
 
 #: A file of every kind that a run leaves.
 FILES = [
-    "results/data/digits.sources.json", "results/data/digits.safetensors", "results/data/digits.json",
-    f"results/train/{ABOUT}.safetensors", f"results/train/{ABOUT}.json", f"results/train/{ABOUT}.run.json",
-    f"results/samples/{ABOUT}.safetensors", f"results/bandwidth/{ABOUT}.json", f"results/evaluation/{ABOUT}.json",
-    f"results/evaluation/{ABOUT}.safetensors", "results/classifier/digits.safetensors",
-    "results/classifier/digits.json", f"results/recognition/{ABOUT}.json", f"results/panels/{ABOUT}/panels.json",
-    f"results/panels/{ABOUT}/samples.png", f"results/panels/{ABOUT}/interpolation.png",
-    f"results/panels/{ABOUT}/learning.svg", "results/experiments/theory.json", "results/figures/theory/figures.json",
-    "results/claims.json", "results/table1.json", "results/table1.csv", "results/metrics.json",
-    "results/curves/learning.csv", "report/index.html",
-]  # fmt: skip
-SPOILT = {"deleted": Path.unlink, "flipped": flip, "edited": lambda path: path.write_bytes(path.read_bytes() + b" ")}
+    "results/data/digits.sources.json",
+    "results/data/digits.safetensors",
+    "results/data/digits.json",
+    f"results/train/{ABOUT}.safetensors",
+    f"results/train/{ABOUT}.json",
+    f"results/train/{ABOUT}.run.json",
+    f"results/samples/{ABOUT}.safetensors",
+    f"results/bandwidth/{ABOUT}.json",
+    f"results/evaluation/{ABOUT}.json",
+    f"results/evaluation/{ABOUT}.safetensors",
+    "results/classifier/digits.safetensors",
+    "results/classifier/digits.json",
+    f"results/recognition/{ABOUT}.json",
+    f"results/panels/{ABOUT}/panels.json",
+    f"results/panels/{ABOUT}/samples.png",
+    f"results/panels/{ABOUT}/interpolation.png",
+    f"results/panels/{ABOUT}/learning.svg",
+    "results/experiments/theory.json",
+    "results/figures/theory/figures.json",
+    "results/statements.json",
+    "results/table1.json",
+    "results/table1.csv",
+    "results/metrics.json",
+    "results/curves/learning.csv",
+    "report/index.html",
+]
+SPOILT = {
+    "deleted": Path.unlink,
+    "flipped": flip,
+    "edited": lambda path: path.write_bytes(path.read_bytes() + b" "),
+}
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("how", SPOILT)
 @pytest.mark.parametrize("file", FILES)
-def test_a_spoilt_file_is_made_anew(finished: Project, whole_run: Project, file: str, how: str) -> None:
+def test_a_spoilt_file_is_made_anew(
+    finished: Project, whole_run: Project, file: str, how: str
+) -> None:
     SPOILT[how](finished / file)
     finished.good("snakemake", "--cores", "2")
     finished.good("python", "tools/same_results.py", str(whole_run.folder), str(finished.folder))

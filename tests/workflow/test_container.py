@@ -8,11 +8,19 @@ from tests.workflow.conftest import ROOT
 from tests.workflow.test_make import KEPT, MADE
 
 #: In a used checkout, besides what `make clean` removes.
-LEFT = {".git/HEAD", ".venv/bin/python", "replicate/__pycache__/x.pyc", "results/.a.json.12345678.part", ".dvc/cache/x"}
+LEFT = {
+    ".git/HEAD",
+    ".venv/bin/python",
+    "replicate/__pycache__/x.pyc",
+    "results/.a.json.12345678.part",
+    ".dvc/cache/x",
+}
 
 
 def goes_in(path: str) -> bool:
-    """Whether the build takes a file: the last pattern that matches it or a folder above it decides."""
+    """Whether the build takes a file: the last pattern that matches it or a folder above it
+    decides.
+    """
     taken = True
     parts = path.split("/")
     for line in (ROOT / ".containerignore").read_text(encoding="utf-8").splitlines():
@@ -20,17 +28,24 @@ def goes_in(path: str) -> bool:
             continue
         pattern = line.removeprefix("!").removeprefix("**/")
         names = parts if "**/" in line else ["/".join(parts[: k + 1]) for k in range(len(parts))]
-        if any(fnmatch.fnmatch(name, pattern) and name.count("/") == pattern.count("/") for name in names):
+        if any(
+            fnmatch.fnmatch(name, pattern) and name.count("/") == pattern.count("/")
+            for name in names
+        ):
             taken = line.startswith("!")
     return taken
 
 
 def test_a_container_holds_the_project_and_no_results_of_a_used_checkout():
-    own = {name for name in KEPT if name.startswith(("data/", ".replicate/"))}  # what the checkout's user gathered
+    own = {
+        name for name in KEPT if name.startswith(("data/", ".replicate/"))
+    }  # what the checkout's user gathered
     assert {name for name in KEPT | MADE | LEFT if goes_in(name)} == KEPT - own
     if not (ROOT / ".git").exists():
         return  # what is tracked is not known
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     assert [name for name in tracked.splitlines() if not goes_in(name)] == []
 
 

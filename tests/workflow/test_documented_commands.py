@@ -1,4 +1,5 @@
-"""Every command that README, docs, the page, help or a message names does what it says, in a fresh checkout.
+"""Every command that README, docs, the page, help or a message names does what it says, in a fresh
+checkout.
 
 The short tests see that each one can be run or is listed with a reason; the slow ones run them.
 """
@@ -16,7 +17,8 @@ from tests.workflow.documented import TARGETS, UNKNOWN, Found, collected, exampl
 
 #: Words that stand for something that a reader puts in their place.
 SKETCH = re.compile(rf"{re.escape(UNKNOWN)}|\.\.\.|\b(?!HEAD\b)[A-Z]{{3,}}\b(?!=)|\[--")
-#: Commands that leave something behind for the next: they run in their order, in one checkout with git and DVC.
+#: Commands that leave something behind for the next: they run in their order, in one checkout with
+#: git and DVC.
 IN_ORDER = ("dvc ", "git ", "make restore")
 IDENTITY = {
     "GIT_AUTHOR_NAME": "test", "GIT_AUTHOR_EMAIL": "test@example.org",
@@ -48,7 +50,12 @@ def script(found: Found) -> tuple[str, int]:
 def test_texts_name_commands() -> None:
     assert len(collected()) > 100
     places = {found.where for found in collected()}
-    assert {"README.md", "docs/faq.md", "report/templates/summary.html.j2", "replicate/stages/verify.py"} <= places
+    assert {
+        "README.md",
+        "docs/faq.md",
+        "report/templates/summary.html.j2",
+        "replicate/stages/verify.py",
+    } <= places
     assert "snakemake --cores 8" in every_line(), "also said by a message, without quotes"
 
 
@@ -64,7 +71,9 @@ def test_a_command_that_is_not_listed_can_be_run_as_it_stands() -> None:
     for line in every_line():
         if line in listed():
             continue
-        assert not SKETCH.search(line), f"{line!r} can not be run as it stands: add it to documented.yaml"
+        assert not SKETCH.search(line), (
+            f"{line!r} can not be run as it stands: add it to documented.yaml"
+        )
         if stage := re.match(r"python -m replicate ([a-z]+)", line):
             assert stage[1] in STAGES | TOOLS, line
         if tool := re.match(r"python (tools/\S+)", line):
@@ -75,7 +84,10 @@ def test_a_command_that_is_not_listed_can_be_run_as_it_stands() -> None:
 @pytest.mark.parametrize(
     ("text", "lines"),
     [
-        ("```sh\n# why\nA=1; b   # c\npython -m x \\\n  --y '# z'\n```", [["A=1; b", "python -m x --y '# z'"]]),
+        (
+            "```sh\n# why\nA=1; b   # c\npython -m x \\\n  --y '# z'\n```",
+            [["A=1; b", "python -m x --y '# z'"]],
+        ),
         ("```\n$ dvc repro  # now\nout\nmake test\n```", [["dvc repro"], ["make test"]]),
         ("run `make\n report`, or make the `bed`", [["make report"]]),
     ],
@@ -95,13 +107,16 @@ def test_the_collector_finds_commands_of_docstrings_and_messages(
 ) -> None:
     monkeypatch.setattr("tests.workflow.documented.ROOT", tmp_path)
     (tmp_path / "x.py").write_text(
-        '"""D.\n\n  python -m replicate a   what\n"""\nE = f"run `dvc repro {1}` or make it: snakemake --cores 8."\n'
+        '"""D.\n\n  python -m replicate a   what\n"""\n'
+        'E = f"run `dvc repro {1}` or make it: snakemake --cores 8."\n'
     )
     from tests.workflow.documented import of_module
 
     found = [line for one in of_module(tmp_path / "x.py") for line in one.lines]
     assert found == ["python -m replicate a", f"dvc repro {UNKNOWN}", "snakemake --cores 8"]
-    assert set(TARGETS.split("|")) <= set(Path("Makefile").read_text().split(".PHONY:")[1].split("\n")[0].split())
+    assert set(TARGETS.split("|")) <= set(
+        Path("Makefile").read_text().split(".PHONY:")[1].split("\n")[0].split()
+    )
 
 
 def with_examples(project: Project) -> Project:
@@ -117,22 +132,30 @@ def ran(project: Project, text: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "found", [f for f in collected() if not in_order(f)], ids=lambda f: f"{f.where}: {f.lines[0]}"[:90]
+    "found",
+    [f for f in collected() if not in_order(f)],
+    ids=lambda f: f"{f.where}: {f.lines[0]}"[:90],
 )
 def test_it_runs(finished: Project, found: Found) -> None:
     text, status = script(found)
     if not text:
         pytest.skip(listed()[found.lines[0]].reason)
     done = ran(with_examples(finished), text)
-    assert done.returncode == status, f"{found.where}: {text}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    assert done.returncode == status, (
+        f"{found.where}: {text}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    )
     assert "Traceback" not in done.stdout + done.stderr
 
 
 @pytest.mark.slow
 def test_those_of_git_and_dvc_run_one_after_another(finished: Project) -> None:
     project = finished.with_git()
-    for found in sorted((f for f in collected() if in_order(f)), key=lambda f: f.where != "docs/comparing-runs.md"):
+    for found in sorted(
+        (f for f in collected() if in_order(f)), key=lambda f: f.where != "docs/comparing-runs.md"
+    ):
         text, status = script(found)
         done = ran(project, text)
-        assert done.returncode == status, f"{found.where}: {text}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        assert done.returncode == status, (
+            f"{found.where}: {text}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        )
         assert "Traceback" not in done.stdout + done.stderr

@@ -25,18 +25,28 @@ def answer_of(project, *command: str) -> Any:
 def plotted(project, file: str, *revisions: str) -> list[dict[str, str]]:
     """The points that `dvc plots` shows of a file, and how."""
     command = ("dvc", "plots", "diff", *revisions) if revisions else ("dvc", "plots", "show")
-    (plot,) = answer_of(project, *command, "--json", *(("--targets",) if revisions else ()), file)["data"][file]
+    (plot,) = answer_of(project, *command, "--json", *(("--targets",) if revisions else ()), file)[
+        "data"
+    ][file]
     content = plot["content"] if isinstance(plot["content"], dict) else json.loads(plot["content"])
     assert "DVC_METRIC" not in json.dumps(content), "a place of the template that DVC does not fill"
     encoding, columns = content["spec"]["encoding"], content["data"]["values"][0]
-    assert {encoding["x"]["field"], encoding["y"]["field"], "rev", "model", "dataset"} <= set(columns)
+    assert {encoding["x"]["field"], encoding["y"]["field"], "rev", "model", "dataset"} <= set(
+        columns
+    )
     return content["data"]["values"]
 
 
 def test_metrics_are_those_of_the_table(finished):
     project = finished.with_git()
-    shown = answer_of(project, "dvc", "metrics", "show", "--json")[""]["data"]["results/metrics.json"]["data"]
-    (row,) = (row for row in read(project, "results/table1.json")["rows"] if row["model"] == "adversarial_nets")
+    shown = answer_of(project, "dvc", "metrics", "show", "--json")[""]["data"][
+        "results/metrics.json"
+    ]["data"]
+    (row,) = (
+        row
+        for row in read(project, "results/table1.json")["rows"]
+        if row["model"] == "adversarial_nets"
+    )
     cell = row["cells"]["digits"]["measured"]
     assert shown == {
         "digits": {
@@ -53,22 +63,37 @@ def test_plots_show_the_numbers_of_the_result_files(finished):
     project = finished.with_git()
     training = read(project, "results/train/digits/adversarial_nets/0-1.json")
     points = plotted(project, "results/curves/learning.csv")
-    assert {(point["dataset"], point["model"]) for point in points} == {("digits", "adversarial_nets")}
+    assert {(point["dataset"], point["model"]) for point in points} == {
+        ("digits", "adversarial_nets")
+    }
     assert [(int(p["seed"]), int(p["epoch"]), float(p["log_likelihood"])) for p in points] == [
         (seed, epoch, values[place])
-        for epoch, values in zip(training["curve"]["epoch"], training["curve"]["log_likelihood"], strict=True)
+        for epoch, values in zip(
+            training["curve"]["epoch"], training["curve"]["log_likelihood"], strict=True
+        )
         for place, seed in enumerate(training["seeds"])
     ]
     chosen = read(project, "results/bandwidth/digits/adversarial_nets/0-1.json")
     points = plotted(project, "results/curves/bandwidth.csv")
     assert [
-        (int(p["seed"]), int(p["draw"]), int(p["fold"]), float(p["sigma"]), float(p["log_likelihood"])) for p in points
+        (
+            int(p["seed"]),
+            int(p["draw"]),
+            int(p["fold"]),
+            float(p["sigma"]),
+            float(p["log_likelihood"]),
+        )
+        for p in points
     ] == [
         (seed, 0, 0, sigma, value)
         for seed, draws in zip(chosen["seeds"], chosen["curve"], strict=True)
         for sigma, value in zip(chosen["sigmas"], draws[0][0], strict=True)
     ]
-    means = {(p["dataset"], p["model"]): float(p["mean"]) for p in plotted(project, "results/table1.csv") if p["mean"]}
+    means = {
+        (p["dataset"], p["model"]): float(p["mean"])
+        for p in plotted(project, "results/table1.csv")
+        if p["mean"]
+    }
     for row in read(project, "results/table1.json")["rows"]:
         for dataset, cell in row["cells"].items():
             if cell["measured"]:
@@ -102,12 +127,23 @@ def test_an_experiment_with_another_learning_rate_stands_beside_the_run(finished
     project.good("dvc", "repro")
     project.commit()
     before = read(project, "results/metrics.json")["digits"]["adversarial_nets"]["log_likelihood"]
-    project.good("dvc", "exp", "run", "--name", "slower", "-S", "models.adversarial_nets.digits.learning_rate=0.05")
+    project.good(
+        "dvc",
+        "exp",
+        "run",
+        "--name",
+        "slower",
+        "-S",
+        "models.adversarial_nets.digits.learning_rate=0.05",
+    )
     after = read(project, "results/metrics.json")["digits"]["adversarial_nets"]["log_likelihood"]
     assert after != before
     table = project.good("dvc", "exp", "show", "--csv", "--only-changed")
     rows = {row["Experiment"] or row["rev"]: row for row in csv.DictReader(table.splitlines())}
-    of, metric = "models.adversarial_nets.digits.learning_rate", "digits.adversarial_nets.log_likelihood"
+    of, metric = (
+        "models.adversarial_nets.digits.learning_rate",
+        "digits.adversarial_nets.log_likelihood",
+    )
     assert (float(rows["slower"][of]), float(rows["slower"][metric])) == (0.05, after)
     (old,) = (row for name, row in rows.items() if name not in ("slower", "workspace"))
     assert (float(old[of]), float(old[metric])) == (0.2, before)
@@ -124,7 +160,7 @@ def test_after_snakemake_dvc_runs_no_job_and_then_nothing(finished):
     project = finished.with_git()
     before = project.records()
     answer = project.good("dvc", "repro")
-    assert answer.count("Nothing to be done") == 7
+    assert answer.count("Nothing to be done") == 8
     assert project.records() == before
     answer, seconds = project.cost("dvc", "repro")
     assert "snakemake" not in answer, "no stage but the one that looks at the files runs"
@@ -153,18 +189,29 @@ def test_a_fresh_clone_gets_its_results_back_and_notices_changes(finished, tmp_p
     clone.good("python", "tools/same_results.py", str(project.folder), str(clone.folder))
     clone.edit("params.yaml", "draws: .*", "draws: 2")
     assert set(clone.planned()) == {
-        "measure", "curves", "inspect", "table", "metrics", "report",
-    }  # fmt: skip
+        "measure",
+        "measures",
+        "ranks",
+        "curves",
+        "inspect",
+        "table",
+        "metrics",
+        "report",
+    }
     refused = clone.run("python", "tools/restore.py")
     assert refused.returncode == 1
-    assert "first measure digits/adversarial_nets/0-1: its parameters have changed" in refused.stderr
+    assert (
+        "first measure digits/adversarial_nets/0-1: its parameters have changed" in refused.stderr
+    )
     clone.good("git", "checkout", "--quiet", "params.yaml")
     assert clone.planned() == {}
 
 
 @pytest.mark.slow
 def test_in_a_clone_a_changed_learning_rate_is_trained(finished, tmp_path):
-    """Snakemake has never seen this folder; DVC must not record the old numbers as those of the new rate."""
+    """Snakemake has never seen this folder; DVC must not record the old numbers as those of the new
+    rate.
+    """
     project, clone = published(finished, tmp_path)
     clone.good("dvc", "pull")
     before = read(clone, "results/metrics.json")
@@ -176,15 +223,18 @@ def test_in_a_clone_a_changed_learning_rate_is_trained(finished, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", [
-    "results/data/digits.json",
-    "results/train/digits/adversarial_nets/0-1.safetensors",
-    "results/evaluation/digits/adversarial_nets/0-1.json",
-    "results/table1.json",
-    "results/panels/digits/adversarial_nets/0-1/learning.svg",
-    "results/figures/theory/figures.json",
-    "report/index.html",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "file",
+    [
+        "results/data/digits.json",
+        "results/train/digits/adversarial_nets/0-1.safetensors",
+        "results/evaluation/digits/adversarial_nets/0-1.json",
+        "results/table1.json",
+        "results/panels/digits/adversarial_nets/0-1/learning.svg",
+        "results/figures/theory/figures.json",
+        "report/index.html",
+    ],
+)
 def test_a_flipped_bit_is_mended_by_dvc_too(finished, file):
     """In a file of every stage, its time kept."""
     whole = finished.copy(finished.folder.with_name("whole"))
@@ -220,14 +270,30 @@ def test_dvc_from_nothing_gives_the_same_bytes(finished, fresh):
 
 #: A run of k-means on digits, and on a folder of images of the user's own.
 SMALL = {
-    "preset": "smoke", "seeds": ["0-1"], "compute": {"device": "cpu"}, "likelihood": {"samples": 100, "draws": 1},
-    "selection": {"every": 1, "samples": 100}, "datasets": {"digits": {}}, "experiments": {}, "samplers": {},
+    "preset": "smoke",
+    "seeds": ["0-1"],
+    "compute": {"device": "cpu"},
+    "likelihood": {"samples": 100, "draws": 1},
+    "selection": {"every": 1, "samples": 100},
+    "datasets": {"digits": {}},
+    "experiments": {},
+    "samplers": {},
+    "measures": {"resamples": 100, "classifier_updates": 20},
     "models": {"k_means": {"digits": {"epochs": 1}}},
-}  # fmt: skip
+}
 WITH_IMAGES = {
     "datasets": {"digits": {}, "images": {"size": 8}},
     "models": {"k_means": {"digits": {"epochs": 1}, "images": {"batch_size": 5}}},
 }
+
+
+def test_a_section_that_dvc_wants_is_named_before_anything_runs(fresh):
+    without = {name: value for name, value in SMALL.items() if name != "measures"}
+    (fresh / "params.yaml").write_text(json.dumps(without))
+    done = fresh.with_git().run("dvc", "repro")
+    assert done.returncode != 0
+    assert "DVC wants every section to be there, if only as {}; add `measures: {}`" in done.stderr
+    assert not (fresh / "results/data").exists()
 
 
 @pytest.mark.slow
@@ -235,7 +301,9 @@ def test_a_run_without_experiments_goes_through_dvc(fresh):
     (fresh / "params.yaml").write_text(json.dumps(SMALL))
     fresh.with_git().good("dvc", "repro")
     assert (fresh / "report/index.html").is_file()
-    assert fresh.good("dvc", "status") == "standing:\n\talways changed\n", "the stage that looks, and no other"
+    assert fresh.good("dvc", "status") == "standing:\n\talways changed\n", (
+        "the stage that looks, and no other"
+    )
     assert "Nothing to be done" in fresh.good("snakemake", "--cores", "2")
 
 
@@ -245,7 +313,10 @@ def test_an_experiment_in_a_copy_does_not_leave_out_the_users_data(fresh):
     (fresh / "params.yaml").write_text(json.dumps(SMALL | WITH_IMAGES))
     done = fresh.with_git().run("dvc", "exp", "run", "--temp")
     assert done.returncode != 0
-    assert "params.yaml: datasets.images would be left out: `dvc exp run --temp` and `--queue` work" in done.stderr
+    assert (
+        "params.yaml: datasets.images would be left out: `dvc exp run --temp` and `--queue` work"
+        in done.stderr
+    )
     assert f"set REPLICATE_DATA={fresh / 'data'}" in done.stderr
     fresh.good("dvc", "exp", "run", "--temp", REPLICATE_DATA=str(fresh / "data"))
 

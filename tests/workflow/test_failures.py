@@ -28,7 +28,11 @@ def cut(project) -> str:
     """Makes every job fail that reads prepared images; gives the module as it was."""
     whole = (project / SPLITS).read_text(encoding="utf-8")
     old = '    def read\\(cls, path: Path\\) -> "Splits":\n'
-    project.edit(SPLITS, old, f'    def read(cls, path: Path) -> "Splits":\n        raise ReplicateError("{CUT}")\n')
+    project.edit(
+        SPLITS,
+        old,
+        f'    def read(cls, path: Path) -> "Splits":\n        raise ReplicateError("{CUT}")\n',
+    )
     return whole
 
 
@@ -56,30 +60,47 @@ def test_a_setting_that_no_job_could_use_is_refused_before_any_job(finished):
     finished.edit("params.yaml", "batch_size: .*", "batch_size: 5000")
     done = finished.run("snakemake", "--cores", "2", "training")
     assert done.returncode == 1
-    sentence = "models.adversarial_nets.digits.batch_size: a step takes 5000 images and digits has 1283 to train on"
+    sentence = (
+        "models.adversarial_nets.digits.batch_size: a step takes 5000 images and digits has 1283 "
+        "to train on"
+    )
     assert f"params.yaml: {sentence}; choose less." in done.stderr.splitlines()
     assert finished.records() == before
 
 
 def test_the_command_can_be_pasted_where_the_project_lies_in_a_folder_with_a_space():
-    """`repeating` alone, with the Python of such a checkout; words of the job that say `python` stay."""
+    """`repeating` alone, with the Python of such a checkout; words of the job that say `python`
+    stay.
+    """
     file = ROOT / "workflow/rules/failures.smk"
     python = "/home/a user/nets/.venv/bin/python"
     given = {
-        "workflow": SimpleNamespace(is_main_process=False), "sys": SimpleNamespace(executable=python), "Path": Path,
-    }  # fmt: skip
+        "workflow": SimpleNamespace(is_main_process=False),
+        "sys": SimpleNamespace(executable=python),
+        "Path": Path,
+    }
     exec(compile(file.read_text(encoding="utf-8"), file, "exec"), given)
-    job = '\n        python -m replicate train --params \'{"a": "python b"}\' --data python 2>&1 | tee -i logs/a.log\n'
+    command = """python -m replicate train --params '{"a": "python b"}' --data python"""
+    job = f"\n        {command} 2>&1 | tee -i logs/a.log\n"
     line = given["repeating"](job)
     assert "\n" not in line
     assert shlex.split(line) == [
-        python, "-m", "replicate", "train", "--params", '{"a": "python b"}', "--data", "python",
-    ]  # fmt: skip
+        python,
+        "-m",
+        "replicate",
+        "train",
+        "--params",
+        '{"a": "python b"}',
+        "--data",
+        "python",
+    ]
 
 
 def test_with_conda_the_command_names_the_python_of_its_environment(finished, tmp_path):
     whole = cut(finished)
-    done = finished.run("snakemake", "--cores", "2", "--use-conda", "--", "training", path=stand_in(tmp_path))
+    done = finished.run(
+        "snakemake", "--cores", "2", "--use-conda", "--", "training", path=stand_in(tmp_path)
+    )
     assert done.returncode == 1
     log, command = told(done.stderr, "train")
     assert f"replicate train: {CUT}" in log
@@ -93,13 +114,14 @@ def test_a_long_log_is_cut_to_its_end(finished):
     """A stage that says much before it fails."""
     finished.edit(
         "workflow/rules/train.smk",
-        r"        python -m replicate \{params.job\} then train",
-        "        seq 100 | tee {log:q}; python -m replicate {params.job} then train",
+        r"\{params.command\} 2>&1 \| tee -i",
+        "seq 100 | tee {log:q}; {params.command} 2>&1 | tee -i -a",
     )
-    finished.edit("workflow/rules/train.smk", r"tee -i \{log:q\}", "tee -i -a {log:q}")
     cut(finished)
     log, _ = told(finished.run("snakemake", "--cores", "1", "training").stderr, "train")
-    assert [line.strip() for line in log.splitlines()[2:13]] == [str(number) for number in range(90, 101)]
+    assert [line.strip() for line in log.splitlines()[2:13]] == [
+        str(number) for number in range(90, 101)
+    ]
     assert CUT in log
 
 
@@ -119,9 +141,14 @@ def test_what_the_user_stopped_is_not_called_failed(finished):
     finished.edit("params.yaml", "epochs: .*", "epochs: 100000")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     process = subprocess.Popen(
-        ["snakemake", "--cores", "1", "training"], cwd=finished.folder, env=os.environ | {"PATH": path}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
+        ["snakemake", "--cores", "1", "training"],
+        cwd=finished.folder,
+        env=os.environ | {"PATH": path},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
     running = finished / ".replicate/progress/digits-adversarial_nets-0-1.json"
     for _ in range(600):
         if running.exists() and '"running"' in running.read_text():

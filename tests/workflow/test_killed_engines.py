@@ -1,4 +1,6 @@
-"""An engine killed with everything that it runs, again and again: the same command ends in the same bytes."""
+"""An engine killed with everything that it runs, again and again: the same command ends in the same
+bytes.
+"""
 
 import os
 import random
@@ -15,7 +17,9 @@ KILLS = 5
 
 
 def _killed(folder: Path, command: tuple[str, ...], seconds: float) -> bool:
-    """Runs a command in a group of processes of its own and kills them all after so long; False if it ended before."""
+    """Runs a command in a group of processes of its own and kills them all after so long; False if
+    it ended before.
+    """
     path = os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"])
     run = subprocess.Popen(
         command, cwd=folder, env={"PATH": path, "DVC_NO_ANALYTICS": "1"}, start_new_session=True,
@@ -26,7 +30,7 @@ def _killed(folder: Path, command: tuple[str, ...], seconds: float) -> bool:
     return run.wait() == -signal.SIGKILL
 
 
-def _at_work_in(folder: Path) -> list[str]:
+def _processes_at_work_in(folder: Path) -> list[str]:
     """The commands of living processes whose working folder is this one."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -41,7 +45,7 @@ def _at_work_in(folder: Path) -> list[str]:
 def _wait_until_alone_in(folder: Path) -> None:
     """The kernel needs a moment to end what was killed; nothing may have escaped."""
     end = time.monotonic() + 10
-    while found := _at_work_in(folder):
+    while found := _processes_at_work_in(folder):
         assert time.monotonic() < end, found
         time.sleep(0.05)
 
@@ -61,13 +65,20 @@ def test_killed_at_random_moments_the_same_command_ends_in_the_same_bytes(finish
     fresh.good(*COMMANDS[engine])
     fresh.good("python", "tools/same_results.py", str(finished.folder), str(fresh.folder))
     assert fresh.planned() == {}
-    states = [list(folder.glob("step-*.safetensors")) for folder in fresh.folder.glob(".replicate/checkpoints/*")]
-    assert {len(one) for one in states} == {1}, "of every training its last state, and no other checkpoint"
+    states = [
+        list(folder.glob("step-*.safetensors"))
+        for folder in fresh.folder.glob(".replicate/checkpoints/*")
+    ]
+    assert {len(one) for one in states} == {1}, (
+        "of every training its last state, and no other checkpoint"
+    )
     assert kills == KILLS
 
 
 def _without_half_a_lock(folder):
-    """Removes DVC's list of locks where the kill fell into its writing, which DVC does in place (docs/faq.md)."""
+    """Removes DVC's list of locks where the kill fell into its writing, which DVC does in place
+    (docs/faq.md).
+    """
     locks = folder / ".dvc/tmp/rwlock"
     if locks.is_file() and not locks.read_bytes():
         locks.unlink()

@@ -8,7 +8,7 @@ import tomllib
 import yaml
 from packaging.requirements import Requirement
 
-from replicate.codedigest import package_root
+from replicate.storage.paths import package_root
 
 ROOT = package_root()
 
@@ -18,7 +18,9 @@ def name_of(line):
 
 
 def pins(lines):
-    pinned = [line.removesuffix(" \\") for line in lines if "==" in line and not line.startswith("#")]
+    pinned = [
+        line.removesuffix(" \\") for line in lines if "==" in line and not line.startswith("#")
+    ]
     assert pinned
     return {name_of(line): line.split("==")[1] for line in pinned}
 
@@ -39,7 +41,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 def test_the_runtime_pins_agree():
     direct = pins(PROJECT["dependencies"])
-    environment = yaml.safe_load((ROOT / "workflow/envs/replicate.yaml").read_text(encoding="utf-8"))
+    environment = yaml.safe_load(
+        (ROOT / "workflow/envs/replicate.yaml").read_text(encoding="utf-8")
+    )
     (by_pip,) = (entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     assert pins(by_pip) == direct
     lock = locked(*RUNTIME)
@@ -54,10 +58,15 @@ def test_the_development_pins_agree():
 
 
 def test_every_line_has_digests_but_for_torch_whose_builds_differ():
-    """One without would let pip take any file of that name, and pip refuses a list with some only."""
+    """One without would let pip take any file of that name, and pip refuses a list with some
+    only.
+    """
     for file in ("requirements.lock", "requirements-dev.lock"):
         lines = [line for line in lines_of(file) if line and not line.startswith(("#", "-r "))]
-        assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?|[\w.-]+==[\w.]+ \\", line) for line in lines)
+        assert all(
+            re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?|[\w.-]+==[\w.]+ \\", line)
+            for line in lines
+        )
         following = [after for line, after in itertools.pairwise(lines) if "==" in line]
         assert len(following) == len(locked(file))
         assert all("--hash" in line for line in following)
@@ -70,28 +79,50 @@ def test_the_lock_of_a_run_names_the_pins_of_torch_so_that_it_stands_for_both():
 
 
 def test_the_lock_is_complete_for_every_supported_python_and_system():
-    """pip refuses what is not listed once one line has digests; a package may need another one on some systems only."""
+    """pip refuses what is not listed once one line has digests; a package may need another one on
+    some systems only.
+    """
     lock = locked(*RUNTIME)
-    packages = [found for found in importlib.metadata.distributions() if name_of(found.name) in lock]
+    packages = [
+        found for found in importlib.metadata.distributions() if name_of(found.name) in lock
+    ]
     assert len(packages) == len(lock)
-    systems = [("Linux", "linux", "x86_64"), ("Linux", "linux", "aarch64"), ("Darwin", "darwin", "arm64")]
-    for version, (system, platform, machine) in itertools.product(("3.11", "3.12", "3.13"), systems):
+    systems = [
+        ("Linux", "linux", "x86_64"),
+        ("Linux", "linux", "aarch64"),
+        ("Darwin", "darwin", "arm64"),
+    ]
+    for version, (system, platform, machine) in itertools.product(
+        ("3.11", "3.12", "3.13"), systems
+    ):
         here = {
-            "python_version": version, "python_full_version": f"{version}.0", "platform_system": system,
-            "sys_platform": platform, "platform_machine": machine, "extra": "",
-        }  # fmt: skip
+            "python_version": version,
+            "python_full_version": f"{version}.0",
+            "platform_system": system,
+            "sys_platform": platform,
+            "platform_machine": machine,
+            "extra": "",
+        }
         needed = [Requirement(text) for package in packages for text in package.requires or ()]
-        names = {name_of(one.name) for one in needed if one.marker is None or one.marker.evaluate(here)}
-        builds = {name for name in names if name.startswith(("nvidia-", "cuda-", "triton"))}  # companions of torch
+        names = {
+            name_of(one.name) for one in needed if one.marker is None or one.marker.evaluate(here)
+        }
+        builds = {
+            name for name in names if name.startswith(("nvidia-", "cuda-", "triton"))
+        }  # companions of torch
         assert names - builds <= set(lock)
 
 
 def test_every_dependency_is_pinned_exactly():
-    lines = PROJECT["dependencies"] + [line for lines in PROJECT["optional-dependencies"].values() for line in lines]
+    lines = PROJECT["dependencies"] + [
+        line for lines in PROJECT["optional-dependencies"].values() for line in lines
+    ]
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+|replicate\[test\]", line) for line in lines)
     assert not [line for line in locked(*RUNTIME).values() if "+" in line]
 
 
 def test_the_conda_environment_has_the_oldest_supported_python():
-    environment = yaml.safe_load((ROOT / "workflow/envs/replicate.yaml").read_text(encoding="utf-8"))
+    environment = yaml.safe_load(
+        (ROOT / "workflow/envs/replicate.yaml").read_text(encoding="utf-8")
+    )
     assert f"python={PROJECT['requires-python'].removeprefix('>=')}" in environment["dependencies"]

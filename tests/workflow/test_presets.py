@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from replicate.schema import build_schema, schema_path
+from replicate.jobs.parameter_schema import build_schema, schema_path
 from replicate.stages.params import checked_file
 
-PRESETS = ("demo", "mnist", "paper", "smoke")
+PRESETS = ("demo", "mnist", "mnist-short", "paper", "smoke")
 STAMP = re.compile(r"^\[.*\]$|^(Using workflow specific profile|Migrati).*\n?", re.MULTILINE)
 
 
@@ -27,8 +27,12 @@ def test_a_preset_is_valid_and_its_dry_run_starts_nothing(fresh, preset):
 
 
 def _jobs(shown: str) -> list[str]:
-    """The jobs of a dry run, each with its files and its command; Snakemake lists and numbers them in any order."""
-    return sorted(re.sub(r"jobid: \d+", "", job).strip() for job in STAMP.sub("", shown).split("\n\n"))
+    """The jobs of a dry run, each with its files and its command; Snakemake lists and numbers them
+    in any order.
+    """
+    return sorted(
+        re.sub(r"jobid: \d+", "", job).strip() for job in STAMP.sub("", shown).split("\n\n")
+    )
 
 
 def test_a_preset_replaces_params_yaml_either_way(fresh):
@@ -62,21 +66,50 @@ def test_the_schema_agrees_with_the_types():
         (
             "learning_rate:",
             "learning_rat:",
-            "models.adversarial_nets.digits.learning_rat: unknown key (did you mean learning_rate?)",
+            "models.adversarial_nets.digits.learning_rat: unknown key "
+            "(did you mean learning_rate?)",
         ),
-        ("learning_rate: .*", 'learning_rate: "1e-3"', "a number is needed, not '1e-3' (it is text; take the quotes"),
-        (" epochs: .*", " epochs: four", "models.adversarial_nets.digits.epochs: a whole number is needed, not 'four'"),
-        ("  adversarial_nets:", "  k_means: {}\n  k_means:", "models.k_means: it stands there twice (lines 31 and 32)"),
-        ("learning_rate: .*", "learning_rate: 2026-11-28", "learning_rate: 2026-11-28 is a date or time"),
-        ("learning_rate: .*", "learning_rate: .nan", "learning_rate: a finite number is needed, not nan"),
+        (
+            "learning_rate: .*",
+            'learning_rate: "1e-3"',
+            "a number is needed, not '1e-3' (it is text; take the quotes",
+        ),
+        (
+            " epochs: .*",
+            " epochs: four",
+            "models.adversarial_nets.digits.epochs: a whole number is needed, not 'four'",
+        ),
+        (
+            "  adversarial_nets:",
+            "  k_means: {}\n  k_means:",
+            "models.k_means: it stands there twice (lines 39 and 40)",
+        ),
+        (
+            "learning_rate: .*",
+            "learning_rate: 2026-11-28",
+            "learning_rate: 2026-11-28 is a date or time",
+        ),
+        (
+            "learning_rate: .*",
+            "learning_rate: .nan",
+            "learning_rate: a finite number is needed, not nan",
+        ),
         (
             "experiments:",
             "experiments:\n  game: {seeds: 0\u20135}",
             "experiments.game.seeds: a block of seeds is written",
         ),
         ("  adversarial_nets:", "  nets:", "there is no model 'nets'; the registered ones are dbn"),
-        ("  digits: {}", "  digit: {}", "models.adversarial_nets.digits: the data set 'digits' is not among"),
-        ("  digits: {}", "  digits: {}\n  svhn: {}", "there is no data set 'svhn'; the registered ones are digits"),
+        (
+            "  digits: {}",
+            "  digit: {}",
+            "models.adversarial_nets.digits: the data set 'digits' is not among",
+        ),
+        (
+            "  digits: {}",
+            "  digits: {}\n  svhn: {}",
+            "there is no data set 'svhn'; the registered ones are digits",
+        ),
         (
             "draws: .*",
             "sigmas: [-0.1, 0.2]",
@@ -90,7 +123,9 @@ def test_a_wrong_parameter_is_one_sentence_with_its_path(fresh, old, new, senten
     fresh.edit("params.yaml", old, new)
     done = fresh.run("snakemake", "--cores", "1")
     lines = [
-        line for line in done.stderr.splitlines() if line and not line.startswith("Using workflow specific profile")
+        line
+        for line in done.stderr.splitlines()
+        if line and not line.startswith("Using workflow specific profile")
     ]
     assert done.returncode == 1
     assert len(lines) == 1

@@ -1,4 +1,6 @@
-"""`snakemake --report`: the page's figures with categories and labels, and captions that say what was run."""
+"""`snakemake --report`: the page's figures with categories and labels, and captions that say what
+was run.
+"""
 
 import html
 import json
@@ -11,11 +13,12 @@ from zipfile import ZipFile
 import pytest
 from PIL import Image
 
-from replicate.embedded import embedded_png, embedded_svg
 from replicate.figures import curves
+from replicate.report.embedded import embedded_png, embedded_svg
 
 RUN = "results/panels/digits/adversarial_nets/0-1"
-#: What the paper itself is named by may stand in a caption as fixed words; every other number must be read.
+#: What the paper itself is named by may stand in a caption as fixed words; every other number must
+#: be read.
 FIXED = ("figure 2", "figure 3", "Table 1", "table1", "2014", "(L2)", "header-rows: 1")
 
 
@@ -32,9 +35,15 @@ class Report:
     def __init__(self, project) -> None:
         project.good("snakemake", "--report", "report.zip")
         with ZipFile(project / "report.zip") as archive:
-            self.files = {name.removeprefix("report/"): archive.read(name) for name in archive.namelist()}
+            self.files = {
+                name.removeprefix("report/"): archive.read(name) for name in archive.namelist()
+            }
         page = self.files["report.html"].decode()
-        self.page, self.shown, self.categories = page, variable(page, "results"), variable(page, "categories")
+        self.page, self.shown, self.categories = (
+            page,
+            variable(page, "results"),
+            variable(page, "categories"),
+        )
         self.about = self.words(variable(page, "workflow_desc"))
 
     @staticmethod
@@ -55,50 +64,48 @@ def write(project, path: str, content: Any) -> None:
 
 def figures(project) -> set[str]:
     """Every figure file of the run."""
-    found = [*(project / "results/panels").rglob("*.*g"), *(project / "results/figures").rglob("*.svg")]
+    found = [
+        *(project / "results/panels").rglob("*.*g"),
+        *(project / "results/figures").rglob("*.svg"),
+    ]
     return {str(path.relative_to(project.folder)) for path in found}
 
 
 def expected_captions(project) -> dict[str, list[str]]:
     """File -> what its caption must say, put together here from the result files alone."""
-    training, panels = (
-        read(project, "results/train/digits/adversarial_nets/0-1.json"),
-        read(project, f"{RUN}/panels.json"),
-    )
+    training = read(project, "results/train/digits/adversarial_nets/0-1.json")
+    panels = read(project, f"{RUN}/panels.json")
     chosen = read(project, "results/bandwidth/digits/adversarial_nets/0-1.json")
-    theory, claims = read(project, "results/experiments/theory.json"), read(project, "results/claims.json")
+    theory = read(project, "results/experiments/theory.json")
+    statements = read(project, "results/statements.json")
     table = read(project, "results/table1.json")
     seeds = f"2 seeds ({', '.join(map(str, training['seeds']))})"
-    place = training["seeds"].index(panels["seed"])
+    seed_index = training["seeds"].index(panels["seed"])
     (row,) = (row for row in table["rows"] if row["model"] == "adversarial_nets")
     cell = row["cells"]["digits"]["measured"]
     published = row["cells"]["mnist"]["published"]["log_likelihood"]
-    counts = ", ".join(f"{count} {state}" for state, count in sorted(claims["counts"].items()))
-    of_theory = [claim for claim in claims["claims"] if claim["experiment"] == "theory"]
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(statements["counts"].items()))
+    epochs, sigmas, lines = training["epochs"], chosen["sigmas"], panels["interpolation"]
     captions = {
-        entry["name"]: entry["caption"] for entry in read(project, "results/figures/theory/figures.json")["figures"]
-    }
-    said = {
         f"{RUN}/samples.png": [
-            f"{panels['rows'] * panels['columns']} random draws of seed {panels['seed']}", seeds,
-            f"to epoch {training['epochs']}", f"weights of epoch {training['chosen_epoch'][place]}",
+            f"{panels['rows'] * panels['columns']} random draws of seed {panels['seed']}",
+            seeds,
+            f"to epoch {epochs}",
+            f"weights of epoch {training['chosen_epoch'][seed_index]}",
             ", ".join(f"{distance:.2f}" for distance in panels["distance"]),
         ],
         f"{RUN}/interpolation.png": [
-            f"{panels['interpolation']['rows']} straight lines through the latent space of seed {panels['seed']}",
-            f"{panels['interpolation']['steps']} images",
+            f"{lines['rows']} straight lines through the latent space of seed {panels['seed']}",
+            f"{lines['steps']} images",
         ],
         f"{RUN}/learning.svg": [
-            f"looked at {len(training['curve']['epoch'])} time(s) up to epoch {training['epochs']}", seeds,
-            *(
-                f"seed {seed}: epoch {epoch}, {value:.2f} nats" for seed, epoch, value
-                in zip(training["seeds"], training["chosen_epoch"], training["chosen_log_likelihood"], strict=True)
-            ),
+            f"looked at {len(training['curve']['epoch'])} time(s) up to epoch {epochs}",
+            seeds,
         ],
         f"{RUN}/bandwidth.svg": [
             f"{chosen['n_validation'][0]} validation images",
-            f"{len(chosen['sigmas'])} bandwidths from {chosen['sigmas'][0]:.3f} to {chosen['sigmas'][-1]:.3f}", seeds,
-            *(f"seed {seed}: {draws[0][0]:.4f}" for seed, draws in zip(chosen["seeds"], chosen["chosen"], strict=True)),
+            f"{len(sigmas)} bandwidths from {sigmas[0]:.3f} to {sigmas[-1]:.3f}",
+            seeds,
         ],
         "results/table1.csv": [
             f"{row['title']} Digits none {cell['mean']:.2f} {cell['standard_error_test']:.2f} "
@@ -106,27 +113,44 @@ def expected_captions(project) -> dict[str, list[str]]:
             f"{row['title']} MNIST {published:.1f} none none none none not attempted",
         ],
         "report/index.html": [f"preset {table['preset']}", counts],
-    }  # fmt: skip
-    for name, caption in captions.items():
-        said[f"results/figures/theory/{name}.svg"] = [
-            caption, f"Measured with 2 seeds ({', '.join(map(str, theory['seeds']))})",
-            *(f"{setting} = {theory['parameters']['config'][setting]}" for setting in theory["changed"]),
-            *(f"{claim['claim']} {claim['state']}" for claim in of_theory),
-        ]  # fmt: skip
-    return said
+    }
+    best = zip(
+        training["seeds"],
+        training["chosen_epoch"],
+        training["chosen_log_likelihood"],
+        strict=True,
+    )
+    for seed, epoch, nats in best:
+        captions[f"{RUN}/learning.svg"].append(f"seed {seed}: epoch {epoch}, {nats:.2f} nats")
+    for seed, draws in zip(chosen["seeds"], chosen["chosen"], strict=True):
+        captions[f"{RUN}/bandwidth.svg"].append(f"seed {seed}: {draws[0][0]:.4f}")
+    config = theory["parameters"]["config"]
+    of_theory = [f"Measured with 2 seeds ({', '.join(map(str, theory['seeds']))})"]
+    of_theory += [f"{setting} = {config[setting]}" for setting in theory["changed"]]
+    for entry in statements["statements"]:
+        if entry["experiment"] == "theory":
+            of_theory.append(f"{entry['statement']} {entry['state']}")
+    for entry in read(project, "results/figures/theory/figures.json")["figures"]:
+        file = f"results/figures/theory/{entry['name']}.svg"
+        captions[file] = [entry["caption"], *of_theory]
+    return captions
 
 
 def test_the_zip_holds_every_figure_with_its_category_labels_and_caption(finished):
     report = Report(finished)
     drawn = figures(finished)
     assert {path.rsplit("/", 1)[-1] for path in drawn if path.startswith(RUN)} == {
-        "samples.png", "interpolation.png", "learning.svg", "bandwidth.svg",
-    }  # fmt: skip
+        "samples.png",
+        "interpolation.png",
+        "learning.svg",
+        "bandwidth.svg",
+    }
     assert set(report.shown) == drawn | {"results/table1.csv", "report/index.html"}
     for path, entry in report.shown.items():
         assert report.files[entry["data_uri"]] == (finished / path).read_bytes()
     assert {
-        name: {path for paths in found.values() for path in paths} for name, found in report.categories.items()
+        name: {path for paths in found.values() for path in paths}
+        for name, found in report.categories.items()
     } == {
         "Page": {"report/index.html"},
         "Table 1": {"results/table1.csv"},
@@ -134,9 +158,15 @@ def test_the_zip_holds_every_figure_with_its_category_labels_and_caption(finishe
         "Experiments": {path for path in drawn if path.startswith("results/figures/theory/")},
     }
     assert report.shown[f"{RUN}/learning.svg"]["labels"] == {
-        "data set": "Digits", "model": "Adversarial nets", "seeds": "0-1", "figure": "learning",
-    }  # fmt: skip
-    assert report.shown["results/figures/theory/descent.svg"]["labels"] == {"experiment": "theory", "figure": "descent"}
+        "data set": "Digits",
+        "model": "Adversarial nets",
+        "seeds": "0-1",
+        "figure": "learning",
+    }
+    assert report.shown["results/figures/theory/descent.svg"]["labels"] == {
+        "experiment": "theory",
+        "figure": "descent",
+    }
     expected = expected_captions(finished)
     assert set(expected) == set(report.shown)
     for path, sentences in expected.items():
@@ -149,12 +179,15 @@ def test_the_zip_holds_every_figure_with_its_category_labels_and_caption(finishe
 
 
 def not_of_the_page(project) -> set[str]:
-    """The figures that the page does not show, as they are, in the form that it gives to pictures."""
+    """The figures that the page does not show, as they are, in the form that it gives to
+    pictures.
+    """
     page = (project / "report/index.html").read_text(encoding="utf-8")
     return {
-        path for path in figures(project)
+        path
+        for path in figures(project)
         if (embedded_png if path.endswith(".png") else embedded_svg)(project / path) not in page
-    }  # fmt: skip
+    }
 
 
 def test_they_are_the_figures_of_the_page(finished):
@@ -162,12 +195,16 @@ def test_they_are_the_figures_of_the_page(finished):
 
 
 def test_a_figure_of_another_seed_is_not_that_of_the_page(finished):
-    """Drawn anew with what the two seeds measured exchanged, under the same title; and a picture of other draws."""
+    """Drawn anew with what the two seeds measured exchanged, under the same title; and a picture of
+    other draws.
+    """
     path = f"{RUN}/learning.svg"
     before = (finished / path).read_text()
     training = read(finished, "results/train/digits/adversarial_nets/0-1.json")
     title = "Adversarial nets on Digits"
-    assert curves.learning(training, title, "digits/adversarial_nets/0-1/learning").decode() == before
+    assert (
+        curves.learning(training, title, "digits/adversarial_nets/0-1/learning").decode() == before
+    )
     curve = training["curve"]
     for rows in (curve["log_likelihood"], curve["sigma"], *curve["losses"].values()):
         rows[:] = [row[::-1] for row in rows]
@@ -204,9 +241,15 @@ def test_captions_follow_the_result_files(finished):
     assert "seed 0: epoch 4, " in caption
     assert "seed 7 failed in epoch 2: its loss |*_ is infinite" in caption
     assert "11 images" in report.caption(f"{RUN}/interpolation.png")
-    write(finished, f"{RUN}/panels.json", panels | {"seed": None, "distance": None, "interpolation": None})
+    write(
+        finished,
+        f"{RUN}/panels.json",
+        panels | {"seed": None, "distance": None, "interpolation": None},
+    )
     (finished / RUN / "interpolation.png").unlink()  # as where every seed failed
-    assert "Nothing to draw: 2 seeds (0, 7) failed" in Report(finished).caption(f"{RUN}/samples.png")
+    assert "Nothing to draw: 2 seeds (0, 7) failed" in Report(finished).caption(
+        f"{RUN}/samples.png"
+    )
 
 
 @pytest.mark.parametrize("key", ["seed", "rows", "distance"])
@@ -224,7 +267,9 @@ def test_captions_hold_no_number_of_their_own():
     captions = list((Path(__file__).parents[2] / "workflow/report").glob("*.rst"))
     assert len(captions) == 8
     for path in captions:
-        words = re.sub(r"\{%.*?%\}|\{\{.*?\}\}", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        words = re.sub(
+            r"\{%.*?%\}|\{\{.*?\}\}", "", path.read_text(encoding="utf-8"), flags=re.DOTALL
+        )
         for name in FIXED:
             words = words.replace(name, "")
         assert not re.search(r"\d", words), path
@@ -243,7 +288,7 @@ def test_another_caption_or_label_runs_nothing(finished):
     for path in sorted((finished / "workflow/report").glob("*.rst")):
         path.write_text("Other words.\n", encoding="utf-8")
     finished.edit("workflow/rules/captions.smk", '"data set": ', '"set": ')
-    finished.edit("workflow/rules/report.smk", 'category="Page"', 'category="Pages"')
+    finished.edit("workflow/rules/report.smk", '"category": "Page"', '"category": "Pages"')
     assert finished.planned() == {}
     report = Report(finished)
     assert report.caption("results/table1.csv") == "Other words."

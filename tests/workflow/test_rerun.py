@@ -2,7 +2,7 @@
 
 import pytest
 
-EVALUATION = ("measure", "curves", "inspect")
+EVALUATION = ("measure", "curves", "inspect", "measures", "ranks")
 PAGES = ("table", "metrics", "report")
 TRAINED = ("train", *EVALUATION, *PAGES)
 
@@ -19,12 +19,22 @@ def test_a_second_run_does_nothing_and_is_quick(finished):
     ("file", "old", "new", "rules"),
     [
         ("params.yaml", "learning_rate: .*", "learning_rate: 0.05", TRAINED),
-        ("params.yaml", "digits: {}", "digits: {split_seed: 1}", ("prepare", "classifier", *TRAINED)),
+        (
+            "params.yaml",
+            "digits: {}",
+            "digits: {split_seed: 1}",
+            ("prepare", "classifier", "controls", *TRAINED),
+        ),
         ("params.yaml", "draws: .*", "draws: 2", (*EVALUATION, *PAGES)),
-        ("params.yaml", "preset: smoke", "preset: other", ("claims", *PAGES)),
+        ("params.yaml", "preset: smoke", "preset: other", ("statements", *PAGES)),
         ("params.yaml", "every: .*", "every: 1", TRAINED),
-        ("protocol.yaml", "version 3: 5", "version 3: 6", ("claims", *PAGES)),
-        ("params.yaml", "updates: .*, d", "updates: 60, d", ("experiment", "draw", "claims", "report")),
+        ("protocol.yaml", "version 3: 5", "version 3: 6", ("statements", *PAGES)),
+        (
+            "params.yaml",
+            "updates: .*, d",
+            "updates: 60, d",
+            ("experiment", "draw", "statements", "report"),
+        ),
         ("report/templates/page.html.j2", "</html>", "<!-- changed --></html>", ("report",)),
     ],
 )
@@ -49,7 +59,10 @@ def test_another_block_of_seeds_leaves_the_first_alone(finished):
     ("old", "new"),
     [
         ("MODEL = AdversarialNets", "# a comment\nMODEL   =   AdversarialNets"),
-        ('"""A block of seeds of G and D."""', '"""Another docstring,\n\n    over several lines.\n    """'),
+        (
+            '"""A block of seeds of G and D."""',
+            '"""Another docstring,\n\n    over several lines.\n    """',
+        ),
     ],
 )
 def test_comments_docstrings_and_layout_run_nothing(finished, old, new):
@@ -71,6 +84,7 @@ def test_a_change_of_a_models_logic_runs_that_model(finished):
     [
         *((stage, (*EVALUATION, *PAGES)) for stage in ("sample", "bandwidth", "evaluate")),
         *((stage, ("inspect", "report")) for stage in ("recognise", "panels")),
+        *((stage, (stage, "ranks", "report")) for stage in ("measures", "controls")),
     ],
 )
 def test_a_change_of_any_stage_of_a_job_runs_the_job(finished, stage, rules):
@@ -81,9 +95,11 @@ def test_a_change_of_any_stage_of_a_job_runs_the_job(finished, stage, rules):
 
 def test_a_change_of_an_experiments_logic_runs_that_experiment(finished):
     finished.edit(
-        "replicate/experiments/theory.py", "return log_data - log_generated", "return log_generated - log_data"
+        "replicate/experiments/theory.py",
+        "return log_data - log_generated",
+        "return log_generated - log_data",
     )
-    assert finished.planned() == dict.fromkeys(("experiment", "draw", "claims", "report"), 1)
+    assert finished.planned() == dict.fromkeys(("experiment", "draw", "statements", "report"), 1)
 
 
 def test_a_change_of_a_drawing_computes_nothing(finished):
@@ -104,13 +120,15 @@ def test_a_change_of_one_data_set_leaves_the_others_alone(finished):
         ("datasets", '"MNIST"', '"Large digits"', PAGES),
         (
             "models",
-            '    "adversarial_nets"',
-            '    "new": ("New", "replicate.models.new"),\n    "adversarial_nets"',
+            '    "adversarial_nets": ',
+            '    "new": ("New", "replicate.models.new"),\n    "adversarial_nets": ',
             PAGES,
         ),
     ],
 )
-def test_a_title_or_a_new_entry_draws_and_tabulates_again_and_trains_nothing(finished, registry, old, new, rules):
+def test_a_title_or_a_new_entry_draws_and_tabulates_again_and_trains_nothing(
+    finished, registry, old, new, rules
+):
     finished.edit(f"replicate/{registry}/__init__.py", old, new)
     assert finished.planned() == dict.fromkeys(rules, 1)
 

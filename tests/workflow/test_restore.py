@@ -1,4 +1,6 @@
-"""`make restore`: what comes back is judged by its records, and nothing is marked as current by hand."""
+"""`make restore`: what comes back is judged by its records, and nothing is marked as current by
+hand.
+"""
 
 import subprocess
 
@@ -12,7 +14,9 @@ exit {status}
 
 
 def restored(project, tmp_path, status=0, repository=None):
-    """`tools/restore.py` in a finished project with its git repository, or in a larger one, with a stand-in for DVC."""
+    """`tools/restore.py` in a finished project with its git repository, or in a larger one, with a
+    stand-in for DVC.
+    """
     subprocess.run(["git", "init", "--quiet", str(repository or project.folder)], check=True)
     (project / "dvc.lock").touch()
     bins = tmp_path / "bin"

@@ -8,12 +8,28 @@ import pytest
 from tests.workflow.conftest import stand_in
 from tests.workflow.test_failures import CUT, cut
 
-NO_CONDA = "There is no conda on PATH: --use-conda is set aside, jobs run in the active environment."
+CATALOG = ("--snakefile", "workflow/Snakefile")
+NO_CONDA = (
+    "There is no conda on PATH: --use-conda is set aside, jobs run in the active environment."
+)
 
 
 def test_lint_and_format(fresh):
-    assert "in a good condition" in fresh.good("snakemake", "--lint")
+    for begun in ((), CATALOG):
+        assert "in a good condition" in fresh.good("snakemake", "--lint", *begun)
     fresh.good("snakefmt", "--check", "Snakefile", "workflow")
+
+
+def test_the_snakefile_of_the_catalog_is_the_same_workflow(finished):
+    """Snakemake's workflow catalog reads `workflow/Snakefile`; whoever begins with it gets the same
+    jobs, and the ordinary one has nothing to do after it.
+    """
+    page = (finished / "report/index.html").read_bytes()
+    (finished / "report/index.html").unlink()
+    assert finished.planned(*CATALOG) == {"report": 1}
+    finished.good("snakemake", "--cores", "2", *CATALOG)
+    assert (finished / "report/index.html").read_bytes() == page
+    assert finished.planned() == {}
 
 
 def test_use_conda_without_conda_says_so_once_and_goes_on(finished):
@@ -28,10 +44,12 @@ def test_use_conda_with_conda_runs_in_its_environment(finished, tmp_path):
     (finished / "report/index.html").unlink()
     finished.edit(
         "workflow/rules/report.smk",
-        r"        python -m replicate \{params.job\} then report",
-        "        which python; python -m replicate {params.job} then report",
+        r"\{params\.command\} 2>&1",
+        "(which python; {params.command}) 2>&1",
     )
-    answer = finished.good("snakemake", "--cores", "2", "--use-conda", "--", "report", path=stand_in(tmp_path))
+    answer = finished.good(
+        "snakemake", "--cores", "2", "--use-conda", "--", "report", path=stand_in(tmp_path)
+    )
     assert "Creating conda environment workflow/envs/replicate.yaml" in answer
     assert "/.snakemake/conda/" in answer
     assert "(Rule: train)" not in answer
@@ -70,7 +88,9 @@ def test_a_failing_job_shows_its_sentence_and_fails_the_run(finished):
 
 @pytest.mark.slow
 def test_no_two_jobs_share_a_gpu_unasked(fresh, tmp_path):
-    """A machine that seems to have a GPU, and cores for two: trainings still run one after another."""
+    """A machine that seems to have a GPU, and cores for two: trainings still run one after
+    another.
+    """
     smoke = (
         (fresh / "presets/smoke.yaml")
         .read_text()
@@ -86,6 +106,13 @@ def test_no_two_jobs_share_a_gpu_unasked(fresh, tmp_path):
     assert "Execute 2 jobs" not in answer
     (fresh / "results/train").rename(fresh / "results/first")
     both = fresh.good(
-        "snakemake", "training", "--cores", "2", "--resources", "gpu=2", path=bins, CUDA_VISIBLE_DEVICES=""
+        "snakemake",
+        "training",
+        "--cores",
+        "2",
+        "--resources",
+        "gpu=2",
+        path=bins,
+        CUDA_VISIBLE_DEVICES="",
     )
     assert "Execute 2 jobs" in both

@@ -14,11 +14,11 @@ import pytest
 
 from replicate.__main__ import main
 from replicate.jobs.digests import Digests
+from replicate.jobs.job_list import Job, JobList
+from replicate.jobs.plan import Plan
 from replicate.jobs.seal import read_seal, write_seal
 from replicate.jobs.standing import DIGESTS, Finding, Standing
-from replicate.jobs.table import Job, Jobs
 from replicate.params import read_document
-from replicate.plan import Plan
 from tests.workflow.conftest import Project, flip
 
 ABOUT = "digits/adversarial_nets/0-1"
@@ -28,16 +28,18 @@ BLOCK = re.compile(r"^(?:local)?rule (\w+):\n((?:    .*\n)+)", re.MULTILINE)
 
 @pytest.fixture
 def here(finished: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """The copy of a finished run as the current folder: the code that judges is the code that made it."""
+    """The copy of a finished run as the current folder: the code that judges is the code that made
+    it.
+    """
     monkeypatch.chdir(finished.folder)
     return finished
 
 
-def jobs_here() -> Jobs:
-    return Jobs(Plan(*read_document("params.yaml")))
+def jobs_here() -> JobList:
+    return JobList(Plan(*read_document("params.yaml")))
 
 
-def findings(fresh: bool = False, jobs: Jobs | None = None) -> list[Finding]:
+def findings(fresh: bool = False, jobs: JobList | None = None) -> list[Finding]:
     jobs = jobs or jobs_here()
     return Standing(jobs, Digests(DIGESTS, fresh)).findings(jobs.all.values())
 
@@ -49,19 +51,23 @@ def files_of(job: Job) -> list[str]:
 
 def test_the_table_has_the_files_that_the_rules_declare(finished: Project) -> None:
     """Snakemake's own graph of the smoke preset, with every job forced, is the reference."""
-    said = finished.run("snakemake", "-n", "--forceall", "--cores", "1", "--workflow-profile", "none")
+    said = finished.run(
+        "snakemake", "-n", "--forceall", "--cores", "1", "--workflow-profile", "none"
+    )
     declared = {}
     for rule, body in BLOCK.findall(said.stdout + said.stderr):
         parts = dict(re.findall(r"^    (input|output): (.*)$", body, re.MULTILINE))
         if "output" in parts:
             files = [set(parts.get(name, "").split(", ")) - {""} for name in ("input", "output")]
             declared[rule] = files
-    jobs = Jobs(Plan(*read_document(str(finished / "params.yaml"))), finished.folder)
+    jobs = JobList(Plan(*read_document(str(finished / "params.yaml"))), finished.folder)
     assert {job.rule: [set(job.inputs), set(job.outputs)] for job in jobs.all.values()} == declared
 
 
 def test_every_file_of_every_job_is_judged_by_its_bytes(here: Project) -> None:
-    """Deleted, flipped with its time kept, and edited: each is found in its own job; put back, nothing is."""
+    """Deleted, flipped with its time kept, and edited: each is found in its own job; put back,
+    nothing is.
+    """
     assert findings() == []
     tried, jobs = 0, jobs_here()
     for job in jobs.all.values():
@@ -110,8 +116,9 @@ def test_a_seal_that_was_edited_counts_for_nothing(here: Project) -> None:
 def test_other_parameters_are_seen_without_snakemakes_memory(here: Project) -> None:
     shutil.rmtree(".snakemake")
     here.edit("params.yaml", "draws: .*", "draws: 2")
-    assert {one.job.rule for one in findings()} == {"measure"}
-    assert set(here.planned()) == {"measure", "inspect", "table", "metrics", "curves", "report"}
+    assert {one.job.rule for one in findings()} == {"measure", "report"}
+    made_of_samples = {"measure", "measures", "ranks", "inspect"}
+    assert set(here.planned()) == made_of_samples | {"table", "metrics", "curves", "report"}
     here.edit("params.yaml", "draws: .*", "draws: 1")
     assert here.planned() == {}
 
@@ -141,7 +148,9 @@ def test_the_page_is_not_made_over_a_broken_chain(here: Project) -> None:
     assert checked.returncode != 0
     assert "table: results/table1.json is not what its record says" in checked.stdout
     here.good("snakemake", "--cores", "2")
-    assert "all files of 13 jobs are what their records say" in here.good("python", "-m", "replicate", "check")
+    assert "all files of 16 jobs are what their records say" in here.good(
+        "python", "-m", "replicate", "check"
+    )
 
 
 def test_a_defect_of_the_page_is_bad_input_only_where_nobody_knows_the_files(
@@ -156,19 +165,28 @@ def test_a_defect_of_the_page_is_bad_input_only_where_nobody_knows_the_files(
         main([*words, "results", "--out", "page.html"])
     shutil.copytree("results", "copied")
     assert main([*words, "copied", "--out", "page.html"]) == 2
-    assert "a file below copied: the content is not what its stage writes" in capsys.readouterr().err
+    assert (
+        "a file below copied: the content is not what its stage writes" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.slow
 def test_a_job_ends_with_its_engine(fresh: Project) -> None:
-    """Snakemake is killed by SIGKILL: its training ends within seconds, its state saved, and the next run goes on."""
+    """Snakemake is killed by SIGKILL: its training ends within seconds, its state saved, and the
+    next run goes on.
+    """
     text = (fresh / "presets/smoke.yaml").read_text(encoding="utf-8")
-    (fresh / "params.yaml").write_text(re.sub("epochs: 4", "epochs: 100000", text), encoding="utf-8")
+    (fresh / "params.yaml").write_text(
+        re.sub("epochs: 4", "epochs: 100000", text), encoding="utf-8"
+    )
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     engine = subprocess.Popen(
-        ["snakemake", "--cores", "2", "training"], cwd=fresh.folder, env=os.environ | {"PATH": path},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        ["snakemake", "--cores", "2", "training"],
+        cwd=fresh.folder,
+        env=os.environ | {"PATH": path},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     progress = fresh / ".replicate/progress/digits-adversarial_nets-0-1.json"
     _until(lambda: progress.is_file() and json.loads(progress.read_text())["epoch"] >= 2)
     training = json.loads(progress.read_text())["pid"]

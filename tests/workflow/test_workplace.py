@@ -1,4 +1,6 @@
-"""Where a run takes place: other folders, users without a name or a home, links to disks that are not there."""
+"""Where a run takes place: other folders, users without a name or a home, links to disks that are
+not there.
+"""
 
 import os
 import pwd
@@ -8,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from replicate.errors import ReplicateError
-from replicate.workplace import CACHES, FOLDERS, check_config_files, check_folder, settle
+from replicate.jobs.workplace import (
+    CACHES,
+    FOLDERS,
+    check_config_files,
+    check_folder,
+    supply_user_and_caches,
+)
 
 
 def test_a_run_from_another_folder_is_one_sentence_and_leaves_no_results(fresh, tmp_path):
@@ -32,7 +40,9 @@ def test_a_folder_on_a_disk_that_is_not_mounted_is_named(tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     check_folder(tmp_path)
     (tmp_path / name).symlink_to("/mnt/usb/disk")
-    with pytest.raises(ReplicateError, match=f"{name} is a link to /mnt/usb/disk, which is not there"):
+    with pytest.raises(
+        ReplicateError, match=f"{name} is a link to /mnt/usb/disk, which is not there"
+    ):
         check_folder(tmp_path)
     (tmp_path / name).unlink()
     (tmp_path / name).touch()
@@ -43,7 +53,8 @@ def test_a_folder_on_a_disk_that_is_not_mounted_is_named(tmp_path, monkeypatch, 
 #: Content of a file given with --configfile -> the sentence, as for any other parameter file.
 CONFIGS = {
     b"preset: caf\xe9\n": "wrong.yaml is not UTF-8 text (byte 0xe9 in line 1); save it as UTF-8.",
-    b"a: " + b"[" * 3000: "wrong.yaml: lists and mappings lie more than 20 deep, which no parameter does.",
+    b"a: "
+    + b"[" * 3000: "wrong.yaml: lists and mappings lie more than 20 deep, which no parameter does.",
     b"a: {": "wrong.yaml is not valid YAML: ",
     b"a: 1\na: 2\n": "wrong.yaml: a: it stands there twice (lines 1 and 2); keep one of them.",
     b"[1]": "wrong.yaml: the parameters must be a mapping of names to values.",
@@ -64,7 +75,10 @@ def test_a_file_of_configfile_has_the_sentence_of_any_other(tmp_path, monkeypatc
 
 def test_snakemake_says_it_before_its_own_reader(fresh):
     (fresh / "mine.yaml").write_bytes(next(iter(CONFIGS)))
-    for file, sentence in {"mine.yaml": "mine.yaml is not UTF-8 text", "none.yaml": "none.yaml does not exist"}.items():
+    for file, sentence in {
+        "mine.yaml": "mine.yaml is not UTF-8 text",
+        "none.yaml": "none.yaml does not exist",
+    }.items():
         done = fresh.run("snakemake", "-n", "--configfile", file)
         assert done.returncode == 1
         assert sentence in done.stderr.splitlines()[-1]
@@ -90,11 +104,11 @@ def test_a_user_without_name_and_home_gets_both_and_any_other_keeps_them(tmp_pat
         monkeypatch.delenv(name)
     monkeypatch.setenv("PYTHONSAFEPATH", "1")
     monkeypatch.setenv("HOME", str(tmp_path))
-    settle()
+    supply_user_and_caches()
     assert not {"USER", "XDG_CACHE_HOME", "MPLCONFIGDIR", "PYTHONSAFEPATH"} & os.environ.keys()
     monkeypatch.setenv("HOME", "/dev/null/nohome")
     monkeypatch.setattr(pwd, "getpwuid", unknown)
-    settle()
+    supply_user_and_caches()
     assert os.environ["USER"] == f"uid{os.getuid()}"
     assert Path(os.environ["XDG_CACHE_HOME"]) == tmp_path / CACHES
     assert Path(os.environ["MPLCONFIGDIR"]).is_relative_to(tmp_path)

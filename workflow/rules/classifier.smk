@@ -3,23 +3,17 @@
 
 rule classifier:
     input:
-        data=rules.prepare.output.data,
+        unpack(files_of("classifier")),
     output:
-        classifier="results/classifier/{dataset}.safetensors",
-        accuracy="results/classifier/{dataset}.json",
-        record="results/classifier/{dataset}.run.json",
+        **RULES["classifier"].outputs,
     log:
         "logs/classifier/{dataset}.log",
     conda:
         "../envs/replicate.yaml"
     threads: PLAN.params.compute.threads
     resources:
-        gpu=uses_gpu(),
+        **needs("classifier"),
     params:
-        job=job_of("classifier"),
-        config=config_of("classifier"),
+        command=command_of("classifier"),
     shell:
-        """
-        python -m replicate {params.job} then classifier --params {params.config:q} --data {input.data:q} \
-            --out {output.classifier:q} 2>&1 | tee -i {log:q}
-        """
+        "{params.command} 2>&1 | tee -i {log:q}"

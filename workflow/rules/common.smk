@@ -1,7 +1,6 @@
 """What the rules share: the checked parameters, and what a job depends on. No rules here."""
 
 import contextlib
-import fcntl
 import shutil
 
 from snakemake.exceptions import WorkflowError
@@ -9,10 +8,11 @@ from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
 
-from replicate import precheck
+from replicate.jobs import precheck
 from replicate.errors import ReplicateError
-from replicate.filesystem import flush_folder, lock
-from replicate.hardware import has_nvidia_gpu
+from replicate.storage.filesystem import flush_folder
+from replicate.storage.locks import LockState, try_lock
+from replicate.records.hardware import has_nvidia_gpu
 from replicate.params import mapping_of, read_document
 
 
@@ -52,47 +52,23 @@ def checked_plan():
     return plan
 
 
-def config_of(stage):
-    """Rule `params`: the subset of the parameters that a job of `stage` depends on, as JSON."""
-
-    def given(wildcards):
-        return PLAN.config(
-            stage,
-            wildcards.get("dataset"),
-            wildcards.get("model"),
-            wildcards.get("experiment"),
-        )
-
-    return given
-
-
-def of_every_run(pattern):
-    """The files of a rule's output `pattern` for every data set, model and block of seeds of the run."""
-    return [
-        str(pattern).format(dataset=d, model=m, block=b) for d, m, b in PLAN.params.runs
-    ]
-
-
-def images_for(wildcards):
-    """The prepared data set of an experiment on images; nothing for any other."""
-    dataset = PLAN.images(wildcards.experiment)
-    return f"results/data/{dataset}.safetensors" if dataset else []
-
-
-def samples_for(wildcards):
-    """The samples of the run, for an experiment that looks at them."""
-    return PLAN.samples(wildcards.experiment)
-
-
-def trials_for(wildcards):
-    """The kept trials of tuning, for an experiment that looks at them."""
-    return PLAN.trials(wildcards.experiment)
-
-
 def uses_gpu():
-    """1 if the jobs of this run compute on a GPU, so that the `gpu` resource limits them; else 0."""
+    """1 if the jobs of this run compute on a GPU, so that they ask for one; else 0.
+
+    With `auto`, each job decides where it runs; on another machine than this one it is given no GPU unasked.
+    """
     device = PLAN.params.compute.device
-    return int(device == "cuda" or (device == "auto" and has_nvidia_gpu()))
+    finds_one = device == "auto" and workflow.local_exec and has_nvidia_gpu()
+    return int(device == "cuda" or finds_one)
+
+
+def one_at_a_time_on_a_gpu():
+    """On this machine jobs on a GPU run one after the other, unless `--resources gpu=2` says otherwise.
+
+    A cluster knows its GPUs itself, so no profile may hold this limit, which would hold there, too.
+    """
+    if "gpu" not in workflow.global_resources:
+        workflow.register_resource("gpu", 1)
 
 
 def without_conda():
@@ -126,17 +102,24 @@ def own_lock():
         return None  # a read-only folder
     # If another run is alive, or locking fails, Snakemake's own lock decides.
     with contextlib.suppress(OSError):
-        if lock(handle.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB, folder):
+        if try_lock(handle.fileno(), folder) is LockState.HELD:
             shutil.rmtree(folder / "locks", ignore_errors=True)
             # What is complete is judged by its seal (standing.smk), which a job writes last.
             shutil.rmtree(folder / "incomplete", ignore_errors=True)
     with contextlib.suppress(OSError):
-        lock(handle.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB, folder)
+        try_lock(handle.fileno(), folder, shared=True)
     return handle
 
 
 without_conda()
 OWN_LOCK = own_lock() if workflow.is_main_process else None
+
+# A cluster ends a job by SIGTERM to all its processes, some time before it kills them. A training then saves its
+# state, for which its shell and its log must outlive the signal. A prefix takes the place of Snakemake's own, by which a
+# job fails whose command fails in front of `tee`.
+shell.prefix(
+    "set -euo pipefail; trap : TERM; tee() ( trap '' TERM; command tee \"$@\" ); "
+)
 
 
 wildcard_constraints:

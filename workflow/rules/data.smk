@@ -5,46 +5,39 @@
 # download that was broken off is to be resumed.
 rule fetch:
     input:
-        judged(),
+        unpack(judged(files_of("fetch"))),
     output:
-        manifest="results/data/{dataset}.sources.json",
-        record="results/data/{dataset}.sources.run.json",
+        **RULES["fetch"].outputs,
     log:
         "logs/fetch/{dataset}.log",
     retries: 2
     conda:
         "../envs/replicate.yaml"
+    resources:
+        **needs("fetch"),
     params:
-        job=job_of("fetch"),
-        config=config_of("fetch"),
+        command=command_of("fetch"),
     shell:
-        """
-        python -m replicate {params.job} then fetch --params {params.config:q} --dataset {wildcards.dataset} \
-            --out {output.manifest:q} 2>&1 | tee -i {log:q}
-        """
+        "{params.command} 2>&1 | tee -i {log:q}"
 
 
 rule prepare:
     input:
-        manifest=rules.fetch.output.manifest,
+        unpack(files_of("prepare")),
     output:
-        data="results/data/{dataset}.safetensors",
-        summary="results/data/{dataset}.json",
-        record="results/data/{dataset}.run.json",
+        **RULES["prepare"].outputs,
     log:
         "logs/prepare/{dataset}.log",
     conda:
         "../envs/replicate.yaml"
+    resources:
+        **needs("prepare"),
     params:
-        job=job_of("prepare"),
-        config=config_of("prepare"),
+        command=command_of("prepare"),
     shell:
-        """
-        python -m replicate {params.job} then prepare --params {params.config:q} --dataset {wildcards.dataset} \
-            --manifest {input.manifest:q} --out {output.data:q} 2>&1 | tee -i {log:q}
-        """
+        "{params.command} 2>&1 | tee -i {log:q}"
 
 
 rule data:
     input:
-        expand(rules.prepare.output.summary, dataset=PLAN.params.datasets),
+        every("summaries"),

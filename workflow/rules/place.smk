@@ -6,7 +6,8 @@ from pathlib import Path
 
 from snakemake.logging import logger
 
-BASE = Path(str(workflow.basedir))
+# This file's own place tells it, whichever Snakefile a run begins with.
+BASE = Path(str(workflow.current_basedir)).parents[1]
 sys.path.insert(0, str(BASE))
 # `.venv/bin/snakemake` without an activated environment: jobs find the same Python.
 os.environ.update(
@@ -14,11 +15,11 @@ os.environ.update(
 )
 
 from replicate.errors import ReplicateError
-from replicate.workplace import check_folder, settle
+from replicate.jobs.workplace import check_folder, supply_user_and_caches
 
 try:
     check_folder(BASE)
 except ReplicateError as error:
     logger.error(str(error))
     sys.exit(1)
-settle()
+supply_user_and_caches()

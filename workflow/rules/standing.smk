@@ -6,24 +6,97 @@ import time
 from replicate.jobs.context import announce_engine, jobs_lock, keep_plan
 from replicate.jobs.digests import Digests
 from replicate.jobs.standing import DIGESTS, Standing, settle_times
-from replicate.jobs.table import KEPT, TEMPLATES, Jobs, files_below
+from replicate.jobs.job_list import JobList
+from replicate.jobs.layout import FILES, RULES
+from replicate.jobs.resources import RESOURCES, needed, read_needs
+from replicate.jobs.subject import WHOLE_RUN, Subject
 
 #: Seconds that a new run waits for jobs that outlived a killed one; they end as soon as they notice.
 PATIENCE = 120
 
-JOBS = Jobs(PLAN, BASE)
+#: Rules whose jobs compute with torch, on a GPU where there is one.
+COMPUTE = {
+    *("train", "measure", "samplers", "inspect", "measures"),
+    *("classifier", "controls", "experiment"),
+}
+#: For SLURM: a job is told two minutes before its time limit, so that a training ends by a checkpoint.
+TOLD_BEFORE = "--signal=TERM@120"
+
+JOBS = JobList(PLAN, BASE)
 KEPT_PLAN = keep_plan(PLAN.given, PLAN.where)
 
 
-def job_of(rule):
-    """Rule `params`: the words that make the stages of a command a job of `rule`, which seals what it made."""
+def subject_of(name, wildcards):
+    """What a job of a rule is about."""
+    return Subject(**{wildcard: wildcards[wildcard] for wildcard in RULES[name].about})
 
-    def given(wildcards):
-        named = [wildcards.get(name) for name in ("dataset", "model", "block")]
-        about = wildcards.get("experiment") or "/".join(filter(None, named))
-        return shlex.join(["job", rule, about, "--plan", KEPT_PLAN])
 
-    return given
+def files_of(name):
+    """The input function of a rule: the files that a job reads, by the names of replicate/jobs/layout.py."""
+
+    def files(wildcards):
+        subject = subject_of(name, wildcards)
+        inputs = {file: JOBS.files(file, subject) for file in RULES[name].reads}
+        # One file is a word and not a list: captions ask for it by its name.
+        return {
+            file: paths[0] if file in FILES else paths for file, paths in inputs.items()
+        }
+
+    return files
+
+
+def every(name):
+    """All files of one kind in the run, by the names of replicate/jobs/layout.py."""
+    return JOBS.files(name, WHOLE_RUN)
+
+
+def captioned(name, **captions):
+    """The outputs of a rule, some of them for `snakemake --report`: the arguments of `report` by the output's name."""
+    outputs = dict(RULES[name].outputs)
+    for file, arguments in captions.items():
+        outputs[file] = report(outputs[file], **arguments)
+    return outputs
+
+
+def command_of(name):
+    """Rule `params`: the command of a job, which seals what its stages made; the same that the page prints."""
+
+    def command(wildcards):
+        subject = subject_of(name, wildcards)
+        job = JOBS.all[name, subject.path]
+        job_words = ["job", name, job.about, "--plan", KEPT_PLAN]
+        words = ["python", "-m", "replicate", *job_words]
+        for stage in job.stages:
+            words += ["then", *JOBS.command(stage, job)]
+        return shlex.join(words)
+
+    return command
+
+
+def forecast_needs():
+    """What `status --write-resources` has forecast; nothing where it did not run."""
+    try:
+        return read_needs(RESOURCES)
+    except ReplicateError as error:
+        logger.error(str(error))
+        sys.exit(1)
+
+
+def needs(name):
+    """Rule `resources`: memory and time, which clusters ask for, and a GPU for the rules that may compute on one."""
+
+    def part(resource):
+        def asked(wildcards, attempt):
+            about = subject_of(name, wildcards).path
+            return needed(NEEDS, name, about, attempt)[resource]
+
+        return asked
+
+    resources = {resource: part(resource) for resource in ("mem_mb", "runtime")}
+    resources["slurm_extra"] = TOLD_BEFORE
+    # A function, since Snakemake says only after reading the rules whether jobs run here or elsewhere.
+    gpu = {"gpu": lambda wildcards: uses_gpu()} if name in COMPUTE else {}
+    return resources | gpu
 
 
 def judged(asked=lambda wildcards: []):
@@ -34,6 +107,7 @@ def judged(asked=lambda wildcards: []):
 
     def answer(wildcards):
         if workflow.is_main_process and not JUDGED:
+            take_place()
             JUDGED.append(make_anew())
         return asked(wildcards)
 
@@ -41,6 +115,7 @@ def judged(asked=lambda wildcards: []):
 
 
 JUDGED = []
+NEEDS = forecast_needs()
 
 
 def make_anew():
@@ -57,9 +132,15 @@ def make_anew():
 
 
 def wait_for_orphans():
-    """Jobs whose engine was killed end by themselves; what they would write must not come after what is made now."""
+    """Jobs whose engine was killed end by themselves; what they would write must not come after what is made now.
+
+    On this machine they notice that it is gone. On a cluster they go on to their end, so that nothing is lost.
+    """
     told = False
-    for _ in range(2 * PATIENCE):
+    end = time.monotonic() + PATIENCE
+    # A number of nodes is what only a cluster needs; which executor it is, Snakemake says after reading the rules.
+    on_cluster = workflow.resource_settings.nodes is not None
+    while on_cluster or time.monotonic() < end:
         with jobs_lock(shared=False) as alone:
             if alone:
                 return
@@ -73,7 +154,13 @@ def wait_for_orphans():
     sys.exit(1)
 
 
-if workflow.is_main_process:
-    announce_engine()
-    if OWN_LOCK is not None and not workflow.dryrun:
-        wait_for_orphans()
+def take_place():
+    """What hangs on whether jobs run here or on a cluster, which Snakemake says only after reading the rules."""
+    if workflow.local_exec:
+        announce_engine()
+        one_at_a_time_on_a_gpu()
+
+
+# Now, since Snakemake looks at the files that are there as soon as it has read the rules.
+if workflow.is_main_process and OWN_LOCK is not None and not workflow.dryrun:
+    wait_for_orphans()

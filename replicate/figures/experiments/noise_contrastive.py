@@ -1,28 +1,31 @@
 """The figures of `replicate.experiments.noise_contrastive`."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from replicate.experiments.fixed.noise_contrastive import WAYS
-from replicate.figures.drawing import Drawing, lines_and_mean
-from replicate.figures.theme import canvas, legend, svg
+from replicate.experiments.constants import WAYS
+from replicate.figures.drawing import Drawing, Result, lines_and_mean
+from replicate.figures.theme import canvas, legend
 
 
-def draw(result: Mapping[str, Any]) -> dict[str, Drawing]:
+def draw(result: Result) -> dict[str, Drawing]:
     """The distance against updates, of every way and seed."""
-    series, count = result["series"], len(result["seeds"])
+    count = len(result["seeds"])
+    return {"distances": _distances(result["series"], count)}
+
+
+def _distances(series: Result, count: int) -> Drawing:
     with canvas(height=3.4) as (figure, (axes,)):
         for look, (way, title) in enumerate(WAYS.items()):
-            lines_and_mean(axes, series["update"], series["distance"][way], look, title, markevery=6)
+            distances = series["distance"][way]
+            lines_and_mean(axes, series["update"], distances, look, title, markevery=6)
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlabel(f"updates of the model (n = {count} seeds: thin lines)")
         axes.set_ylabel("KL(data, model) (nats)")
         legend(axes, 3)
-        text = (
-            f"A normal density in {series['dimension']} dimensions learnt, {count} seeds (thick: geometric mean), "
-            "by noise-contrastive estimation with noise that stays or is renewed as the model, and the adversarial "
-            "game; equal numbers of samples, exact distances."
+        caption = (
+            f"A normal density in {series['dimension']} dimensions learnt, {count} seeds (thick: "
+            "geometric mean), by noise-contrastive estimation with noise that stays or is renewed "
+            "as the model, and the adversarial game; equal numbers of samples, exact distances."
         )
-        drawn = svg(figure, "noise_contrastive/distances", "Three ways to learn a density", text)
-        return {"distances": Drawing(drawn, text)}
+        return Drawing.of(
+            figure, "noise_contrastive/distances", "Three ways to learn a density", caption
+        )

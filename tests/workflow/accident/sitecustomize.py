@@ -1,8 +1,10 @@
-"""Makes one job fail as an accident would: on PYTHONPATH of a whole run, by the variable FAULT, `RULE KIND`.
+"""Makes one job fail as an accident would: on PYTHONPATH of a whole run, by the variable FAULT,
+`RULE KIND`.
 
-Python imports this module at its start, in every process; only the job of that rule does anything, at the first
-rename of one of its results: `kill` (SIGKILL of the stage), `term` (SIGTERM to the whole process group, as a container
-stop or a batch system sends it), `full` (no space left), `fsync` (the disk fails to keep what was written).
+Python imports this module at its start, in every process; only the job of that rule does anything,
+at the first rename of one of its results: `kill` (SIGKILL of the stage), `term` (SIGTERM to the
+whole process group, as a container stop or a batch system sends it), `full` (no space left),
+`fsync` (the disk fails to keep what was written).
 """
 
 import errno

@@ -1,0 +1,1 @@
+"""Raw formats, and how images are cut out of them."""

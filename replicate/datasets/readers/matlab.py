@@ -1,0 +1,77 @@
+"""Arrays of a MATLAB file, looked at before they are read, and never unpickled."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from replicate.errors import ReplicateError
+
+#: How HDF5 files begin; MATLAB's version 7.3 puts it behind its own header of 512 bytes.
+HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def _refuse_unreadable(path: Path) -> None:
+    if path.is_dir():
+        raise ReplicateError(f"{path} is a folder where a MATLAB file should be; move it away.")
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(512 + len(HDF5))
+    except OSError as error:
+        raise ReplicateError(
+            f"cannot read {path}: {error.strerror}; make it readable for this user."
+        ) from None
+    if HDF5 in (start[: len(HDF5)], start[512:]):
+        raise ReplicateError(
+            f"{path} is a MATLAB 7.3 (HDF5) file, which is not read here; load it in MATLAB and "
+            "save it again with `save(FILE, '-v7')`."
+        )
+
+
+def shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Variable -> shape, from the headers alone.
+
+    Raises:
+        ReplicateError: the file is not a whole MATLAB file of version 4 to 7.
+    """
+    from scipy.io import whosmat  # imported here, so that naming a data set stays cheap
+
+    _refuse_unreadable(path)
+    try:
+        return {name: tuple(shape) for name, shape, _ in whosmat(path)}
+    except Exception as error:  # a damaged file makes its reader raise anything
+        raise _damaged(path, error) from None
+
+
+def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[np.number]]:
+    """The named numeric arrays.
+
+    Raises:
+        ReplicateError: the file is not whole, or one of them is missing or holds no numbers.
+    """
+    from scipy.io import loadmat
+
+    _refuse_unreadable(path)
+    try:
+        variables = loadmat(path, variable_names=list(names))
+    except Exception as error:  # a damaged file makes its reader raise anything
+        raise _damaged(path, error) from None
+    arrays = {}
+    for name in names:
+        values = variables.get(name)
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
+            raise ReplicateError(
+                f"{path}: the variable {name!r} is missing or is no array of real numbers."
+            )
+        arrays[name] = values
+    return arrays
+
+
+def _damaged(path: Path, error: Exception) -> ReplicateError:
+    text = " ".join(str(error).split())
+    # Some of the reader's errors have no text.
+    reason = text or type(error).__name__
+    return ReplicateError(
+        f"{path} is not a whole MATLAB file ({reason}); copy it again from where it came."
+    )

@@ -1,0 +1,1 @@
+"""Diagnostics of samples besides the likelihood: classes, memorisation, mixing."""

@@ -1,0 +1,46 @@
+"""Reads the classifier of a data set back from its weights file."""
+
+from pathlib import Path
+
+import torch
+
+from replicate.datasets.base import Splits
+from replicate.diagnostics.classifier import Classifier, fits
+from replicate.errors import ReplicateError, understanding
+from replicate.records.frame import read_result
+from replicate.records.schema import ClassifierResult
+from replicate.storage.files import read_tensors
+
+
+def read_classifier(path: Path, content: ClassifierResult, device: torch.device) -> Classifier:
+    """The classifier whose result is `content`; other weights are refused."""
+    tensors, _ = read_tensors(path, "classifier")
+    weights = {}
+    for name, value in tensors.items():
+        weights[name] = torch.from_numpy(value).to(device)
+    # A data set that no classifier can be fitted to has a file without weights.
+    if content["reason"] is None:
+        shape = tuple(content["shape"])
+        with understanding(path):
+            if not fits(weights, shape, content["classes"]):
+                raise ValueError("its weights are not those of the classifier of its .json")
+    return Classifier(weights)
+
+
+def known_classifier(path: Path, splits: Splits, device: torch.device) -> Classifier | None:
+    """The classifier of a data set; None where it says that there can be none.
+
+    Args:
+        path: of its weights, with its result (JSON) beside it.
+        splits: the data set.
+        device: where to put it.
+
+    Raises:
+        ReplicateError: it was trained on another data set.
+    """
+    known = read_result(path.with_suffix(".json"), ClassifierResult)
+    if tuple(known["shape"]) != splits.shape:
+        raise ReplicateError(f"{path} was trained on another data set than the one to measure on.")
+    if known["reason"] is not None:
+        return None
+    return read_classifier(path, known, device)

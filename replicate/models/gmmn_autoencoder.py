@@ -1,0 +1,150 @@
+"""A moment matching network on an autoencoder's code (Li, Swersky & Zemel 2015, section 3.2).
+
+A sigmoid autoencoder is trained first, each layer and then all of it, by cross-entropy and with
+dropout in its encoder. Then the network of `gmmn.py` learns to make its codes. Recipe:
+yujiali/gmmn@751796e, train.py, and yujiali/pynn, learner.py (`AutoEncoderPretrainer`).
+"""
+
+from typing import Annotated, ClassVar, Self
+
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from replicate.models.base import Recipe, Recipes
+from replicate.models.gmmn import RELEASED, Gmmn, GmmnConfig
+from replicate.models.parts.perceptron import linear
+from replicate.params import TUNED, setting
+from replicate.training.momentum import momentum_step, zero_averages
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+_UPDATES = f"{RELEASED}: 3,000 updates of 100"
+
+
+class GmmnAutoencoderConfig(GmmnConfig):
+    """The recipe; the defaults are the released ones for MNIST."""
+
+    epochs: int = setting(818, "the autoencoder's and the network's", f"{RELEASED}: 800 + 18", ge=1)
+    bandwidths: tuple[PositiveFloat, ...] = setting((1.0,), "s of each kernel", RELEASED)
+    encoder: tuple[PositiveInt, ...] = setting(
+        (1024, 32), "sigmoid units of each layer, the code's last", RELEASED, min_length=1
+    )
+    dropout: tuple[Share, ...] = setting((0.2, 0.5), "share of a layer's inputs left out", RELEASED)
+    layer_epochs: int = setting(6, "of each layer of the autoencoder alone", _UPDATES, ge=1)
+    joint_epochs: int = setting(6, "of the whole autoencoder", _UPDATES, ge=1)
+    autoencoder_batch: int = setting(100, "images of an autoencoder's update", RELEASED, ge=1)
+    autoencoder_rate: PositiveFloat = setting(0.1, "its learning rate", RELEASED)
+    largest_gradient: PositiveFloat = setting(10.0, "norm that its gradient is cut to", RELEASED)
+
+    @property
+    def autoencoder_epochs(self) -> int:
+        """Epochs before the network's first."""
+        return len(self.encoder) * self.layer_epochs + self.joint_epochs
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> Self:
+        if len(self.dropout) != len(self.encoder):
+            raise ValueError("dropout: a share from 0 to below 1 for each layer of encoder")
+        if self.epochs <= self.autoencoder_epochs:
+            raise ValueError(f"epochs: above the autoencoder's {self.autoencoder_epochs}")
+        return self
+
+
+class GmmnAutoencoder(Gmmn):
+    """A block of seeds of autoencoder and network."""
+
+    Config = GmmnAutoencoderConfig
+    config: GmmnAutoencoderConfig
+    recipes: ClassVar[Recipes] = {
+        "mnist": Recipe({}, RELEASED),
+        "digits": Recipe(
+            {"epochs": 200, "batch_size": 200, "hidden": (64, 256), "drop_update": 700}
+            | {"encoder": (200, 32), "joint_epochs": 40, "autoencoder_batch": 20},
+            TUNED,
+        ),
+    }
+
+    @property
+    def first_complete_epoch(self) -> int:
+        """The network's first, counted from 1."""
+        return self.config.autoencoder_epochs + 1
+
+    def initialise(self, train: Tensor) -> None:
+        """Normal weights, zero biases."""
+        c = self.config
+        network = (c.noise_dimension, *c.hidden, c.encoder[-1])
+        encoder = (self.dimension, *c.encoder)
+        self.add_layers("generator", network, 0)
+        self.add_layers("encoder", encoder, len(network))
+        self.add_layers("decoder", encoder[::-1], len(network) + len(encoder))
+        self.slots = zero_averages(self.parameters)
+        self._steps_per_epoch = len(train) // c.batch_size
+
+    @torch.no_grad()
+    def train_step(self, batch: Tensor, epoch: int, step: int) -> dict[str, Tensor]:
+        """One update of the network, or as many of the autoencoder as the batch has images for."""
+        c = self.config
+        depth = len(c.encoder)
+        if epoch >= c.autoencoder_epochs:
+            update = step - c.autoencoder_epochs * self._steps_per_epoch
+            return {"discrepancy": self.match(self._encoded(batch, depth), step, update)}
+        layer_stages = depth * c.layer_epochs
+        minibatches = torch.split(batch, c.autoencoder_batch, 1)
+        losses = []
+        for number, images in enumerate(minibatches):
+            if epoch < layer_stages:
+                layer = epoch // c.layer_epochs
+                loss = self._reconstruct(images, layer, layer + 1, step, number, 0.5)
+            else:
+                update = (step - layer_stages * self._steps_per_epoch) * len(minibatches) + number
+                # Without at first, so that nothing is left of the layers' own training.
+                momentum = 0.0 if update < 49 else 0.5 if update < 199 else 0.9
+                loss = self._reconstruct(images, 0, depth, step, number, momentum)
+            losses.append(loss)
+        return {"reconstruction": torch.stack(losses).mean(0)}
+
+    def _reconstruct(
+        self, images: Tensor, bottom: int, top: int, step: int, number: int, momentum: float
+    ) -> Tensor:
+        """Cross-entropy (seeds,) of layers `bottom` up to `top`; makes one update of them."""
+        c = self.config
+        hidden = inputs = self._encoded(images, bottom)
+        encoder = [f"encoder.{layer}" for layer in range(bottom, top)]
+        decoder = [f"decoder.{len(c.encoder) - top + layer}" for layer in range(top - bottom)]
+        names = [name for name in self.parameters if name.rsplit(".", 1)[0] in encoder + decoder]
+        leaves = {name: self.parameters[name].detach().requires_grad_() for name in names}
+        with torch.enable_grad():
+            for layer, name in enumerate(encoder, bottom):
+                keep, part = 1 - c.dropout[layer], 100 * number + layer
+                mask = self.streams.mask(keep, step, *hidden.shape[1:], part=part)
+                hidden = linear(hidden * mask, leaves, name).sigmoid()
+            for name in decoder[:-1]:
+                hidden = linear(hidden, leaves, name).sigmoid()
+            logits = linear(hidden, leaves, decoder[-1])
+            entropy = binary_cross_entropy_with_logits(logits, inputs, reduction="none")
+            loss = entropy.sum(2).mean(1)
+        gradients = torch.autograd.grad(loss, list(leaves.values()), torch.ones_like(loss))
+        norm = torch.stack([gradient.square().sum((1, 2)) for gradient in gradients]).sum(0).sqrt()
+        scale = (c.largest_gradient / norm).clamp(max=1)[:, None, None]
+        cut = [scale * gradient for gradient in gradients]
+        parameters = [self.parameters[name] for name in names]
+        averages = [self.slots[name] for name in names]
+        momentum_step(parameters, averages, cut, c.autoencoder_rate, momentum, c.autoencoder_rate)
+        return loss.detach()
+
+    def _encoded(self, codes: Tensor, layers: int) -> Tensor:
+        """What the first layers make, without dropout, of images (seeds, n, dimension)."""
+        for layer in range(layers):
+            codes = linear(codes, self.parameters, f"encoder.{layer}").sigmoid()
+        return codes
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Images (seeds, n, dimension) of codes (seeds, n, noise dimension), in (0, 1)."""
+        images = self.generate(code, self.parameters)
+        for layer in range(len(self.config.encoder)):
+            images = linear(images, self.parameters, f"decoder.{layer}").sigmoid()
+        return images
+
+
+MODEL = GmmnAutoencoder

@@ -1,0 +1,1 @@
+"""Parts that several models share: nets, machines, chains, files of weights."""

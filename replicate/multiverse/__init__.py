@@ -1,0 +1,1 @@
+"""How much the analyst decides: every verdict under all combinations of defensible choices."""

@@ -1,0 +1,1 @@
+"""The page: what its templates show, gathered from result files."""

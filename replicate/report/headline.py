@@ -1,0 +1,72 @@
+"""What became of the values of Table 1, in words for the beginning of the page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from replicate.report.answer import TableColumn
+
+#: Verdict states in the order in which the summary tells them, with the words that lead to the
+#: claims.
+OPENINGS = {
+    "replicated": "replicated",
+    "exceeds": "exceeds the published value of",
+    "not inferior": "does not fall short of the published value of",
+    "not replicated": "did not replicate",
+    "inconclusive": "could not decide on",
+    "withheld": "withholds its verdict on",
+    "not applicable": "cannot be applied to",
+    "no published value": "has no published value for",
+    "not attempted": "did not attempt",
+}
+#: States whose words deny something: "did not attempt any row on X or on Y".
+DENIALS = frozenset(
+    {"not replicated", "inconclusive", "not applicable", "no published value", "not attempted"}
+)
+
+
+@dataclass(frozen=True)
+class Clause:
+    """What the headline says of the cells with one verdict state.
+
+    Attributes:
+        state: of the verdict.
+        opening: the words that lead to the names.
+        names: of the cells.
+        last: the word before the last name.
+    """
+
+    state: str
+    opening: str
+    names: list[str]
+    last: str
+
+
+def headline(columns: Sequence[TableColumn]) -> list[Clause]:
+    """What became of the published values, one clause a verdict state.
+
+    A data set whose rows all have the same state is named as one.
+    """
+    names: dict[str, list[str]] = {}
+    for column in columns:
+        cells = [(row.title, row.verdict["state"]) for row in column.rows]
+        states = {state for _, state in cells}
+        if len(cells) > 1 and len(states) == 1:
+            state = states.pop()
+            # "did not attempt every row" would mean that it attempted some.
+            extent = "any" if state in DENIALS else "every"
+            names.setdefault(state, []).append(f"{extent} row on {column.title}")
+            continue
+        for title, state in cells:
+            names.setdefault(state, []).append(f"{title} on {column.title}")
+    clauses = []
+    for state, opening in OPENINGS.items():
+        if state in names:
+            last = "or" if state in DENIALS else "and"
+            clauses.append(Clause(state, opening, names[state], last))
+    return clauses
+
+
+def rank(state: str) -> int:
+    """The place of a verdict among all, for sorting."""
+    order = list(OPENINGS)
+    return order.index(state)

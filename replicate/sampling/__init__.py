@@ -1,1 +1,0 @@
-"""One set of weights, several samplers: what each measures, and whether that speaks of the model."""

@@ -1,0 +1,532 @@
+"""The verdicts on published values and on published orderings (docs/protocol.md, 3 and 4)."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from replicate.errors import ReplicateError
+from replicate.records.schema import (
+    CellVerdict,
+    MeasuredCell,
+    OrderingState,
+    OrderingVerdict,
+    RivalComparison,
+    SamplersOfRow,
+    TrainingEnd,
+    VerdictState,
+)
+from replicate.verdicts.protocol import (
+    Directional,
+    End,
+    Equivalence,
+    Estimate,
+    Protocol,
+    Rising,
+    Rule,
+    SamplerRules,
+)
+from replicate.verdicts.published import PublishedRow, PublishedRows
+from replicate.verdicts.samplers import silence, values_by
+from replicate.verdicts.statistics import (
+    Published,
+    as_list,
+    difference,
+    difference_of_means,
+    improvement_interval,
+    naive_z,
+    ordering_of,
+    prediction_interval,
+    probability_of_improvement,
+    seeds_needed,
+    seeds_to_order,
+    simultaneous,
+    standard_deviation,
+    state_of,
+    wilson_interval,
+)
+from replicate.verdicts.verdict_state import Decision, most_needed
+
+
+def no_verdict(state: VerdictState, reason: str) -> CellVerdict:
+    """A verdict without a test: its state and reason, all measures null."""
+    return {
+        "state": state,
+        "reason": reason,
+        "seeds_needed": None,
+        "difference": None,
+        "ci90": None,
+        "ci95": None,
+        "ci90_simultaneous": None,
+        "ci95_simultaneous": None,
+        "simultaneous_claims": None,
+        "number_margin": None,
+        "claim_margin": None,
+        "number_state": None,
+        "claim_state": None,
+        "naive_z": None,
+        "prediction_interval": None,
+        "compatible": None,
+        "protocol_sha256": None,
+    }
+
+
+def values_of(cell: MeasuredCell) -> list[float]:
+    """The log-likelihood of every seed that did not fail, nats."""
+    per_seed = cell["per_seed"]
+    return [seed["log_likelihood"] for seed in per_seed]
+
+
+# ------------------------------------------------------------------------ what keeps tests back
+
+
+def estimate_deviation(cell: MeasuredCell, estimate: Estimate) -> str | None:
+    """How a run's estimate differs from the protocol's, in words; None where it does not."""
+    if cell["n_samples"] != estimate.samples:
+        return f"{cell['n_samples']} samples instead of {estimate.samples}"
+    folds = len(cell["n_test"])
+    if folds != estimate.folds:
+        return f"{folds} folds instead of {estimate.folds}"
+    counts = zip(cell["n_validation"], cell["validation_available"], strict=True)
+    for used, available in counts:
+        # The protocol names no number where all validation images of a fold choose.
+        wanted = estimate.validation or available
+        if used != wanted:
+            return f"{used} validation images instead of {wanted}"
+    if list(cell["sigmas"]) != list(estimate.sigmas):
+        return "other bandwidths than the protocol's"
+    return None
+
+
+def sampler_deviation(cell: MeasuredCell, model: str, rules: SamplerRules) -> str | None:
+    """How a row's chains differ from the protocol's, in words; None where they do not."""
+    sampler = rules.deciding(model)
+    if sampler is None:
+        return None
+    recorded = cell.get("sampler")
+    # Kept results from before the sampler was recorded know the number of chains alone.
+    used: Mapping[str, object] = recorded or {"chains": cell["chains"]}
+    for name, value in sampler.model_dump().items():
+        if name in used and used[name] != value:
+            setting = name.replace("_", " ")
+            return f"{setting} {used[name]} instead of {value} (the sampler `{rules.decides}`)"
+    if not recorded:
+        return "its sampler is not known"
+    return None
+
+
+def _obstacle(cell: MeasuredCell, model: str, rule: Rule, protocol: Protocol) -> Decision | None:
+    """Why no test decides on what a cell measured; None where one does."""
+    deviation = estimate_deviation(cell, protocol.estimates[rule.dataset])
+    deviation = deviation or sampler_deviation(cell, model, protocol.samplers)
+    if deviation:
+        return Decision("withheld", f"not the protocol's estimate: {deviation}")
+    failed = len(cell["failed"])
+    count = len(cell["per_seed"])
+    # Seeds that diverge may be those with the lowest values: the others are no fair sample.
+    if failed:
+        return Decision(
+            "inconclusive",
+            f"{failed} of {failed + count} seeds failed; "
+            "averaging only surviving seeds would bias the mean",
+        )
+    if count < max(rule.minimum_seeds, 2):
+        plural = "s" if count != 1 else ""
+        return Decision(
+            "withheld",
+            f"{count} seed{plural}; the protocol asks for {rule.seeds} and decides nothing "
+            f"with fewer than {rule.minimum_seeds}",
+        )
+    return None
+
+
+def unfinished(
+    cell: MeasuredCell, model: str, dataset: str, published_error: float | None, rules: Rising
+) -> str | None:
+    """Why a training had not ended, in words; None where it had (docs/protocol.md, section 8)."""
+    ending = cell.get("ending")
+    if ending is None:
+        return "the training that it is of is not known, and so not whether that had ended"
+    # A recipe that says where it ends is done there, whether its curve still rises or not.
+    fixed_end = rules.end(dataset, model)
+    if fixed_end is not None:
+        return _cut_short(ending, fixed_end)
+    limit = rules.otherwise
+    if published_error is not None:
+        limit = published_error
+    if ending["rise"] is None:
+        return f"{ending['looks']} looks do not show whether training had ended"
+    if ending["rise"] <= limit:
+        return None
+    return (
+        f"still rising: {ending['rise']:+.1f} nats over the last {rules.over:.0%} of "
+        f"{ending['epochs']} epochs, more than {limit:g}; "
+        "the value depends on where the run was cut"
+    )
+
+
+def _cut_short(ending: TrainingEnd, end: End) -> str | None:
+    """That a training ended before its recipe does, in words; None where it did not."""
+    epochs = ending["epochs"]
+    if epochs is None or epochs >= end.epochs:
+        return None
+    return f"{epochs} epochs of the recipe's {end.epochs} ({end.source})"
+
+
+def _would_decide(needed: int | None) -> str:
+    """How many seeds would decide, as the end of a sentence."""
+    if not needed:
+        return "; no number of seeds up to 1,000 would"
+    return f"; {needed} seeds would decide"
+
+
+# ---------------------------------------------------------------------------- published values
+
+
+def equivalence_verdict(
+    cell: MeasuredCell, row: PublishedRow, protocol: Protocol, claims: int = 1
+) -> CellVerdict:
+    """The verdict on a published value by its rule.
+
+    The claim margin decides; the state by the number margin stands beside it.
+
+    Args:
+        cell: what was measured (`replicate.verdicts.seeds`).
+        row: the published row, with its claim.
+        protocol: the rules.
+        claims: published values of this data set that the run attempted, for the simultaneous
+            intervals.
+    """
+    claim = row["claim"]
+    rule = protocol.equivalence(claim)
+    _, _, model = claim.rpartition("/")
+    obstacle = _obstacle(cell, model, rule, protocol)
+    # Without an obstacle there are seeds enough for the decision below, which replaces this.
+    state, reason, _ = obstacle or Decision("withheld", "not decided yet")
+    verdict = no_verdict(state, reason)
+    verdict["protocol_sha256"] = protocol.sha256(claim)
+    verdict["number_margin"] = rule.number_margin
+    verdict["claim_margin"] = rule.claim_margin
+    values = values_of(cell)
+    if len(values) < 2:
+        return verdict
+    published_error = row["standard_error"]
+    published = Published(row["log_likelihood"], published_error, rule.original_df)
+    # The differences are shown also where nothing may be decided on them.
+    _compare_with_published(verdict, values, published, claims)
+    if obstacle is None:
+        _decide_equivalence(verdict, values, published, rule)
+        rising = unfinished(cell, model, rule.dataset, published_error, protocol.rising)
+        # More training could only raise a value that exceeds the published one already.
+        if rising and verdict["claim_state"] != "exceeds":
+            verdict["state"] = "withheld"
+            verdict["reason"] = rising
+            verdict["seeds_needed"] = None
+    return verdict
+
+
+def _compare_with_published(
+    verdict: CellVerdict, values: Sequence[float], published: Published, claims: int
+) -> None:
+    """Fills in the difference to the published value with its intervals, and measures beside it."""
+    count = len(values)
+    mean = float(np.mean(values))
+    spread = _spread(values)
+    gap = difference(mean, spread, count, published)
+    low, high = prediction_interval(mean, spread, count, published)
+    verdict["difference"] = gap.value
+    verdict["ci90"] = list(gap.ci90)
+    verdict["ci95"] = list(gap.ci95)
+    simultaneous_90 = gap.interval(simultaneous(0.90, claims))
+    simultaneous_95 = gap.interval(simultaneous(0.95, claims))
+    verdict["ci90_simultaneous"] = list(simultaneous_90)
+    verdict["ci95_simultaneous"] = list(simultaneous_95)
+    verdict["simultaneous_claims"] = claims
+    verdict["naive_z"] = naive_z(mean, spread, count, published)
+    verdict["prediction_interval"] = [low, high]
+    verdict["compatible"] = low <= published.value <= high
+
+
+def _spread(values: Sequence[float]) -> float:
+    """The standard deviation over two seeds or more."""
+    spread = standard_deviation(values)
+    assert spread is not None
+    return spread
+
+
+def _decide_equivalence(
+    verdict: CellVerdict, values: Sequence[float], published: Published, rule: Equivalence
+) -> None:
+    """Fills in the states of two one-sided tests by both margins, and the seeds needed."""
+    count = len(values)
+    mean = float(np.mean(values))
+    spread = _spread(values)
+    margin = rule.claim_margin
+    gap = difference(mean, spread, count, published)
+    state = state_of(gap.ci90, gap.ci95, margin)
+    verdict["state"] = state
+    verdict["claim_state"] = state
+    verdict["number_state"] = state_of(gap.ci90, gap.ci95, rule.number_margin)
+    verdict["reason"] = f"two one-sided tests over {count} seeds, margin {margin:g} nats"
+    if state == "inconclusive":
+        needed = seeds_needed(mean, spread, count, published, margin)
+        verdict["seeds_needed"] = needed
+        verdict["reason"] += _would_decide(needed)
+
+
+# -------------------------------------------------------------------------- published orderings
+
+
+class _Row(NamedTuple):
+    """A row of Table 1 as an ordering compares it.
+
+    Attributes:
+        model: its name.
+        title: its title.
+        published: the paper's value.
+        published_error: its standard error, nats.
+        cell: what was measured, or None.
+        table_values: log-likelihood of every seed, as the table has it.
+        model_values: the values that tell about the model: by the sampler `beside` where chains
+            draw the images, otherwise the same.
+    """
+
+    model: str
+    title: str
+    published: float
+    published_error: float
+    cell: MeasuredCell | None
+    table_values: list[float]
+    model_values: list[float]
+
+
+def _row(
+    model: str, cell: MeasuredCell | None, published: PublishedRow, rules: SamplerRules
+) -> _Row:
+    values: list[float] = []
+    if cell is not None:
+        values = values_of(cell)
+    samplers = _samplers_of(cell)
+    # Published values are by the sampler that decides, whose chains may not have mixed.
+    model_values = values
+    if samplers is not None and rules.beside in samplers["samplers"]:
+        model_values = values_by(samplers, rules.beside)
+    return _Row(
+        model,
+        published["title"],
+        published["log_likelihood"],
+        published["standard_error"],
+        cell,
+        values,
+        model_values,
+    )
+
+
+def _samplers_of(cell: MeasuredCell | None) -> SamplersOfRow | None:
+    """What the samplers of a cell say together; None where they were not compared."""
+    if cell is None:
+        return None
+    return cell.get("samplers")
+
+
+def _compared_with(row: _Row, rival: _Row, rule: Directional) -> RivalComparison:
+    """A model's values less a rival's, and whether the claimed order holds.
+
+    Null where either has fewer than two seeds.
+    """
+    ours = row.model_values
+    rival_values = rival.model_values
+    is_ahead = rival.model in rule.ahead_of
+    ahead = sum(value > rival.published for value in ours)
+    share_ahead, share_interval = None, None
+    if ours:
+        share_ahead = ahead / len(ours)
+        share_interval = list(wilson_interval(ahead, len(ours)))
+    comparison: RivalComparison = {
+        "rival": rival.model,
+        "title": rival.title,
+        "expected": "ahead" if is_ahead else "behind",
+        "difference": None,
+        "ci90": None,
+        "ci95": None,
+        "ci95_simultaneous": None,
+        "state": None,
+        "seeds_needed": None,
+        "probability_of_improvement": None,
+        "improvement_interval": None,
+        "published_sampler_agrees": _same_order(row, rival),
+        "published": rival.published,
+        "seeds": len(ours),
+        "seeds_ahead": ahead,
+        "share_ahead": share_ahead,
+        "share_interval": share_interval,
+    }
+    if min(len(ours), len(rival_values)) < 2:
+        return comparison
+    comparisons = len(rule.rivals)
+    gap = difference_of_means(ours, rival_values)
+    simultaneous_95 = gap.interval(simultaneous(0.95, comparisons))
+    improvement = improvement_interval(ours, rival_values)
+    comparison["difference"] = gap.value
+    comparison["ci90"] = list(gap.ci90)
+    comparison["ci95"] = list(gap.ci95)
+    comparison["ci95_simultaneous"] = list(simultaneous_95)
+    comparison["probability_of_improvement"] = probability_of_improvement(ours, rival_values)
+    comparison["improvement_interval"] = as_list(improvement)
+    # The test is on "the paper's leader is ahead", the numbers above on ours less the rival's.
+    leader, follower = ours, rival_values
+    if not is_ahead:
+        leader, follower = rival_values, ours
+    lead = difference_of_means(leader, follower)
+    state = ordering_of(lead, comparisons)
+    comparison["state"] = state
+    if state == "inconclusive":
+        comparison["seeds_needed"] = seeds_to_order(leader, follower, comparisons)
+    return comparison
+
+
+def _same_order(row: _Row, rival: _Row) -> bool | None:
+    """Whether two means are in the same order by both samplers; None where one has no value."""
+    has_model_values = row.model_values and rival.model_values
+    has_table_values = row.table_values and rival.table_values
+    if not has_model_values or not has_table_values:
+        return None
+    by_model = float(np.mean(row.model_values) - np.mean(rival.model_values))
+    by_table = float(np.mean(row.table_values) - np.mean(rival.table_values))
+    # A tie by one of them is no order that the other could share.
+    return by_model * by_table > 0
+
+
+def _silence(row: _Row, rule: Directional, protocol: Protocol) -> Decision | None:
+    """Why a measured row tells nothing about its model; None where it does."""
+    assert row.cell is not None
+    rising = unfinished(row.cell, row.model, rule.dataset, row.published_error, protocol.rising)
+    if rising:
+        return Decision("withheld", rising)
+    if row.model not in protocol.samplers.rows:
+        return None
+    # Rows that Markov chains sample say something of their model only once the chains have mixed.
+    claim = f"T1/{rule.dataset}/{row.model}"
+    margin = protocol.equivalence(claim).claim_margin
+    reason = silence(_samplers_of(row.cell), protocol.samplers, margin)
+    if not reason:
+        return None
+    return Decision("withheld", reason)
+
+
+def _ordering_obstacle(
+    rows: Sequence[_Row], reversed_by_sampler: str | None, rule: Directional, protocol: Protocol
+) -> Decision | None:
+    """Why the comparisons decide nothing on an ordering; None where they do.
+
+    Args:
+        rows: the model, then its rivals.
+        reversed_by_sampler: that the sampler decides some comparison, in words; None if none.
+        rule: of the ordering.
+        protocol: all rules.
+    """
+    absent = [row.title for row in rows if row.cell is None]
+    if absent:
+        reason = f"not measured on this data set: {', '.join(absent)}"
+        return Decision("not attempted", reason)
+    if rule.awaits:
+        reason = rule.awaits
+        if reversed_by_sampler:
+            reason += f"; besides, {reversed_by_sampler}"
+        return Decision("withheld", reason)
+    for row in rows:
+        assert row.cell is not None
+        # One row that tells nothing leaves the whole order open.
+        obstacle = _obstacle(row.cell, row.model, rule, protocol)
+        obstacle = obstacle or _silence(row, rule, protocol)
+        if obstacle:
+            return Decision(obstacle.state, f"{row.title}: {obstacle.reason}")
+    if reversed_by_sampler:
+        return Decision("withheld", reversed_by_sampler)
+    return None
+
+
+def _reversed_by_sampler(comparisons: Sequence[RivalComparison]) -> str | None:
+    """Which comparisons the choice of the sampler turns round, in words; None where none."""
+    turned = [each for each in comparisons if each["published_sampler_agrees"] is False]
+    if not turned:
+        return None
+    return f"the sampler decides: the order differs between samplers for {_titles(turned)}"
+
+
+def _all_comparisons(comparisons: Sequence[RivalComparison]) -> Decision:
+    """The decision of all comparisons together."""
+    wrong = _with_state("not replicated", comparisons)
+    if wrong:
+        return Decision("not replicated", f"the order is the other way round for {_titles(wrong)}")
+    undecided = _with_state("inconclusive", comparisons)
+    if not undecided:
+        reason = f"one-sided tests against {len(comparisons)} models, each at 5 %"
+        return Decision("replicated", reason)
+    counts_needed = [comparison["seeds_needed"] for comparison in undecided]
+    needed = most_needed(counts_needed)
+    reason = f"undecided for {_titles(undecided)}{_would_decide(needed)}"
+    return Decision("inconclusive", reason, needed)
+
+
+def _with_state(
+    state: VerdictState, comparisons: Sequence[RivalComparison]
+) -> list[RivalComparison]:
+    return [comparison for comparison in comparisons if comparison["state"] == state]
+
+
+def _titles(comparisons: Sequence[RivalComparison]) -> str:
+    titles = [comparison["title"] for comparison in comparisons]
+    return ", ".join(titles)
+
+
+def ordering_verdict(
+    claim: str,
+    cells: Mapping[str, MeasuredCell | None],
+    published: PublishedRows,
+    protocol: Protocol,
+) -> OrderingVerdict:
+    """The verdict on a published ordering: every comparison must hold.
+
+    Args:
+        claim: its identifier in the protocol.
+        cells: model -> what was measured on the claim's data set, None where nothing was.
+        published: the rows of Table 1.
+        protocol: the rules.
+
+    Raises:
+        ReplicateError: the protocol compares a model that the paper has no number for.
+    """
+    rule = protocol.directional[claim]
+    published_on = {}
+    for (model, dataset), row in published.items():
+        if dataset == rule.dataset:
+            published_on[model] = row
+    models = (rule.model, *rule.rivals)
+    unknown = set(models) - published_on.keys()
+    if unknown:
+        raise ReplicateError(
+            f"{claim}: no published value of {min(unknown)} on {rule.dataset}; "
+            "correct protocol.yaml."
+        )
+    rules = protocol.samplers
+    rows = [_row(model, cells.get(model), published_on[model], rules) for model in models]
+    own_row, *rivals = rows
+    comparisons = [_compared_with(own_row, rival, rule) for rival in rivals]
+    reversed_by_sampler = _reversed_by_sampler(comparisons)
+    obstacle = _ordering_obstacle(rows, reversed_by_sampler, rule, protocol)
+    decision = obstacle or _all_comparisons(comparisons)
+    verdict: OrderingState = {
+        "state": decision.state,
+        "reason": decision.reason,
+        "seeds_needed": decision.seeds_needed,
+        "protocol_sha256": protocol.sha256(claim),
+    }
+    return {
+        "claim": claim,
+        "dataset": rule.dataset,
+        "model": rule.model,
+        "title": own_row.title,
+        "comparisons": comparisons,
+        "verdict": verdict,
+    }

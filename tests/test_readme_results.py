@@ -1,0 +1,78 @@
+"""README tells the results that are kept, and nothing else."""
+
+import math
+import re
+import runpy
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from replicate.report.claim_map import NAMES
+from replicate.storage.files import read_json
+from replicate.storage.paths import package_root
+
+ROOT = package_root()
+KEPT = ROOT / "results/reference"
+TOOL = runpy.run_path(str(ROOT / "tools/readme_results.py"))
+
+
+def results() -> str:
+    """The part of README that the tool writes."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    return readme.partition(TOOL["BEGIN"])[2].partition(TOOL["END"])[0]
+
+
+def test_readme_tells_the_kept_results() -> None:
+    """`python tools/readme_results.py` writes them after every change of a kept run."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert TOOL["with_results"](readme, TOOL["results_text"](ROOT)) == readme
+
+
+def test_every_statement_stands_once_in_the_list() -> None:
+    items = re.findall(r"^ *- .*$", results(), re.MULTILINE)
+    text = " ".join(items).replace("**", "")
+    names = re.findall(r"\*([^*]+)\*", text)
+    (replicated,) = (item for item in items if item.startswith("- **Replicated**"))
+    names += replicated.partition("): ")[2].rstrip(".").split(", ")
+    assert sorted(name.lower() for name in names) == sorted(name.lower() for name in NAMES.values())
+
+
+@pytest.mark.parametrize("model", ["true_distribution", "k_means"])
+def test_rows_for_scale_are_those_of_their_evaluations(model: str) -> None:
+    means = []
+    for path in (
+        *KEPT.glob(f"*/{model}/evaluation.json"),
+        *KEPT.glob(f"*/{model}/*/evaluation.json"),
+    ):
+        evaluation = read_json(path)
+        if evaluation["dataset"] == "mnist":
+            means += [seed["log_likelihood"] for seed in evaluation["per_seed"]]
+    words = TOOL["SCALE_ROWS"][model]
+    (row,) = (line for line in results().splitlines() if f"*For scale: {words}, MNIST*" in line)
+    assert float(row.split("|")[3].split("(")[0]) == round(math.fsum(means) / len(means), 1)
+
+
+@pytest.mark.parametrize(("model", "title"), [("dbn", "DBN"), ("stacked_cae", "Stacked CAE")])
+def test_ways_to_run_a_chain_span_what_their_files_hold(model: str, title: str) -> None:
+    values: dict[str, list[float]] = defaultdict(list)
+    for path in KEPT.glob(f"mnist-dbn-and-stacked-cae/{model}/*/samplers.json"):
+        for sampler, entry in read_json(path)["samplers"].items():
+            values[sampler] += [draw["log_likelihood"] for draw in entry["per_seed"][0]]
+    means = [math.fsum(draws) / len(draws) for draws in values.values()]
+    ends = f"{min(means):.0f} to {max(means):.0f} nats ({title})".replace("-", TOOL["MINUS"])
+    assert ends in results()
+
+
+def test_a_missing_mark_is_named() -> None:
+    with pytest.raises(ValueError, match="lacks the mark"):
+        TOOL["with_results"]("# A page without marks", "text")
+
+
+def test_the_pictures_of_readme_are_there() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pictures = [
+        part.split(")")[0] for part in readme.split("](") if part.split(")")[0].endswith(".png")
+    ]
+    assert len(pictures) >= 2
+    assert [picture for picture in pictures if not Path(ROOT, picture).is_file()] == []

@@ -1,0 +1,193 @@
+"""Verdicts on what the paper states beside Table 1: exact numbers, tests over seeds, and every way
+not to decide.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from replicate.errors import ReplicateError
+from replicate.experiments import REGISTRY, load_experiment
+from replicate.records.frame import checked_content
+from replicate.records.schema import StatementVerdict
+from replicate.storage.paths import package_root
+from replicate.verdicts.protocol import Check, Protocol, Statement, read_protocol
+from replicate.verdicts.statements import check_verdict, statement_verdict, statement_verdicts
+from tests.result_kinds import undeclared
+
+PROTOCOL = read_protocol(package_root() / "protocol.yaml")
+EXACT = {"reads": "an error", "below": 1e-9, "exact": True}
+TESTED = {"reads": "a difference", "above": 0.0}
+
+
+def protocol(**checks: dict[str, Any]) -> Protocol:
+    statement = {"section": "6", "says": "it holds", "checks": checks}
+    rules = PROTOCOL.model_dump(mode="json", include={"version", "samplers", "rising"})
+    return Protocol.model_validate_json(
+        json.dumps({**rules, "estimates": {}, "claims": {}, "statements": {"X": statement}})
+    )
+
+
+def found(**checks: Any) -> dict[str, Any]:
+    content = {
+        "experiment": "toy",
+        "not_applicable": None,
+        "parameters": {"config": {"dataset": "digits"}},
+        "changed": [],
+        "checks": {"X": checks},
+    }
+    return {"X": ("results/experiments/toy.json", content)}
+
+
+def state(rule: Protocol, results: dict[str, Any]) -> tuple[str, str]:
+    entry = statement_verdict("X", rule, results)
+    return entry["state"], entry["reason"]
+
+
+def test_an_exact_check_is_its_number() -> None:
+    assert state(protocol(a=EXACT), found(a=1e-12))[0] == "replicated"
+    assert state(protocol(a=EXACT), found(a=1e-3)) == ("not replicated", "not so: an error")
+    assert state(protocol(a=EXACT), found(a=1e-9))[0] == "not replicated"  # below, not at
+
+
+def test_intervals_are_students() -> None:
+    values = np.random.default_rng(4).normal(1.0, 2.0, 9)
+    entry = check_verdict(Check.model_validate(TESTED), list(values), comparisons=3)
+    for level, name in ((0.90, "ci90"), (0.95, "ci95"), (1 - 0.05 / 3, "ci95_simultaneous")):
+        expected = stats.t.interval(level, 8, values.mean(), stats.sem(values))
+        assert entry[name] == pytest.approx(expected, abs=1e-12)
+    assert entry["sd_over_seeds"] == pytest.approx(values.std(ddof=1))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    ("mean", "expected"), [(3.0, "replicated"), (0.1, "inconclusive"), (-3.0, "not replicated")]
+)
+def test_the_one_sided_test_over_seeds(mean: float, expected: str, sign: int) -> None:
+    values = [mean + offset for offset in (-1.0, -0.5, 0.0, 0.0, 0.5, 1.0)]
+    side = {"above": 5.0} if sign > 0 else {"below": 5.0}
+    check = {"reads": "a difference", **side}
+    results = found(a=[5.0 + sign * value for value in values])
+    assert state(protocol(a=check), results)[0] == expected
+    one_sided = stats.ttest_1samp(values, 0, alternative="greater").pvalue
+    assert (one_sided < 0.05) == (expected == "replicated")
+
+
+def test_the_seeds_that_would_decide_do_if_mean_and_spread_stay() -> None:
+    values = [0.3 + offset for offset in (-1.0, -0.5, 0.0, 0.0, 0.5, 1.0)]
+    entry = statement_verdict("X", protocol(a=TESTED), found(a=values))
+    needed, spread = entry["seeds_needed"], np.std(values, ddof=1)
+    assert f"{needed} seeds would decide" in entry["reason"]
+
+    def lower(count: int) -> float:
+        return float(0.3 - stats.t.ppf(0.95, count - 1) * spread / math.sqrt(count))
+
+    assert lower(needed) > 0 > lower(needed - 1)
+
+
+def test_all_checks_must_hold() -> None:
+    good, bad = [1.0, 1.1, 1.2, 1.0, 1.1, 1.2], [-1.0, -1.1, -1.2, -1.0, -1.1, -1.2]
+    rule = protocol(a=TESTED, b={**TESTED, "reads": "another"}, c=EXACT)
+    assert state(rule, found(a=good, b=good, c=0.0))[0] == "replicated"
+    assert state(rule, found(a=good, b=bad, c=0.0)) == (
+        "not replicated",
+        "the other way round: another",
+    )
+    assert state(rule, found(a=good, b=good, c=1.0))[0] == "not replicated"
+
+
+def test_few_or_failed_seeds_decide_nothing_but_are_shown() -> None:
+    entry = statement_verdict("X", protocol(a=TESTED), found(a=[1.0, 1.1, 1.2, 1.0, 1.1]))
+    assert (entry["state"], entry["checks"][0]["value"]) == ("withheld", pytest.approx(1.08))
+    assert (
+        "5 seeds; the protocol asks for 10 and decides nothing with fewer than 6" in entry["reason"]
+    )
+    word, reason = state(protocol(a=TESTED), found(a=[1.0, 1.1, None, 1.0, 1.1, 1.0, 1.2]))
+    assert (word, reason[:20]) == ("inconclusive", "1 of 7 seeds failed;")
+    assert state(protocol(a=TESTED), found(a=[None] * 7))[0] == "inconclusive"
+
+
+def test_a_check_that_does_not_fit_its_rule_is_refused() -> None:
+    with pytest.raises(
+        ReplicateError, match=r"has the checks b of X, protocol\.yaml a; run the experiment again"
+    ):
+        state(protocol(a=EXACT), found(b=1.0))
+    with pytest.raises(ReplicateError, match="'an error' is exact"):
+        state(protocol(a=EXACT), found(a=[1.0, 2.0]))
+
+
+def test_what_was_not_measured_says_why() -> None:
+    assert state(protocol(a=EXACT), {}) == (
+        "not attempted",
+        "the preset does not run its experiment",
+    )
+    results = found()
+    results["X"][1]["not_applicable"] = "the data set has no labels"
+    assert state(protocol(a=EXACT), results) == ("not applicable", "the data set has no labels")
+
+
+def test_a_check_has_one_threshold() -> None:
+    for sides in ({}, {"below": 1.0, "above": 0.0}):
+        with pytest.raises(ValueError, match="either `below` or `above`"):
+            Check.model_validate({"reads": "x", **sides})
+
+
+def test_every_experiment_has_its_rules_and_every_rule_its_experiment() -> None:
+    rules = read_protocol(package_root() / "protocol.yaml").statements
+    decided = [statement for name in REGISTRY for statement in load_experiment(name).statements]
+    assert len(decided) == len(set(decided))
+    # One that awaits something may have its experiment already: it is judged once a run has all.
+    needed = {statement for statement, rule in rules.items() if rule.awaits is None}
+    assert needed <= set(decided) <= set(rules)
+    assert all(
+        isinstance(rule, Statement) and rule.seeds >= rule.minimum_seeds >= 6
+        for rule in rules.values()
+    )
+
+
+def test_the_statements_stand_in_the_order_of_the_protocol() -> None:
+    rules = read_protocol(package_root() / "protocol.yaml")
+    assert [entry["statement"] for entry in statement_verdicts(rules, {})] == list(rules.statements)
+
+
+def test_settings_that_are_not_the_full_form_stand_beside_the_verdict() -> None:
+    results = found(a=0.0)
+    assert statement_verdict("X", protocol(a=EXACT), results)["changed"] is None
+    results["X"][1]["changed"] = ["updates", "hidden"]
+    assert statement_verdict("X", protocol(a=EXACT), results)["changed"] == "updates, hidden"
+
+
+def test_a_verdict_has_the_fields_of_its_type_and_no_other() -> None:
+    undecided = [0.3 + offset for offset in (-1.0, -0.5, 0.0, 0.0, 0.5, 1.0)]
+    rule = protocol(a=TESTED, b=EXACT)
+    not_applicable = found(a=undecided, b=0.0)
+    not_applicable["X"][1]["not_applicable"] = "the data set has no labels"
+    for results in ({}, found(a=undecided, b=0.0), found(a=[1.0], b=1.0), not_applicable):
+        verdict = statement_verdict("X", rule, results)
+        checked_content(verdict, StatementVerdict, Path("statements.json"), "judge it again")
+        assert not undeclared(verdict, StatementVerdict)
+
+
+@pytest.mark.parametrize("comparisons", [1, 5])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_seeds_needed_decide_one_way_or_the_other(comparisons: int, sign: int) -> None:
+    """By scipy's quantiles: above by a one-sided test at 5 %, or below by the interval that holds
+    for all comparisons together.
+    """
+    values = [sign * 0.3 + offset for offset in (-1.0, -0.5, 0.0, 0.0, 0.5, 1.0)]
+    mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
+    needed = check_verdict(Check.model_validate(TESTED), values, comparisons)["seeds_needed"]
+
+    def decides(count: int) -> bool:
+        error = spread / math.sqrt(count)
+        level_of_each = 1 - 0.05 / comparisons
+        is_above = mean > stats.t.ppf(0.95, count - 1) * error
+        is_below = mean < -stats.t.ppf((1 + level_of_each) / 2, count - 1) * error
+        return bool(is_above or is_below)
+
+    assert needed == next(count for count in range(7, 1001) if decides(count))

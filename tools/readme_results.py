@@ -1,0 +1,379 @@
+"""Writes the results into README.md, between its two marks, from the runs that are kept below
+results/reference.
+
+python tools/readme_results.py            # writes them
+python tools/readme_results.py --check    # exits with 1 where README says something else
+"""
+
+import argparse
+import statistics
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from replicate.datasets import REGISTRY as DATASETS
+from replicate.records.sourced import ResultFolder, Traced, value_of
+from replicate.report.answer import (
+    Answer,
+    Measurement,
+    StatementStates,
+    TableColumn,
+    TableRow,
+    kept_tables,
+    largest,
+    measurements,
+    read_meanings,
+    statement_states,
+    table_columns,
+)
+from replicate.report.claim_map import NAMES
+from replicate.report.page import first_lower
+from replicate.report.statement_cards import (
+    KeptStatement,
+    StatementCard,
+    in_kept_runs,
+    kept_runs,
+)
+from replicate.storage.files import read_json
+from replicate.storage.paths import package_root
+from replicate.verdicts.protocol import Protocol, read_protocol
+
+BEGIN = "<!-- results: written by tools/readme_results.py -->"
+END = "<!-- end of results -->"
+HEADER = """\
+| | published | measured here: mean over seeds | trained | verdict |
+|---|---|---|---|---|"""
+#: Data set of the rows for scale, and these: model -> what it is.
+SCALE_DATASET = "mnist"
+SCALE_ROWS = {
+    "true_distribution": "training images as samples",
+    "k_means": "k-means centroids of training images as samples",
+}
+#: Verdict state -> the words before its statements, and what each of them has beside its name.
+LEADS = {
+    "not replicated": ("**Not replicated**", "fails"),
+    "inconclusive": ("**Inconclusive** (the interval covers the threshold)", "asks"),
+}
+STUDENT_PAGE = "docs/what-the-paper-says.md"
+#: Statement -> the question that a chapter of the student page answers, and its heading.
+CHAPTERS = {
+    "H1": ("early or late in training?", "#5-synchrony-and-the-helvetica-scenario"),
+    "E1": ("variance or bias?", "#6-the-parzen-window"),
+    "F2": ("how near?", "#7-the-advantages-one-by-one"),
+    "X3": ("what is missing?", "#7-the-advantages-one-by-one"),
+}
+MINUS = "\N{MINUS SIGN}"
+
+
+def number(value: float, decimals: int = 1) -> str:
+    """A number as README shows it, with a true minus sign."""
+    return f"{value:.{decimals}f}".replace("-", MINUS)
+
+
+def published(row: TableRow) -> str:
+    """The paper's value with its standard error."""
+    value = value_of(row.published)
+    return f"{value['log_likelihood']:g} ± {value['standard_error']:g}"
+
+
+def measured(measurement: Measurement) -> str:
+    """Mean over seeds, and their standard deviation where there are several."""
+    value = value_of(measurement.cell["measured"])
+    mean = number(value["mean"])
+    if value["sd_over_seeds"] is None:
+        return mean
+    return f"{mean} (SD {number(value['sd_over_seeds'])})"
+
+
+def trained(measurement: Measurement, with_epochs: bool = True) -> str:
+    """Seeds and epochs, with a link to the run."""
+    seeds = len(measurement.cell["measured"]["seeds"])
+    words = "1 seed" if seeds == 1 else f"{seeds} seeds"
+    if with_epochs and measurement.epochs is not None:
+        words += f", {value_of(measurement.epochs):,} epochs"
+    return f"[{words}](results/reference/{measurement.run})"
+
+
+def table_rows(column: TableColumn) -> Iterator[str]:
+    """The rows of a data set as Markdown."""
+    for row in column.rows:
+        title = f"{row.title}, {column.title}"
+        if row.best is None:
+            yield f"| {title} | {published(row)} | | | not attempted |"
+            continue
+        verdict = row.best.cell["verdict"]
+        reason = f": {verdict['reason']}" if verdict["reason"] else ""
+        cells = [title, published(row), measured(row.best), trained(row.best)]
+        yield f"| {' | '.join(cells)} | {verdict['state']}{reason} |"
+
+
+def dataset_title(name: str) -> str:
+    """A data set's title; an experiment's own data are none."""
+    return DATASETS[name][0] if name in DATASETS else name
+
+
+def name_of(states: StatementStates) -> str:
+    """A statement's name in a few words, inside a sentence."""
+    return first_lower(NAMES.get(states.statement, states.statement))
+
+
+def scale_rows(tables: Mapping[str, Traced], results: ResultFolder) -> Iterator[str]:
+    """The rows without training on the data set of the paper: what the measure gives to images that
+    no model drew.
+    """
+    for model, words in SCALE_ROWS.items():
+        best = largest(measurements(tables, results, SCALE_DATASET, model))
+        if best is not None:
+            title = f"*For scale: {words}, {DATASETS[SCALE_DATASET][0]}*"
+            seeds = trained(best, with_epochs=False)
+            yield f"| {title} | | {measured(best)} | {seeds} | no model |"
+
+
+def sampler_means(folder: Path) -> list[float]:
+    """The mean log-likelihood of a kept model by each way to run its chains, the lowest first.
+
+    Args:
+        folder: of the model in a kept run, with a folder for each block of seeds.
+    """
+    values: dict[str, list[float]] = {}
+    for path in sorted(folder.glob("*/samplers.json")):
+        for sampler, entry in read_json(path)["samplers"].items():
+            for draws in entry["per_seed"]:
+                values.setdefault(sampler, []).extend(draw["log_likelihood"] for draw in draws)
+    return sorted(map(statistics.fmean, values.values()))
+
+
+def sampler_sentence(columns: Sequence[TableColumn], results: ResultFolder) -> Iterator[str]:
+    """How far the chains decide a row of Table 1, for each row whose chains were compared."""
+    ranges = []
+    for column in columns:
+        for row in column.rows:
+            if row.best is None:
+                continue
+            folder = results.folder / "reference" / row.best.run / row.model
+            means = sampler_means(folder)
+            if means:
+                ends = f"{number(means[0], 0)} to {number(means[-1], 0)} nats"
+                ranges.append(f"{ends} ({row.title})")
+    if ranges:
+        yield ""
+        yield (
+            "Some models draw images with a Markov chain, and how it is run decides the value: the "
+            f"same weights give {' and '.join(ranges)}, means over seeds ([the ways to run it]"
+            "(docs/faq.md#why-is-a-dbn-at-138-nats-here-and-at-245-there)). The papers do not say "
+            "how the published numbers were drawn. That is one reason to be far from them; a "
+            "training that was *still rising* is another."
+        )
+
+
+def order_sentence(
+    column: TableColumn, tables: Mapping[str, Traced], protocol: Protocol
+) -> Iterator[str]:
+    """The verdict on the order of a column's rows, of the kept runs that measured all of them."""
+    claim = f"T1r/{column.dataset}"
+    states = set()
+    for table in tables.values():
+        for ordering in table["orderings"]:
+            state = ordering["verdict"]["state"]
+            if ordering["claim"] == claim and state != "not attempted":
+                states.add(state)
+    if not states:
+        return
+    rule = protocol.directional[claim]
+    reason = f", because {rule.awaits}" if rule.awaits else ""
+    titles = {row.model: row.title for row in column.rows}
+    rivals = ", ".join(titles[rival] for rival in rule.ahead_of)
+    yield ""
+    yield (
+        f"The order of the rows on {column.title}, {first_lower(titles[rule.model])} ahead of "
+        f"{rivals}: **{' and '.join(sorted(states))}**{reason} "
+        "([the rule](docs/protocol.md#4-the-verdict-on-the-order-of-the-rows))."
+    )
+
+
+@dataclass(frozen=True)
+class Statements:
+    """The statements in words, as the kept runs judged them.
+
+    Attributes:
+        answer: which of them ended in which state.
+        cards: statement -> its kept runs.
+        meanings: statement -> its plain sentences (`report/templates/statements.yaml`).
+    """
+
+    answer: Answer
+    cards: Mapping[str, StatementCard]
+    meanings: Mapping[str, Mapping[str, str]]
+
+    def item(self, states: StatementStates, meaning: str, outcome: str = "") -> str:
+        """A list item of one statement: its name, what came out where that has several parts, a
+        plain sentence, and where to read more.
+        """
+        statement = states.statement
+        name = NAMES.get(statement, statement)
+        text = f"*{name}*{outcome}: {self.meanings[statement][meaning]}"
+        failed = self.failed_checks(statement) if meaning == "fails" else ""
+        details = [failed] if failed else []
+        if statement in CHAPTERS:
+            question, heading = CHAPTERS[statement]
+            details.append(f"[{question}]({STUDENT_PAGE}{heading})")
+        return f"  - {text} ({'; '.join(details)})" if details else f"  - {text}"
+
+    def failed_checks(self, statement: str) -> str:
+        """How many checks came out on the other side in the run with the most seeds."""
+        run = self.cards[statement].full_form
+        if run is None:
+            return ""
+        checks = value_of(run.statement["checks"])
+        failed = [check for check in checks if check["state"] == "not replicated"]
+        return f"{len(failed)} of {len(checks)} checks came out on the other side"
+
+    def lines(self) -> Iterator[str]:
+        """What became of the statements, a list item for each state."""
+        replicated = self.answer.ended_in("replicated")
+        if replicated:
+            names = ", ".join(map(name_of, replicated))
+            lead = f"**Replicated** in every run of the full experiment ({self.extent()})"
+            yield f"- {lead}: {names}."
+        for state, (lead, meaning) in LEADS.items():
+            statements = self.answer.ended_in(state)
+            if statements:
+                yield f"- {lead}:"
+                yield from (self.item(states, meaning) for states in statements)
+        mixed = self.answer.ended_in(None)
+        if mixed:
+            yield "- **Depends on the data**:"
+            yield from map(self.mixed_item, mixed)
+        if self.answer.not_run:
+            yield "- **Not judged yet**:"
+            yield from (self.item(states, "asks") for states in self.answer.not_run)
+
+    def mixed_item(self, states: StatementStates) -> str:
+        """A list item of a statement on which the runs differ, with the data of each state."""
+        outcomes = []
+        for state, datasets in states.datasets.items():
+            titles = map(dataset_title, datasets)
+            outcomes.append(f"{state} on {' and '.join(titles)}")
+        return self.item(states, "asks", f", {', '.join(outcomes)}")
+
+    def extent(self) -> str:
+        """How many runs judged a replicated statement, with how many seeds, and on which data."""
+        runs: list[int] = []
+        seeds: list[int] = []
+        datasets: set[str] = set()
+        for states in self.answer.ended_in("replicated"):
+            full_forms = self.cards[states.statement].full_forms
+            runs.append(len(full_forms))
+            for run in full_forms:
+                seeds += seed_counts(run)
+                datasets.add(dataset_title(run.dataset))
+        data = ", ".join(sorted(datasets))
+        return f"{span(runs)} runs of each, {span(seeds)} seeds a run; on {data}"
+
+    def earlier_rules(self) -> Iterator[str]:
+        """The statements that an earlier version of the rules had judged otherwise."""
+        changed = []
+        for statement, card in self.cards.items():
+            earlier = {
+                run.statement["state"]
+                for run in card.references
+                if not run.same_rule and run.statement["changed"] is None
+            }
+            if earlier - set(card.full_form_states):
+                name = NAMES.get(statement, statement)
+                changed.append(f"{name} ({' and '.join(sorted(earlier))})")
+        if changed:
+            yield ""
+            yield (
+                "All verdicts are by today's rules. Some of these were changed after results were "
+                "known ([which, and why](docs/protocol.md#6-statements-beside-table-1)); by the "
+                f"earlier rules other verdicts had come out: {', '.join(changed)}."
+            )
+
+
+def seed_counts(run: KeptStatement) -> list[int]:
+    """How many seeds each check of a kept run has; none for exact numbers."""
+    checks = value_of(run.statement["checks"])
+    return [len(check["per_seed"]) for check in checks if check["per_seed"] is not None]
+
+
+def span(counts: Sequence[int]) -> str:
+    """The least and the largest of some counts, in words."""
+    least, most = min(counts), max(counts)
+    return str(least) if least == most else f"{least} to {most}"
+
+
+def read_cards(results: ResultFolder, protocol: Protocol) -> list[StatementCard]:
+    """The statements of the protocol with their kept runs."""
+    runs = kept_runs(results)
+    cards = []
+    for statement in protocol.statements:
+        rule = protocol.statement_sha256(statement)
+        entry = {"statement": statement, "protocol_sha256": rule}
+        traced = Traced("protocol.yaml", "", entry)
+        kept = list(in_kept_runs(traced, runs))
+        cards.append(StatementCard(statement=traced, references=kept))
+    return cards
+
+
+def results_text(root: Path) -> str:
+    """The results as Markdown, with the marks around them."""
+    results = ResultFolder(root / "results")
+    tables = kept_tables(results)
+    protocol = read_protocol(root / "protocol.yaml")
+    cards = read_cards(results, protocol)
+    any_table = next(iter(tables.values()))
+    answer = Answer(table_columns(any_table, tables, results), statement_states(cards), None)
+    meanings = read_meanings(root / "report/templates/statements.yaml")
+    by_name = {str(card.statement["statement"]): card for card in cards}
+    statements = Statements(answer, by_name, meanings)
+    lines = [BEGIN, HEADER]
+    for column in answer.columns:
+        lines += table_rows(column)
+        if column.dataset == SCALE_DATASET:
+            lines += scale_rows(tables, results)
+    lines += sampler_sentence(answer.columns, results)
+    for column in answer.columns:
+        lines += order_sentence(column, tables, protocol)
+    lines += ["", f"Of the {len(answer.statements)} statements in words:", ""]
+    lines += statements.lines()
+    lines += statements.earlier_rules()
+    lines += [END]
+    return "\n".join(lines)
+
+
+def with_results(readme: str, text: str) -> str:
+    """README with the text between its marks.
+
+    Raises:
+        ValueError: a mark is missing.
+    """
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"README.md lacks the mark {BEGIN} or {END}; put both back.")
+    return before + text + after
+
+
+def main() -> None:
+    """Writes or compares."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="compare instead of writing")
+    arguments = parser.parse_args()
+    root = package_root()
+    path = root / "README.md"
+    readme = path.read_text(encoding="utf-8")
+    written = with_results(readme, results_text(root))
+    if not arguments.check:
+        path.write_text(written, encoding="utf-8")
+        print(f"readme_results: wrote {path}")
+    elif written != readme:
+        sys.exit("README.md does not tell the kept results; run tools/readme_results.py.")
+
+
+if __name__ == "__main__":
+    main()

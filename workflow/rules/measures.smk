@@ -1,0 +1,62 @@
+"""Every measure of every row's samples, the same of controls, and the ranks of the rows by each measure."""
+
+
+rule measures:
+    input:
+        unpack(files_of("measures")),
+    output:
+        **RULES["measures"].outputs,
+    log:
+        "logs/measures/{dataset}/{model}/{block}.log",
+    conda:
+        "../envs/replicate.yaml"
+    threads: PLAN.params.compute.threads
+    resources:
+        **needs("measures"),
+    params:
+        command=command_of("measures"),
+    shell:
+        "{params.command} 2>&1 | tee -i {log:q}"
+
+
+# Samples of which it is known how good they are.
+rule controls:
+    input:
+        unpack(files_of("controls")),
+    output:
+        **RULES["controls"].outputs,
+    log:
+        "logs/controls/{dataset}.log",
+    conda:
+        "../envs/replicate.yaml"
+    threads: PLAN.params.compute.threads
+    resources:
+        **needs("controls"),
+    params:
+        command=command_of("controls"),
+    shell:
+        "{params.command} 2>&1 | tee -i {log:q}"
+
+
+rule ranks:
+    input:
+        unpack(files_of("ranks")),
+    output:
+        **RULES["ranks"].outputs,
+    log:
+        "logs/ranks.log",
+    conda:
+        "../envs/replicate.yaml"
+    resources:
+        **needs("ranks"),
+    params:
+        command=command_of("ranks"),
+    shell:
+        "{params.command} 2>&1 | tee -i {log:q}"
+
+
+rule measurement:
+    input:
+        every("all_measures"),
+        every("all_controls"),
+        rules.ranks.output.ranks,
