@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+
+# The function: making an object of the class `Adam` loads torch's compiler, for over a second.
 from torch.optim.adam import adam
 
 
@@ -11,6 +13,7 @@ def moments(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Initial moments of every parameter: zero m `<name>.first` and v `<name>.second`."""
     slots: dict[str, Tensor] = {}
     for name, value in parameters.items():
+        # In the slots and not in an optimiser object: slots are what checkpoints hold.
         zero = torch.zeros_like(value)
         slots[f"{name}.first"] = zero
         slots[f"{name}.second"] = zero.clone()
@@ -46,6 +49,7 @@ def adam_step(
     # Of updates before this one: torch adds the 1 of t = step + 1 itself.
     step_counts = [torch.tensor(float(step), device=value.device) for value in updated]
     beta1, beta2 = decays
+    # Elementwise, so that seeds stay apart although their parameters are stacked.
     adam(
         params=updated,
         grads=list(gradients.values()),

@@ -58,8 +58,12 @@ def _keep_freed_memory() -> None:
         return
     # Parameters of mallopt, from malloc.h.
     m_trim_threshold, m_mmap_threshold, m_mmap_max = -1, -3, -4
+    # The top of the heap is returned only beyond 1 GiB that is free.
     libc.mallopt(m_trim_threshold, 1 << 30)
+    # Setting it stops glibc from moving it by itself; 32 MiB is the most that it takes.
     libc.mallopt(m_mmap_threshold, 32 << 20)
+    # No mappings of their own for large blocks: those go back to the system as soon as they are
+    # freed.
     libc.mallopt(m_mmap_max, 0)
 
 
@@ -84,6 +88,7 @@ def configure(compute: Compute) -> Backend:
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+    # cuDNN would choose its routines by timing them, and with them the last bits.
     torch.backends.cudnn.benchmark = False
     available = torch.cuda.is_available()
     if compute.device == "cuda" and not available:

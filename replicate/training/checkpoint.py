@@ -130,6 +130,8 @@ class CheckpointFolder:
     ) -> "CheckpointFolder":
         """The folder below `parent` of the run `label` with exactly these settings."""
         digest = sha256_json(settings)[:16]
+        # Other settings are another folder: no state is ever read by a run whose bits it would
+        # change.
         folder = parent / f"{label}-{digest}"
         return cls(folder, settings, extends)
 
@@ -149,6 +151,8 @@ class CheckpointFolder:
             raise write_error(self.folder, error) from error
         try:
             try:
+                # For the message of a second process (`_lock_file`); the lock itself is the
+                # kernel's.
                 os.ftruncate(handle, 0)
                 os.pwrite(handle, f"pid {os.getpid()}".encode(), 0)
                 if is_locked:
@@ -183,6 +187,8 @@ class CheckpointFolder:
                     f"another process ({owner or 'unknown'}) is training this very run; wait until "
                     "it has ended, or stop it: this one would write the same files."
                 )
+            # Between opening and locking the holder may have removed the file, and a lock on a file
+            # without a name keeps nobody out.
             if path.exists() and os.path.samestat(os.fstat(handle), path.stat()):
                 return handle, state is LockState.HELD
             os.close(handle)
@@ -200,6 +206,7 @@ class CheckpointFolder:
         """Temporary files that a killed process left while it wrote this folder."""
         files: list[Path] = []
         for path in self.folder.glob(".*.part"):
+            # Eight random characters stand before `.part` (`storage.files.is_part_of`).
             target = path.name[1 : -len(".12345678.part")]
             is_ours = target in (SETTINGS, ATTEMPTS) or _CHECKPOINT.fullmatch(target)
             if is_part_of(path.name, target) and is_ours:
@@ -213,6 +220,8 @@ class CheckpointFolder:
         for path in self._checkpoint_files():
             note = path.with_suffix(".json")
             damaged = path.with_suffix(".damaged")
+            # The note is written last and removed first, so tensors without one are a kill's
+            # remains.
             has_note = note.exists() or damaged.exists()
             if path.suffix == ".safetensors" and not has_note:
                 path.unlink()
@@ -232,6 +241,7 @@ class CheckpointFolder:
     def _report_other_settings(self, settings: Mapping[str, object]) -> None:
         """Prints which unfinished run of other settings will not be used."""
         unfinished = [folder for folder in self._other_folders() if not folder._has_ended()]
+        # Where a run of another length can be used nothing is lost, and nothing to report.
         if not unfinished or self._other_lengths():
             return
         newest = unfinished[0]
@@ -249,6 +259,7 @@ class CheckpointFolder:
 
     def _other_folders(self) -> list["CheckpointFolder"]:
         """The folders of this run's label with other settings and checkpoints, newest first."""
+        # `of_run` ends the name with 16 hex digits; a label may be the beginning of another one's.
         label = self.folder.name[:-16]
         name_of_label = re.compile(re.escape(label) + "[0-9a-f]{16}")
         folders: list[CheckpointFolder] = []
@@ -294,6 +305,7 @@ class CheckpointFolder:
 
     def _notes(self) -> list[Path]:
         """The notes of complete checkpoints, newest first."""
+        # Steps are padded to 12 digits, so names sort as their numbers do.
         newest_first = reversed(self._checkpoint_files())
         return [path for path in newest_first if path.suffix == ".json"]
 
@@ -307,6 +319,7 @@ class CheckpointFolder:
         """
         path = self.folder / f"step-{step:012d}.safetensors"
         write_tensors(path, tensors)
+        # Read back from the file, so that the note vouches for what lies on the disk.
         tensor_digest = sha256_file(path)
         content = {"sha256": tensor_digest, "step": step, **note}
         content_digest = sha256_json(content)
@@ -350,6 +363,8 @@ class CheckpointFolder:
         for path in sorted(notes, key=lambda note: note.name, reverse=True):
             step = int(path.stem.removeprefix("step-"))
             if step <= last_step:
+                # Not reported and not renamed: the folder is another run's, which will do so
+                # itself.
                 with suppress(*_UNREADABLE):
                     return self._read(path)
         return None
@@ -380,6 +395,7 @@ class CheckpointFolder:
         """
         note = read_json(path)
         tensors = path.with_suffix(".safetensors")
+        # The note first: until its own digest fits, what it says of the tensors means nothing.
         content = {name: value for name, value in note.items() if name != "note_sha256"}
         content_digest = sha256_json(content)
         if content_digest != note["note_sha256"]:
@@ -395,6 +411,7 @@ class CheckpointFolder:
     @staticmethod
     def _mark_damaged(note: Path) -> None:
         try:
+            # Renamed, so that the next start passes over it without reporting it again.
             note.replace(note.with_suffix(".damaged"))
         except OSError as error:
             raise write_error(note, error) from error
@@ -412,6 +429,7 @@ class CheckpointFolder:
             for path in [*self._checkpoint_files(), *self._temporary_files()]:
                 if path.stem != last:  # damaged, or incomplete
                     path.unlink()
+            # Its absence is how `_has_ended` knows this run from one that was killed.
             (self.folder / ATTEMPTS).unlink(missing_ok=True)
             for other in self._other_folders():
                 if other._has_ended() or self._supersedes(other, last):
@@ -422,6 +440,7 @@ class CheckpointFolder:
         if not self._differs_only_in_epochs(other):
             return False
         newest = other._notes()[0]
+        # As names: both have 12 digits.
         return newest.stem <= last
 
     def _remove_unless_locked(self) -> None:

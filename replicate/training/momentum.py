@@ -41,6 +41,7 @@ def momentum_step(
         for average, gradient in zip(averages, gradients, strict=True):
             average.copy_(gradient)
     # torch keeps a <- momentum * a + g, so the ratio of the rates goes into its momentum.
+    # One pass over memory: an update of millions of weights waits for memory, not for arithmetic.
     sgd(
         params=list(parameters),
         d_p_list=list(gradients),
@@ -61,6 +62,7 @@ def decayed(initial: float, decay: float, floor: float, updates: int) -> float:
 
     pylearn2's `ExponentialDecay` (goodfeli/adversarial mnist.yaml: .1, 1.000004, 1e-6).
     """
+    # From the count and not from the last rate: a resumed run needs no other state.
     rate = initial / decay**updates
     return max(rate, floor)
 
@@ -76,6 +78,7 @@ def ramped(initial: float, final: float, saturate: int, epoch: int) -> float:
         saturate: number of that last epoch, counted from 1.
         epoch: counted from 0.
     """
+    # At least 1: a ramp of one epoch has no length to divide by.
     ramp_length = max(saturate - 1, 1)
     share = min(epoch / ramp_length, 1.0)
     return initial + share * (final - initial)

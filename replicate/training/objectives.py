@@ -44,6 +44,7 @@ def generator_loss(fake: Tensor, objective: Objective) -> Tensor:
     if objective == "saturating":
         log_probabilities = logsigmoid(-fake)
         return log_probabilities.mean(-1)
+    # -log D has its largest slope where D rejects an image, so G learns most when it is worst.
     log_probabilities = logsigmoid(fake)
     return -log_probabilities.mean(-1)
 
@@ -55,6 +56,7 @@ def discriminator_slopes(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     """
     real_count = real.shape[-1]
     fake_count = fake.shape[-1]
+    # sigmoid(-a) and not 1 - sigmoid(a), which is 0 in float32 where D is sure.
     real_slope = -torch.sigmoid(-real) / real_count
     fake_slope = torch.sigmoid(fake) / fake_count
     return real_slope, fake_slope
@@ -67,6 +69,7 @@ def generator_slope(fake: Tensor, objective: Objective) -> Tensor:
     """
     count = fake.shape[-1]
     if objective == "saturating":
+        # D near 0 makes this slope vanish: the saturation of section 3.
         probability = torch.sigmoid(fake)
     else:
         probability = torch.sigmoid(-fake)

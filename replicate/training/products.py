@@ -47,6 +47,7 @@ def _matmul_mode(onednn: bool) -> Iterator[None]:
 def _random_factors(shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
     """Standard normal factors of a product with these rows, inner length and columns."""
     rows, inner, columns = shape
+    # A generator of its own with a fixed seed: no job's choice may hang on what was drawn before.
     generator = torch.Generator()
     generator.manual_seed(0)
     left = torch.randn(rows, inner, generator=generator)
@@ -64,6 +65,7 @@ def error(onednn: bool, shape: tuple[int, int, int] = SHAPE) -> float:
     left, right = _random_factors(shape)
     with _matmul_mode(onednn):
         product = left @ right
+    # float64 products ignore the mode, so the reference is the same for both libraries.
     exact = left.double() @ right.double()
     differences = product.double() - exact
     errors = differences.abs()
@@ -87,6 +89,8 @@ def select_matmul() -> str:
         "onednn" or "blas".
     """
     is_held_back = cpuinfo("vendor_id") == HELD_BACK
+    # The small product first: it shows rounded factors at little cost. Both must be accurate: which
+    # routine oneDNN takes may depend on the size.
     if is_held_back and _is_accurate(SMALL) and _is_accurate(SHAPE):
         SWITCH.fp32_precision = "bf16"
         return "onednn"
@@ -104,6 +108,8 @@ def check_precision(precision: Precision, device: str) -> None:
         raise ReplicateError(
             "compute.precision: bfloat16 is for training on a CPU; on a GPU set float32."
         )
+    # float32 errs by some 1e-6 here, and every factor of 8 bits by up to 2e-3: between them lies
+    # room.
     if precision == "bfloat16" and error(onednn=True) < 1e-3:
         raise ReplicateError(
             "compute.precision: this CPU, or this build of torch, has no products in bfloat16; set "

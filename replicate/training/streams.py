@@ -20,6 +20,8 @@ Purpose = Literal["init", "order", "noise", "dropout", "evaluation"]
 
 def _digest(*key: object) -> bytes:
     """16 bytes that depend on every entry of the key."""
+    # Text, since Python's own `hash` is salted in every process; the slash keeps (1, 23) from (12,
+    # 3).
     text = "/".join(map(str, key))
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
@@ -47,6 +49,8 @@ class Streams:
     ) -> np.random.Generator:
         key = self._keys.get((seed, purpose))
         if key is None:
+            # Hashed and not added up: seeds and purposes that are neighbours must not have
+            # neighbouring keys.
             digest = _digest(seed, purpose)
             key = np.frombuffer(digest, dtype=np.uint64)
             self._keys[seed, purpose] = key
@@ -58,6 +62,7 @@ class Streams:
     def _torch_generator(
         self, seed: int, purpose: Purpose, step: int, part: int
     ) -> torch.Generator:
+        # torch's generator takes one seed and no counter, so the whole key goes into it.
         digest = _digest(seed, purpose, step, part)
         word = int.from_bytes(digest[:8], "little")
         number = word >> 1  # torch's seeds have 63 bits
@@ -84,6 +89,8 @@ class Streams:
         shape_of_block = (len(self.seeds), *shape)
         numbers = np.empty(shape_of_block, dtype=np.float32)
         for seed, numbers_of_seed in zip(self.seeds, numbers, strict=True):
+            # A generator for every seed: one for the block would tie its numbers to who else is in
+            # it.
             generator = self._numpy_generator(seed, purpose, step, part)
             if distribution == "uniform":
                 generator.random(out=numbers_of_seed, dtype=np.float32)
@@ -129,6 +136,8 @@ class Streams:
         masks = np.empty((len(self.seeds), *shape), dtype=np.float32)
         for seed, mask in zip(self.seeds, masks, strict=True):
             generator = self._numpy_generator(seed, "dropout", step, part)
+            # The raw words: floats would cost two or four times as many bits, most of which decide
+            # nothing.
             words = generator.bit_generator.random_raw(word_count)  # 64 bits each
             integers = words.view(np.uint16)[:size].reshape(shape)
             np.multiply(integers < threshold, scale, out=mask)
@@ -141,6 +150,8 @@ class Streams:
         """
         permutations = []
         for seed in self.seeds:
+            # The key is the epoch, not the step: a run that resumes within an epoch finds the same
+            # order.
             generator = self._numpy_generator(seed, "order", epoch, 0)
             permutation = generator.permutation(count)
             permutations.append(permutation)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 #: The validation of epoch e samples with draw `VALIDATION_DRAW_OFFSET` + e; the test uses the draws
 #: below, so the epoch is never chosen by the noise that it is tested with.
+# The parameters allow at most 10**9 draws (`params.LARGEST`), so none of them reaches it.
 VALIDATION_DRAW_OFFSET = 1 << 32
 
 
@@ -100,12 +101,16 @@ class Sweep:
 
         self.seeds = model.streams.seeds
         self.rows_per_step = model.config.batch_size * model.batches_per_step
+        # Rounded down: a last partial batch is left out of its epoch.
         self.steps_per_epoch = len(train) // self.rows_per_step
         self.last_step = model.config.epochs * self.steps_per_epoch
 
+        # The reference rows, and chains that start at images, draw from it.
         model.train = train
         model.initialise(train)
         model.fit_statistics(train)
+        # After `fit_statistics`, which may add parameters (an autoencoder's density of codes):
+        # `_choose` copies every one of them, so `best` must have them all.
         self.best = {name: value.clone() for name, value in model.parameters.items()}
         seed_count = len(self.seeds)
         self.history = History(
@@ -157,6 +162,8 @@ class Sweep:
     def _train_epoch(self, epoch: int, progress: Progress, stop: threading.Event) -> None:
         """Trains from the current step to the end of the epoch, or to the step after a signal."""
         streams = self.model.streams
+        # Of the whole epoch even where it is resumed in the middle: the rows before are those
+        # already seen.
         order = streams.order(epoch, len(self.train))
         first_batch = self.step % self.steps_per_epoch
         for batch in range(first_batch, self.steps_per_epoch):
@@ -176,8 +183,10 @@ class Sweep:
     def _train_step(self, rows: Tensor, epoch: int) -> None:
         """One update on the training rows (seeds, rows per step)."""
         seeds, rows_per_step = rows.shape
+        # One gather for all seeds; the view gives each seed its own batch again.
         images = self.train[rows.reshape(-1)]
         batch = images.view(seeds, rows_per_step, -1)
+        # Around the step alone: validation and samples stay in float32 whatever training does.
         with products_in(self.precision):
             losses = self.model.train_step(batch, epoch, self.step)
         sums = self.sums
@@ -193,6 +202,7 @@ class Sweep:
         """Records the seeds that diverged in this epoch; validates the epoch if that is due."""
         losses = {name: total / self.steps_per_epoch for name, total in self.sums.items()}
         self.sums = {}
+        # Once an epoch is enough: a loss that is no number in any step leaves its sum none.
         for seed_index, is_finite in enumerate(self._finite_seeds(losses)):
             if not is_finite:
                 self._fail(seed_index, epoch, "the loss or a weight is not a finite number")
@@ -208,6 +218,8 @@ class Sweep:
         of_losses = [loss.isfinite() for loss in losses.values()]
         is_finite = torch.stack(of_losses).all(0)
         for value in self.model.parameters.values():
+            # Weights too: the last update of an epoch can spoil them after its loss was still
+            # finite.
             is_finite &= value.flatten(1).isfinite().all(1)
         of_seeds: list[bool] = is_finite.tolist()
         return of_seeds
@@ -224,6 +236,8 @@ class Sweep:
 
     def _validate(self, epoch: int, losses: Mapping[str, Tensor]) -> None:
         """Updates the history and, of every seed that improved, the chosen weights."""
+        # Statistics that need all images belong to the weights of this epoch, not of the last one
+        # validated.
         self.model.fit_statistics(self.train)
         seed_count = len(self.seeds)
         log_likelihoods: list[float | None] = [None] * seed_count
@@ -232,6 +246,8 @@ class Sweep:
             self._choose_for_all(epoch)
         else:
             log_likelihoods, sigmas = self._choose_best(epoch, self.valid)
+        # Failed and unchosen seeds keep their place as None, so that every row has one entry a
+        # seed.
         history = self.history
         history.epochs.append(epoch)
         history.log_likelihood.append(log_likelihoods)
@@ -261,6 +277,7 @@ class Sweep:
             Every seed's validation log-likelihood and its bandwidth; None for a failed seed.
         """
         draw = VALIDATION_DRAW_OFFSET + epoch
+        # Of every seed, failed ones too: a model samples its whole block.
         samples = self.model.sample(self.selection.samples, draw)
         best_values = self.history.chosen_log_likelihood
         log_likelihoods: list[float | None] = []
@@ -270,6 +287,7 @@ class Sweep:
             if not self._has_failed(seed):
                 samples_of_seed = samples[seed_index]
                 by_image = log_densities(samples_of_seed, valid, self.sigmas)
+                # (bandwidths, images) -> (bandwidths,)
                 curve = by_image.mean(1)
                 value = float(curve.max())
                 best_index = int(curve.argmax())
@@ -330,6 +348,7 @@ class Sweep:
         for full_name, array in tensors.items():
             group, name = full_name.split("/", 1)
             value = torch.from_numpy(array).to(self.train.device)
+            # The sums are made by an epoch's first step, so there is no tensor yet to copy into.
             if group == "sum":
                 self.sums[name] = value
             else:
