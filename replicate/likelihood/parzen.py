@@ -95,6 +95,7 @@ class KernelSums:
         differences = by_affinity.log_densities() - by_distance.log_densities()
         # Affinities are rounded, distances are not.
         errors = differences.abs()
+        # Not-a-number compares false, and then distances decide.
         is_accurate = (errors <= MAX_ERROR).all(0)
         if bool(is_accurate.all()):
             return by_affinity
@@ -139,6 +140,8 @@ class KernelSums:
         log_volume = self.dimension * torch.log(sigma * math.sqrt(2 * math.pi))
         log_norm = math.log(self.count) + log_volume
         nearest_exponent = self.distance / sigma.square()
+        # `relative` is at least 1, the nearest sample's own term, so no logarithm is of 0 however
+        # far x is.
         return self.relative.log() - nearest_exponent - log_norm
 
 
@@ -175,9 +178,11 @@ def kernel_sums(samples: Tensor, x: Tensor, sigmas: Sigmas) -> KernelSums:
     _check_tensors(samples, x)
     bandwidths = _checked_bandwidths(sigmas)
     # The mean of the rows, which all parts of the samples share.
+    # A row that is not finite would otherwise spoil the centre, and with it all other rows.
     centre = x.mean(0).nan_to_num(0, 0, 0)
     buffers = _Buffers(x)
     groups = torch.split(samples, GROUP * SAMPLES)
+    # From left to right, as parts are added elsewhere: the rounding of a sum depends on the order.
     sums = (_group_sums(group, x, centre, bandwidths, buffers) for group in groups)
     return reduce(operator.add, sums)
 
@@ -222,6 +227,7 @@ def _relative_weight(previous_peak: Tensor, peak: Tensor, sigmas: Sequence[float
     Returns:
         (k, *shape) float64.
     """
+    # float64: the fall may be thousands of nats, of which float32 keeps no thousandth.
     ratios = torch.tensor(_ratios(sigmas), dtype=torch.float64, device=peak.device)
     # (k, 1, ..., 1), beside peaks of any shape.
     ones = [1] * previous_peak.ndim
@@ -316,6 +322,7 @@ def _correct_rounded_rows(
 ) -> None:
     """Sums those rows again, in float64, whose log-density rounding may change."""
     # The share of all samples but the nearest in the density.
+    # The nearest sample's own term is 1 and its distance exact: only the other terms are rounded.
     share_of_others = 1 - 1 / sums.relative
     error = rounding * share_of_others
     is_accurate = (error <= MAX_ERROR) & (rounding <= MAX_ROUNDING)
@@ -327,6 +334,7 @@ def _correct_rounded_rows(
     for rows in torch.split(rounded_rows, EXACT_ROWS):
         # Where a float64 product is not accurate enough either, differences are.
         is_small = bool((rounding[:, rows] <= EXACT_PRODUCT).all())
+        # For float64 rows the product is what was found inaccurate already.
         use_product = x.dtype == torch.float32 and is_small
         x_rows = x[rows]
         distances_of_blocks = [
@@ -348,6 +356,7 @@ def _exact_distances(rows: Tensor, samples: Tensor, centre: Tensor, use_product:
     """
     x = rows.double()
     mu = samples.double()
+    # torch's default takes a product from 26 rows on, with the cancellation that is to be avoided.
     mode = "donot_use_mm_for_euclid_dist"
     if use_product:
         mode = "use_mm_for_euclid_dist"
@@ -432,6 +441,7 @@ class _FoldedTile:
     def of(cls, tile: Tensor, fold_numbers: Tensor) -> "_FoldedTile":
         """The tile in as many folds as its width allows; `fold_numbers` are 0 to FOLDS - 1."""
         rows, width = tile.shape
+        # The last tile of a group may be narrower than the others, and folds must divide its width.
         folds = math.gcd(width, FOLDS)
         by_fold = tile.view(rows, folds, -1)
         column_maxima = by_fold.amax(1)
@@ -538,6 +548,7 @@ def _half_squared_distances(
     is_near = distances <= FAR * min(sigmas) ** 2
     far_rows = (~is_near).nonzero()[:, 0]
     for chunk in torch.split(far_rows, NEAREST_ROWS):
+        # Before subtracting: a float32 difference is rounded already.
         exact_rows = rows[chunk].double()
         exact_difference = exact_rows - samples[nearest[chunk]].double()
         distances[chunk] = exact_difference.square().sum(1).mul_(0.5)
@@ -572,8 +583,10 @@ def choose_bandwidth(samples: Tensor, valid: Tensor, sigmas: tuple[float, ...]) 
         samples: (m, d). valid: (n, d), already cut to the protocol's first rows.
         sigmas: ascending.
     """
+    # `argmax` takes the first of a tie, and sigmas ascend: the smaller one.
     curve = log_densities(samples, valid, sigmas).mean(1)
     best = int(curve.argmax())
+    # For the report alone: the released grid steps by 1.29, and its best one decides.
     fine_sigmas = _fine_grid(sigmas, best)
     fine_curve = log_densities(samples, valid, fine_sigmas).mean(1)
     fine_best = int(fine_curve.argmax())
@@ -614,5 +627,6 @@ def _fine_grid(sigmas: tuple[float, ...], best: int) -> tuple[float, ...]:
 def standard_error(log_likelihoods: Tensor) -> float:
     """Standard error of the mean over test images, ddof 0, as the released `ll.std() / sqrt(n)`."""
     count = len(log_likelihoods)
+    # ddof 0 to be the released number; the spread over seeds (`verdicts`) has ddof 1.
     deviation = float(log_likelihoods.double().std(correction=0))
     return deviation / math.sqrt(count)

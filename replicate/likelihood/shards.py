@@ -67,6 +67,7 @@ class Shard:
         """
         size = parzen.SAMPLES
         blocks = math.ceil(count / size)
+        # Both ends by the same rounding: part k ends where part k + 1 begins, and none overlap.
         first_block = blocks * (self.number - 1) // self.total
         end_block = blocks * self.number // self.total
         start = first_block * size
@@ -78,6 +79,7 @@ def on_cpu(sums: KernelSums) -> KernelSums:
     """The same sums with their tensors on the CPU."""
     return replace(
         sums,
+        # Parts of different devices are added up on the CPU.
         relative=sums.relative.cpu(),
         peak=sums.peak.cpu(),
         distance=sums.distance.cpu(),
@@ -89,6 +91,7 @@ def _digest(tensors: Mapping[str, np.ndarray], about: str) -> str:
     contents: dict[str, list[object]] = {}
     for name, value in tensors.items():
         digest = hashlib.sha256(value.tobytes()).hexdigest()
+        # Type and shape too: the same bytes in another shape are other sums.
         contents[name] = [str(value.dtype), list(value.shape), digest]
     return sha256_json({"about": about, "tensors": contents})
 
@@ -120,6 +123,7 @@ def write_part(path: Path, shard: Shard, count: int, sums: Sums, frame: Mapping[
         "sigmas": sigmas,
     }
     about = canonical_json({**frame, **part})
+    # No digest of the content beside it: this one covers the description as well.
     write_tensors(path, tensors, {"about": about, "sha256": _digest(tensors, about)}, digest=False)
 
 
@@ -187,6 +191,7 @@ class Part:
                 raise ReplicateError(
                     f"{self.path} was computed with another file as --{name}; {again}."
                 )
+        # Another version may cut tiles elsewhere, and then sums of parts do not add up.
         if self.about["code"] != frame["code"]:
             raise ReplicateError(
                 f"{self.path} was computed by another version of this project; {again}."
@@ -212,6 +217,7 @@ def merged(paths: Sequence[Path], frame: Mapping[str, Any]) -> Sums:
     if not with_samples:
         return {}
     total: Sums = {}
+    # Every part with samples has the same keys: `check_belongs` has held them to the same files.
     for key in with_samples[0]:
         total[key] = reduce(operator.add, [sums[key] for sums in with_samples])
     return total
