@@ -63,5 +63,6 @@ def load_model(name: str) -> "type[GenerativeModel]":
             f"there is no model {name!r}; the registered ones are {', '.join(REGISTRY)}."
         )
     _, module = REGISTRY[name]
+    # Imported here and not above: `--help`, `list` and the page name models without loading torch.
     model: type[GenerativeModel] = importlib.import_module(module).MODEL
     return model

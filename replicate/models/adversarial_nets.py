@@ -109,6 +109,8 @@ class AdversarialConfig(GameConfig):
         return self
 
 
+# The released train.yaml puts a new net (100 - 8000 - 100) below the pre-trained one by
+# `add_layers`: the second of these layers, of sigmoid units, takes the place of the Gaussian z.
 _FACES: Mapping[str, object] = {
     "epochs": 72,
     "pretrain_epochs": 50,
@@ -117,6 +119,7 @@ _FACES: Mapping[str, object] = {
     "generator_hidden": (8000, 100, 8000, 8000),
     "generator_sigmoid": (1, 3),
     "generator_sigmoid_bias": -2.0,
+    # pylearn2's `sparse_init`. Its column norms of about 10 are cut by `max_norm` after one update.
     "generator_output_weights": 100,
     "discriminator_hidden": (1200, 1200),
     "learning_rate": 0.05,
@@ -210,6 +213,8 @@ class AdversarialNets(AdversarialGame):
             part = layer + 1
             is_top = layer == top
             half_range = c.generator_range
+            # CIFAR-10's linear pixels start at ten times the range of the hidden layers (irange .5
+            # and .05).
             if is_top and c.generator_output_range is not None:
                 half_range = c.generator_output_range
             if is_top and c.generator_output_weights > 0:
@@ -235,12 +240,14 @@ class AdversarialNets(AdversarialGame):
         The other weights are 0.
         """
         count = self.config.generator_output_weights
+        # The rows of the largest of as many random numbers are a random set without repetition.
         uniform = self.streams.uniform("init", 0, columns, rows, part=part)
         nonzero_rows = uniform.topk(count).indices
         # Parts 1000 and above: the values of the layer whose rows are drawn from `part`.
         values = self.streams.normal("init", 0, columns, count, part=1000 + part)
         zeros = self._zeros(columns, rows)
         transposed = zeros.scatter_(2, nonzero_rows, values)
+        # (seeds, columns, rows) -> (seeds, rows, columns)
         return transposed.mT.contiguous()
 
     def _initial_discriminator(self, step: int) -> dict[str, Tensor]:
@@ -310,6 +317,8 @@ class AdversarialNets(AdversarialGame):
 
         # x = data, then G(z); logits a = logit D(x) and b = logit D(G(z))
         activations = rectified.outputs(noise, generator, units)
+        # One pass of D over both, under masks of their own rows; G is trained through a dropped-out
+        # D, as in the release, whose option against that (`no_drop_in_d_for_g`) drops all the same.
         images = torch.cat([batch, activations[-1]], 1)
         logits, tape = maxout.logits(images, discriminator, c.pieces, masks)
         real = logits[:, :real_rows]
@@ -321,11 +330,15 @@ class AdversarialNets(AdversarialGame):
         if "discriminator" in networks:
             losses["discriminator"] = discriminator_loss(real, fake)
             real_slopes, fake_slopes = discriminator_slopes(real, fake)
+            # AdversaryCost2 halves D's objective, not G's: at one learning rate D takes half the
+            # step.
             slopes = c.discriminator_weight * torch.cat([real_slopes, fake_slopes], 1)
         image_rows = None
         if "generator" in networks:
             image_rows = slice(real_rows, None)
 
+        # D's own weights take `slopes`; what comes back to the images is the gradient of the bare
+        # logits.
         layer_gradients, grad_images = maxout.backpropagate(tape, discriminator, slopes, image_rows)
         gradients = _by_name("discriminator", 0, layer_gradients)
         if grad_images is not None:
@@ -343,6 +356,7 @@ class AdversarialNets(AdversarialGame):
         """One joint update of D and G, or one round of Algorithm 1, in the stage of `epoch`."""
         c = self.config
         if epoch < c.pretrain_epochs:
+            # As in pretrain.yaml: z goes straight into the layers that will be the upper ones.
             without_prepended = partial(self.gradients, first=c.prepended_layers)
             return self._play(batch, epoch, step, without_prepended)
         first_step = self._second_stage_step
@@ -357,11 +371,13 @@ class AdversarialNets(AdversarialGame):
         The released train.yaml is a run of its own. It takes over only G's pre-trained layers
         (`add_layers`); those below them have not been trained yet.
         """
+        # In place: `parameters` and what holds its tensors stay the same objects.
         fresh = self._initial_discriminator(1)
         for name, value in fresh.items():
             parameter = self.parameters[name]
             parameter.copy_(value)
         for velocity in self.slots.values():
+            # G's too: a run of its own starts without velocity, also where weights are taken over.
             velocity.zero_()
 
 

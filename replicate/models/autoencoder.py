@@ -77,6 +77,8 @@ def reconstruction_error(images: Tensor, outputs: Tensor, pixels: Pixels) -> Ten
     if pixels == "bernoulli":
         cross_entropy = binary_cross_entropy_with_logits(outputs, images, reduction="none")
         return cross_entropy.sum(2)
+    # Half, so that it is -log N(x; outputs, I) but for a constant; `vae.py` divides by its
+    # variance.
     return 0.5 * (images - outputs).square().sum(2)
 
 
@@ -125,6 +127,8 @@ class Autoencoder(GenerativeModel):
         outputs = self._run(code, "decoder", leaves)
         errors = reconstruction_error(batch, outputs, config.pixels)
         loss = errors.mean(1)
+        # The sum over seeds: no seed's loss depends on another's weights, so each gets its own
+        # gradient.
         total = loss.sum()
         gradients = torch.autograd.grad(total, list(leaves.values()))
         gradient_of = dict(zip(leaves, gradients, strict=True))
@@ -150,6 +154,7 @@ class Autoencoder(GenerativeModel):
         """
         config = self.config
         # Step 1 of the stream `init`; step 0 drew the weights.
+        # An order by random numbers: the chosen codes are those of distinct images.
         uniform = self.streams.uniform("init", 1, len(train))
         order = uniform.argsort(dim=1, stable=True)
         chosen = order[:, : config.components]
@@ -175,6 +180,7 @@ class Autoencoder(GenerativeModel):
     def latent(self, count: int, draw: int, part: int = 0) -> Tensor:
         """(seeds, count, code dimension) draws from the density of the codes."""
         dimension = self.config.code_dimension
+        # Two parts a chunk: which Gaussian, and where in it.
         choice = self.streams.uniform("evaluation", draw, count, part=2 * part)
         noise = self.streams.normal("evaluation", draw, count, dimension, part=2 * part + 1)
         return self.density.draw(choice, noise)

@@ -85,6 +85,7 @@ class GenerativeModel(ABC):
         """The recipe for `dataset` with `changes` on top; errors name settings below `prefix`."""
         no_recipe = Recipe({}, "")
         recipe = cls.recipes.get(dataset, no_recipe)
+        # The user's changes last: they override a recipe, never the other way round.
         settings = {**recipe.changes, **changes}
         return checked(cls.Config, settings, where, prefix)
 
@@ -194,6 +195,7 @@ class GenerativeModel(ABC):
         counts: dict[str, int] = {}
         for name, tensor in self.parameters.items():
             network = name.split(".")[0]
+            # The recipe's size, as papers print it; the block holds it once a seed.
             of_one_seed = tensor[0]
             counts.setdefault(network, 0)
             counts[network] += of_one_seed.numel()

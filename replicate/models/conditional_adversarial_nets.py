@@ -63,6 +63,8 @@ class ConditionalAdversarialNets(AdversarialGame):
         code, code_class, joint = c.generator_units
         image, image_class, top = c.discriminator_units
         code_pair, image_pair = code + code_class, image + image_class
+        # A mask each: D's image, pair and top, then G's pair and joint layer, since the paper has
+        # dropout in G too; classes are never dropped.
         self._discriminator_widths = (self.dimension, image_pair, top, code_pair, joint)
         shapes = {
             "generator.code": (c.noise_dimension, code),
@@ -80,6 +82,7 @@ class ConditionalAdversarialNets(AdversarialGame):
             self.parameters[f"{layer}.weight"] = self._uniform(0, part, half_range, rows, columns)
             self.parameters[f"{layer}.bias"] = self._zeros(1, columns)
         if c.output == "sigmoid":
+            # Of the pixels alone: behind them stand the classes.
             mean_pixels = train[:, : self.dimension].mean(0).clamp(1e-7, 1 - 1e-7)
             self.parameters["generator.pixels.bias"] += torch.logit(mean_pixels)
         self.slots = zero_averages(self.parameters)
@@ -92,6 +95,8 @@ class ConditionalAdversarialNets(AdversarialGame):
             uniform = self.streams.uniform(purpose, step, count, part=1000 + part)
             chosen = (classes * uniform).long().clamp_(max=classes - 1)
         else:
+            # Counted through all chunks of a draw: every class comes equally often, whatever their
+            # size.
             places = torch.arange(count, device=code.device) + part * SAMPLE_CHUNK
             chosen = (places % classes).expand(len(code), -1)
         return torch.cat([code, one_hot(chosen, classes).to(code)], 2)
@@ -99,6 +104,8 @@ class ConditionalAdversarialNets(AdversarialGame):
     def sample_chunk(self, count: int, draw: int, part: int) -> Tensor:
         """(seeds, count, dimension) images of each class in turn."""
         inputs = self._noise("evaluation", draw, count, part)
+        # No dropout in samples: masks carry their factor 1 / keep, so means agree without
+        # rescaling.
         return self._generate(inputs, self.parameters, (1, 1))
 
     def _generate(self, inputs: Tensor, p: Parameters, masks: Sequence[Tensor | int]) -> Tensor:
@@ -116,6 +123,7 @@ class ConditionalAdversarialNets(AdversarialGame):
         images, classes = rows.tensor_split([self.dimension], 2)
         image = linear(images * masks[0], p, "discriminator.image")
         of_class = linear(classes, p, "discriminator.class")
+        # (seeds, n, pieces * units) -> (seeds, n, units) by the largest piece.
         units = [torch.unflatten(x, 2, (c.pieces, -1)).amax(2) for x in (image, of_class)]
         joint = linear(torch.cat(units, 2) * masks[1], p, "discriminator.joint")
         hidden = torch.unflatten(joint, 2, (c.joint_pieces, -1)).amax(2)
@@ -127,9 +135,12 @@ class ConditionalAdversarialNets(AdversarialGame):
         """As for every game, by autograd."""
         c, real_rows = self.config, batch.shape[1]
         p = {name: value.detach().requires_grad_() for name, value in self.parameters.items()}
+        # Rows of masks: data first, then G's images; G's own masks are used on the latter alone.
         fake_masks = [mask[:, real_rows:] for mask in masks]
         with torch.enable_grad():
             generated = self._generate(noise, p, fake_masks[3:])
+            # D judges an image by the class that it was made for: a good 3 is fake under the class
+            # 7.
             rows = torch.cat([generated, noise[..., c.noise_dimension :]], 2)
             fake = self._logits(rows, p, fake_masks)
             losses = {"generator": generator_loss(fake, c.objective)}
@@ -141,6 +152,7 @@ class ConditionalAdversarialNets(AdversarialGame):
         for network in networks:
             names = [name for name in p if name.startswith(network)]
             leaves = [p[name] for name in names]
+            # One weight a seed: no seed's loss depends on another's weights.
             weight = torch.full_like(losses[network], weights[network])
             slopes = torch.autograd.grad(losses[network], leaves, weight, retain_graph=True)
             gradients |= dict(zip(names, slopes, strict=True))

@@ -139,6 +139,7 @@ class DeepBoltzmannMachine(BoltzmannModel):
         }
         self.slots = zero_averages(self.parameters)
         hidden_bias = self.deep.hidden
+        # h alone: given h, Gibbs sampling draws x and t anew, so they are no state.
         self.slots["particles"] = self._first_particles(hidden_bias, 2)
 
     @property
@@ -148,6 +149,7 @@ class DeepBoltzmannMachine(BoltzmannModel):
 
     def log_unnormalised(self, bits: Tensor) -> Tensor:
         """The variational bound on log p(x) + log Z, (seeds, n) nats."""
+        # More rounds than in training: here the bound is a result.
         hidden, top = mean_field(self.deep, bits, BOUND_STEPS)
         return lower_bound(self.deep, bits, hidden, top)
 
@@ -172,6 +174,7 @@ class DeepBoltzmannMachine(BoltzmannModel):
         if number == 0:
             weight, visible, hidden = self._contrast(lower, data, 1, draws)
         else:
+            # By the doubled weights, under which the finished machine has learnt.
             data_of_upper = hidden_means(lower, data)
             weight, visible, hidden = self._contrast(upper, data_of_upper, 1, draws)
         return {
@@ -190,6 +193,7 @@ class DeepBoltzmannMachine(BoltzmannModel):
         # In place: checkpoints hold this tensor.
         particles.copy_(model.hidden)
         lower = correlation_gradient(data=(data, hidden), model=(model.visible, model.hidden_means))
+        # Means of h where the sampler has them: they vary less than bits drawn from them.
         upper = correlation_gradient(data=(hidden, top), model=(model.hidden_means, model.top))
         return {
             "machine.0.weight": lower,

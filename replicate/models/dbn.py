@@ -97,6 +97,7 @@ class DeepBeliefNet(RestrictedMachines):
 
     def _input_of(self, number: int, data: Tensor, draws: Draws) -> Tensor:
         """The visible units of machine `number`, given the image's."""
+        # Finished machines are frozen: what they pass up changes by their random bits alone.
         for below in range(number):
             data = hidden_means(self.layer(below), data)
             if self.config.pass_up == "samples":
@@ -114,6 +115,7 @@ class DeepBeliefNet(RestrictedMachines):
         image = self._presented(batch, draws)
         data = self._input_of(number, image, draws)
         steps = self.config.gibbs_steps
+        # The machines below the top are never sampled by chains, so CD is enough for them.
         particles = None
         if number == top:
             steps = self.config.top_gibbs_steps

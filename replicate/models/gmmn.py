@@ -60,11 +60,14 @@ def discrepancy(
     slopes = torch.zeros_like(distances)
     squared = torch.zeros_like(rows[:, 0, 0])
     for bandwidth in bandwidths:
+        # s is a variance, not a deviation: it is not squared.
         kernel = torch.exp(distances / (-2 * bandwidth))
         squared += (weights * torch.bmm(kernel, weights)).sum((1, 2))
         slopes.add_(kernel, alpha=1 / bandwidth)
+    # The square root and not the square, whose gradient would fade as the discrepancy gets small.
     loss = squared.clamp(min=0).sqrt()
     # d L^2 / d x_i = 2 w_i sum_j w_j a_ij (r_j - x_i), with a = sum_s k / s.
+    # Only of generated rows: data do not move.
     of_generated = slopes[:, :count]
     total = torch.bmm(of_generated, weights)
     towards_rows = torch.bmm(of_generated, weights * rows) - total * generated
@@ -113,10 +116,12 @@ class Gmmn(GenerativeModel):
         with torch.enable_grad():
             generated = self.generate(2 * uniform - 1, leaves)
         loss, slope = discrepancy(generated.detach(), targets, self.config.bandwidths)
+        # The gradient over pairs is in closed form above, so autograd sees the network alone.
         gradients = torch.autograd.grad(generated, list(leaves.values()), slope)
         parameters = [self.parameters[name] for name in names]
         averages = [self.slots[name] for name in names]
         rate, momentum = self._schedule(update)
+        # `momentum_step` keeps velocities in units of the rate, which drops once to a tenth.
         previous_rate, _ = self._schedule(update - 1)
         momentum_step(parameters, averages, gradients, rate, momentum, previous_rate)
         return loss

@@ -87,9 +87,12 @@ class GmmnAutoencoder(Gmmn):
         c = self.config
         depth = len(c.encoder)
         if epoch >= c.autoencoder_epochs:
+            # The network's schedule counts its own updates, not those of the autoencoder before it.
             update = step - c.autoencoder_epochs * self._steps_per_epoch
             return {"discrepancy": self.match(self._encoded(batch, depth), step, update)}
         layer_stages = depth * c.layer_epochs
+        # The network needs 1,000 images an update, the autoencoder 100: a step is ten of its
+        # updates.
         minibatches = torch.split(batch, c.autoencoder_batch, 1)
         losses = []
         for number, images in enumerate(minibatches):
@@ -111,11 +114,13 @@ class GmmnAutoencoder(Gmmn):
         c = self.config
         hidden = inputs = self._encoded(images, bottom)
         encoder = [f"encoder.{layer}" for layer in range(bottom, top)]
+        # The decoder mirrors the encoder: its last layers undo the encoder's first.
         decoder = [f"decoder.{len(c.encoder) - top + layer}" for layer in range(top - bottom)]
         names = [name for name in self.parameters if name.rsplit(".", 1)[0] in encoder + decoder]
         leaves = {name: self.parameters[name].detach().requires_grad_() for name in names}
         with torch.enable_grad():
             for layer, name in enumerate(encoder, bottom):
+                # Several updates a step: a hundred parts each keep their masks apart.
                 keep, part = 1 - c.dropout[layer], 100 * number + layer
                 mask = self.streams.mask(keep, step, *hidden.shape[1:], part=part)
                 hidden = linear(hidden * mask, leaves, name).sigmoid()
@@ -126,6 +131,8 @@ class GmmnAutoencoder(Gmmn):
             loss = entropy.sum(2).mean(1)
         gradients = torch.autograd.grad(loss, list(leaves.values()), torch.ones_like(loss))
         norm = torch.stack([gradient.square().sum((1, 2)) for gradient in gradients]).sum(0).sqrt()
+        # One norm over all gradients of a seed, so that the direction stays; another seed's does
+        # not count.
         scale = (c.largest_gradient / norm).clamp(max=1)[:, None, None]
         cut = [scale * gradient for gradient in gradients]
         parameters = [self.parameters[name] for name in names]

@@ -125,6 +125,7 @@ class KMeans(GenerativeModel):
         images = batch.flatten(0, 1)
         ones = torch.ones_like(rows)
         sums = slots["sum"].flatten(0, 1)
+        # `flatten` of contiguous slots is a view, so this fills the slots themselves.
         sums.index_add_(0, rows, images)
         counts = slots["count"].flatten()
         counts.index_add_(0, rows, ones)

@@ -97,6 +97,8 @@ class Layer(NamedTuple):
         # J = diag(slope) W^T, the derivative of the code by the input.
         slope = code * (1 - code)
         sloped = slope * alpha
+        # Two products with W: matrices (out, out) of a thousand chains would take 3 GB with 900
+        # units.
         through_jacobian = torch.bmm(sloped, self.weight.mT)
         back_to_code = torch.bmm(through_jacobian, self.weight)
         return back_to_code.mul_(slope)
@@ -119,6 +121,7 @@ class Layer(NamedTuple):
 
         # ||J||^2 = sum_j (h_j (1 - h_j))^2 sum_i W_ij^2
         squared_slopes = (code * (1 - code)).square_()
+        # Squares before the sum. A public port sums first, and sees no penalty in opposite weights.
         squared_norms = self.weight.square().sum(1, keepdim=True)
         slope_sums = squared_slopes.sum(1, keepdim=True)
         jacobian_norm = (slope_sums * squared_norms).sum((1, 2)) / n
@@ -127,6 +130,7 @@ class Layer(NamedTuple):
         delta_visible = logits.sigmoid_().sub_(x).div_(n)
         grad_code = torch.bmm(delta_visible, self.weight)
         delta_hidden = torch.ops.aten.sigmoid_backward(grad_code, code)
+        # With s = h (1 - h): d s^2 / d(x W + c) = 2 s^2 (1 - 2 h).
         delta_hidden += squared_slopes * (1 - 2 * code) * squared_norms * (2 * penalty / n)
 
         # W is in both halves, encoder and decoder, and in the norm.
@@ -233,10 +237,12 @@ class StackedCAE(ChainModel):
         layer = self._layer(number)
         penalty = config.penalty[number]
         rate = config.learning_rate[number]
+        # Encoded anew at every step: codes of all images would take as much memory as the data.
         x = self._input_of(number, batch)
         cross_entropy, jacobian_norm, gradients = layer.gradients(x, penalty)
         pairs = zip(layer, gradients, strict=True)
         for value, gradient in pairs:
+            # Without momentum: there are no slots, and a checkpoint holds the weights alone.
             value.sub_(gradient, alpha=rate)
         return {"reconstruction": cross_entropy, "contraction": jacobian_norm}
 
@@ -256,6 +262,7 @@ class StackedCAE(ChainModel):
         layer = self._layer(self._top)
         code = layer.encode(state)
         _, *shape = code.shape
+        # Part 0 chose the starting images.
         normal = self.streams.normal("evaluation", draw, *shape, part=step + 1)
         alpha = normal.mul_(self.config.walk_noise)
         # h + J J^T alpha
@@ -267,6 +274,8 @@ class StackedCAE(ChainModel):
     @torch.no_grad()
     def chain_images(self, state: Tensor, draw: int, step: int) -> Tensor:
         """The states decoded to pixels, with the means of every layer."""
+        # The state is what the top layer reads, so the top decoder has had its turn in
+        # `chain_step`.
         for number in reversed(range(self._top)):
             logits = self._layer(number).logits(state)
             state = logits.sigmoid_()

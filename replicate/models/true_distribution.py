@@ -39,6 +39,7 @@ def even_choice(streams: Streams, draw: int, population: int, count: int) -> Ten
     uniform = streams.uniform("evaluation", draw, population)
     order = uniform.argsort(dim=1, stable=True)
     repeats = math.ceil(count / population)
+    # Every member once before any comes again.
     repeated = order.repeat(1, repeats)
     return repeated[:, :count]
 

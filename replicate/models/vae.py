@@ -82,6 +82,7 @@ class Vae(GenerativeModel):
         if c.pixels == "gaussian":
             log_spread = train.std(0).mean().log()
             of_seeds = log_spread.expand(self.seed_count, 1)
+            # A copy: an expanded tensor is one number for all seeds, and Adam writes in place.
             self.parameters["decoder.log_spread"] = of_seeds.clone()
         self.slots = moments(self.parameters)
 
@@ -110,6 +111,7 @@ class Vae(GenerativeModel):
         divergences = mean.square() + log_variance.exp() - 1 - log_variance
         divergence = 0.5 * divergences.sum(2)
         # z = m + s * noise
+        # The encoder gives log variances: the variance is positive whatever its weights are.
         spread_of_code = (0.5 * log_variance).exp()
         code = mean + spread_of_code * noise
         outputs = self._run(code, "decoder", parameters)
@@ -120,6 +122,7 @@ class Vae(GenerativeModel):
         log_spread = parameters["decoder.log_spread"]
         log_norm = self.dimension * (log_spread + 0.5 * math.log(2 * math.pi))
         precision = (-2 * log_spread).exp()
+        # `reconstruction_error` is half the squared distance already.
         negative_log_density = error * precision + log_norm
         return -negative_log_density, divergence
 
@@ -132,6 +135,7 @@ class Vae(GenerativeModel):
         log_likelihood = log_likelihoods.mean(1)
         divergence = divergences.mean(1)
         negative_bound = divergence - log_likelihood
+        # The sum over seeds: each seed's gradient is its own.
         gradients = torch.autograd.grad(negative_bound.sum(), list(leaves.values()))
         gradient_of = dict(zip(leaves, gradients, strict=True))
         rate = self.config.learning_rate

@@ -155,6 +155,7 @@ class AdversarialGame(GenerativeModel):
                 keep = self.config.keep_input
             # A hundred parts an update: no two masks share random numbers.
             mask_part = 100 * part + layer
+            # A mask for every example, as released, and not one for a whole minibatch.
             mask = self.streams.mask(keep, step, rows, width, part=mask_part)
             masks.append(mask)
         return masks
@@ -183,11 +184,14 @@ class AdversarialGame(GenerativeModel):
             [self.slots[name] for name in gradients],
             list(gradients.values()),
             learning_rate=self._rate(update),
+            # By the epoch, the rate by the update: pylearn2 adjusts the one once an epoch, the
+            # other each batch.
             momentum=ramped(c.momentum_initial, c.momentum_final, c.momentum_epochs, epoch),
             previous_rate=self._rate(previous_update),
         )
         if c.max_norm is not None:
             for name in gradients:
+                # `max_col_norm` limits columns of W; biases have none.
                 if name.endswith("weight"):
                     limit_norms(self.parameters[name], c.max_norm)
 
@@ -207,7 +211,9 @@ class AdversarialGame(GenerativeModel):
         """
         size = self.config.batch_size
         losses: dict[str, Tensor] = {}
+        # Of this stage: the rate falls anew in each, while the random numbers go on by `step`.
         current = step - first_step
+        # The first update has none before it, and no velocity that a wrong rate could scale.
         previous = max(current - 1, 0)
 
         def update(data: Tensor, part: int, previous_update: int, *networks: str) -> None:
@@ -218,6 +224,8 @@ class AdversarialGame(GenerativeModel):
             self._descend(gradients, epoch, current, previous_update)
             losses.update(network_losses)
 
+        # The yaml files train by pylearn2's SGD: one update of both from the same images and masks.
+        # The repository's own sgd.py, which alternates, is named by none of them.
         if self.config.schedule == "simultaneous":
             update(batch, 0, previous, "discriminator", "generator")
             return losses
@@ -228,6 +236,7 @@ class AdversarialGame(GenerativeModel):
             update(minibatch, k, previous_of_d, "discriminator")
         # "... update the generator"
         no_data = batch[:, :0]
+        # The part after D's k: G sees fresh noise, as Algorithm 1 samples it anew.
         update(no_data, self.config.discriminator_steps, previous, "generator")
         return losses
 

@@ -49,6 +49,7 @@ class Draws:
         part = self._next_part
         self._next_part += 1
         uniform = self._streams.uniform(self._purpose, self._step, *shape, part=part)
+        # In place, so that bits keep the floating type: they go straight into products.
         return uniform.lt_(means)
 
 
@@ -72,6 +73,7 @@ class Layer(NamedTuple):
 
 def hidden_field(layer: Layer, visible: Tensor) -> Tensor:
     """The log-odds of the hidden units, c + x'W, (seeds, n, hidden units)."""
+    # `alpha` counts the input `up` times without a second copy of W.
     return torch.baddbmm(layer.hidden, visible, layer.weight, alpha=layer.up)
 
 
@@ -118,6 +120,7 @@ def free_energy(layer: Layer, visible: Tensor) -> Tensor:
     """F(x) = -log sum_h exp(-E(x, h)) = -b'x - sum_j log(1 + exp(c_j + x'W_j)), (seeds, n)."""
     field = hidden_field(layer, visible)
     of_units = softplus(field)
+    # torch's softplus is linear from 20 on, which leaves out at most exp(-20) = 2e-9 nats a unit.
     summed_out = of_units.sum(2)
     visible_terms = _inner(visible, layer.visible)
     return -visible_terms - summed_out
@@ -140,6 +143,7 @@ def gibbs(layer: Layer, hidden: Tensor, steps: int, draws: Draws) -> GibbsState:
         steps: at least 1.
         draws: of the bits.
     """
+    # x first: the chain's state is h, which CD takes from the data and PCD from the last update.
     for _ in range(steps):
         # x ~ p(x | h)
         probabilities = visible_means(layer, hidden)
@@ -284,6 +288,8 @@ def mean_field(deep: Deep, visible: Tensor, steps: int) -> tuple[Tensor, Tensor]
     top = deep_top_means(deep, hidden)
     for _ in range(steps):
         # mu_h = s(c + x'W + V mu_t), then mu_t = s(d + mu_h'V)
+        # A fixed number of rounds: a test of convergence over the block would tie its seeds
+        # together.
         field = torch.baddbmm(from_visible, top, deep.upper.mT)
         hidden = field.sigmoid_()
         top = deep_top_means(deep, hidden)
@@ -444,6 +450,7 @@ class BoltzmannModel(ChainModel):
         """
         edge = 1 / (len(train) + 1)
         means = train.mean(0)
+        # Log-odds of 0 or 1 are infinite, and MNIST's corners are 0 in every training image.
         inside = means.clamp(edge, 1 - edge)
         log_odds = torch.logit(inside)
         zero = self._bias(self.dimension)
@@ -499,11 +506,13 @@ class BoltzmannModel(ChainModel):
         # theta . dL/dtheta = E_data[E] - E_model[E], before weight decay is added
         products = []
         for value, gradient in zip(parameters, gradients.values(), strict=True):
+            # (seeds,): flattened behind the seeds, so that no sum runs over them.
             products.append(torch.linalg.vecdot(value.flatten(1), gradient.flatten(1)))
         energy_gap = torch.stack(products).sum(0)
 
         for name, gradient in gradients.items():
             if name.endswith(".weight"):
+                # Not to biases, which only fit how often a unit is on.
                 gradient.add_(self.parameters[name], alpha=c.weight_decay)
 
         # A velocity of the last phase would move weights that had another task then.
@@ -519,6 +528,8 @@ class BoltzmannModel(ChainModel):
             momentum=ramped(
                 c.momentum_initial, c.momentum_final, c.momentum_epochs, epoch_in_phase
             ),
+            # At a phase's first step this rate is of no meaning, and the velocities that it scales
+            # are 0.
             previous_rate=self._rate(phase, step - 1),
         )
         return {"energy_gap": energy_gap}

@@ -56,6 +56,8 @@ class ChainModel(GenerativeModel):
     @classmethod
     def sampler_named(cls, name: SamplerName, config: ChainConfig) -> Sampler:
         """The sampler of that name for a model with this config."""
+        # If ten times the burn-in moves the value, the chains of `mixed` had not forgotten their
+        # start.
         longer = {**cls.mixed, "burn_in": LONGER * cls.mixed["burn_in"]}
         changes: dict[SamplerName, Mapping[str, Any]] = {
             "recipe": {},
@@ -100,6 +102,7 @@ class ChainModel(GenerativeModel):
         """(seeds, chains, dimension) training images, drawn with replacement."""
         uniform = self.streams.uniform("evaluation", draw, self.chains, part=part)
         count = len(self.train)
+        # With replacement: there may be more chains than images.
         rows = uniform.mul_(count).long()
         return self.train[rows]
 
@@ -141,6 +144,7 @@ class ChainModel(GenerativeModel):
             since_burn_in = step - sampler.burn_in
             is_sampled = since_burn_in >= 0 and since_burn_in % sampler.thinning == 0
             if is_sampled:
+                # Of kept states alone: the steps between them need no pass down to the pixels.
                 means = self.chain_images(state, draw, step)
                 pixels = self._pixels(means, draw, step)
                 images.append(pixels)
@@ -148,4 +152,5 @@ class ChainModel(GenerativeModel):
             if step < last_step:
                 state = self.chain_step(state, draw, step)
         in_rounds = torch.cat(images, dim=1)
+        # The last round may be larger than what is left.
         return in_rounds[:, :count]

@@ -39,6 +39,7 @@ def convolve(maps: Tensor, weight: Tensor, bias: Tensor, pad: int) -> Tensor:
     """
     seeds = len(weight)
     # A group a seed: no kernel sees another seed's maps.
+    # (seeds, out, in, k, k) -> (seeds * out, in, k, k): what a grouped convolution takes.
     kernels = weight.flatten(0, 1)
     biases = bias.flatten()
     return conv2d(maps, kernels, biases, padding=pad, groups=seeds)
@@ -54,9 +55,11 @@ def deconvolve(maps: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tenso
         stride: of the convolution.
     """
     seeds = len(weight)
+    # Input channels first, as a transposed convolution wants them: (seeds * in, out, k, k).
     kernels = weight.flatten(0, 1)
     biases = bias.flatten(0, 1)
     linear = conv_transpose2d(maps, kernels, stride=stride, groups=seeds)
+    # Not by the convolution itself, which knows one bias a channel and not one a pixel.
     return linear + biases
 
 
@@ -70,6 +73,7 @@ def largest_piece(maps: Tensor, seeds: int, pieces: int) -> Tensor:
 
 def pool(maps: Tensor, size: int, stride: int) -> Tensor:
     """Maxima over size x size squares; the last may overhang the border, to cover every pixel."""
+    # pylearn2 pads at the end so that no pixel is left out; torch's default would drop the border.
     return max_pool2d(maps, size, stride, ceil_mode=True)
 
 

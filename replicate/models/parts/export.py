@@ -38,9 +38,11 @@ def read_in_sampling(model: GenerativeModel) -> dict[str, Tensor]:
     """
     all_parameters = model.parameters
     expected = model.sample(2, 0)
+    # Recorded and not listed by each model: a list could forget one, a record cannot.
     accessed = _AccessedTensors(all_parameters)
     model.parameters = accessed
     try:
+        # Iterating over an empty dictionary raises nothing; other images are what betrays it.
         same = torch.equal(model.sample(2, 0), expected)
     finally:
         # The caller samples with the model once more.
@@ -115,6 +117,7 @@ def exported(weights: Path, seed: int) -> tuple[dict[str, np.ndarray], WeightsAb
         raise ReplicateError(
             f"{about['model']} is sampled without trained numbers; there is nothing to export."
         )
+    # The same draw by both: what differs is rounding alone.
     images_of_rounded = _model(rounded, about).sample(COMPARED, 0)
     images_as_trained = model.sample(COMPARED, 0)
     differences = (images_of_rounded - images_as_trained).abs()

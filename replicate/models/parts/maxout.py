@@ -52,6 +52,7 @@ def logits(
     hidden = images
     for number, (weight, bias) in enumerate(layers):
         if masks is not None:
+            # Not in place: the first input is the caller's.
             hidden = hidden * masks[number]
         tape.inputs.append(hidden)
         linear = torch.bmm(hidden, weight).add_(bias)
@@ -63,6 +64,7 @@ def logits(
         largest = linear.amax(-2, keepdim=True)
         # In place: the backward pass does not need the linear pieces themselves.
         wins = linear.eq_(largest)
+        # Ties share as in the gradient of `torch.amax`, with which the tests compare.
         winners = wins.sum(-2, keepdim=True)
         share = wins.div_(winners)
         tape.shares.append(share)
@@ -106,8 +108,10 @@ def backpropagate(
             gradients.append((grad_weight, grad_bias))
         rows = slice(None)
         if number == 0:
+            # D alone is updated: the product with the first weights, the widest, is not needed.
             if image_rows is None:
                 return gradients[::-1], None
+            # Data are not differentiated: only G's images need what lies below the first layer.
             rows = image_rows
         # dy/dx = W^T, then through the dropout mask of x
         weight, _ = layers[number]

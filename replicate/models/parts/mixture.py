@@ -65,6 +65,7 @@ def _factors(covariance: Tensor, ridge: Tensor) -> Tensor:
     identity = torch.eye(dimension, dtype=covariance.dtype, device=covariance.device)
     regular = covariance + ridge * identity
     factor, fault = torch.linalg.cholesky_ex(regular)
+    # A failed seed must not raise for the block: its factor says so by NaN, and the others go on.
     is_regular = (fault == 0)[..., None, None]
     return torch.where(is_regular, factor, torch.nan)
 

@@ -44,5 +44,6 @@ def outputs(inputs: Tensor, parameters: Mapping[str, Tensor], network: str, laye
         hidden = linear(hidden, parameters, f"{network}.{layer}")
         is_last = layer + 1 == layers
         if not is_last:
+            # In place under autograd too: the product before it does not need its own output again.
             hidden = hidden.relu_()
     return hidden

@@ -36,6 +36,7 @@ def _standard_normal(position: Tensor) -> Tensor:
 
 
 def _uniform_code(position: Tensor) -> Tensor:
+    # sqrt(3) (2 Phi(u) - 1): a chain in z itself would run into the walls of the uniform density.
     return math.sqrt(3) * torch.erf(position / math.sqrt(2))
 
 

@@ -28,6 +28,7 @@ def outputs(code: Tensor, layers: Layers, units: Sequence[Unit]) -> list[Tensor]
     hidden = code
     for (weight, bias), unit in zip(layers, units, strict=True):
         hidden = torch.bmm(hidden, weight).add_(bias)
+        # In place: the backward pass needs outputs alone, from which both derivatives follow.
         if unit == "rectified":
             hidden.relu_()
         elif unit == "sigmoid":
@@ -69,6 +70,7 @@ def backpropagate(
         if number:
             weight, _ = layers[number]
             grad_output = torch.bmm(delta, weight.mT)
+    # Found from the top down.
     return gradients[::-1]
 
 
@@ -85,5 +87,6 @@ def _grad_input(unit: Unit, grad_output: Tensor, output: Tensor) -> Tensor:
     if unit == "sigmoid":
         grad_input = torch.ops.aten.sigmoid_backward(grad_output, output)
     else:
+        # The output is above 0 exactly where the input is.
         grad_input = torch.ops.aten.threshold_backward(grad_output, output, 0)
     return grad_input

@@ -56,6 +56,7 @@ class RestrictedMachines(BoltzmannModel):
         widths = (self.dimension, *self.widths)
         for number, (rows, columns) in enumerate(pairwise(widths)):
             if number == 0:
+                # The pixels' marginals are right from the start, so weights need not learn them.
                 visible_bias = self._pixel_bias(train)
                 hidden_bias = self._bias(columns, self.config.hidden_bias)
             else:
@@ -113,6 +114,7 @@ class RestrictedMachines(BoltzmannModel):
     def chain_step(self, state: Tensor, draw: int, step: int) -> Tensor:
         """One step of Gibbs sampling in the top machine."""
         # Two parts a step: bits of the visible units and of the hidden ones.
+        # Part 0 drew the start.
         draws = Draws(self.streams, "evaluation", draw, 1 + 2 * step)
         sampled = gibbs(self.top, state, 1, draws)
         return sampled.hidden
@@ -124,6 +126,7 @@ class RestrictedMachines(BoltzmannModel):
         for number in range(depth - 1, 0, -1):
             layer = self.layer(number)
             means = visible_means(layer, state)
+            # Bits and not means below the top: p(x) of a DBN is of bits in every hidden layer.
             state = draws.bits(means)
         lowest = self.layer(0)
         return visible_means(lowest, state)

@@ -219,6 +219,7 @@ class WalkbackModel(ChainModel):
             return value, value
         shape = total_input.shape[1:]
         part = self._stream_part(update, layer)
+        # Two independent draws: the source adds noise before and after the activation.
         noise_before = self.streams.normal(purpose, step, *shape, part=part)
         noise_after = self.streams.normal(purpose, step, *shape, part=part + 1)
         value = activate(total_input.add(noise_before, alpha=deviation))
@@ -231,6 +232,8 @@ class WalkbackModel(ChainModel):
         In the last update no hidden layer but the first reaches the cost.
         """
         if is_last:
+            # The cost is of layer 0, which layer 1 alone feeds: other updates would be computed in
+            # vain.
             return [1, 0]
         odd = range(1, self._top + 1, 2)
         even = range(0, self._top + 1, 2)
@@ -283,15 +286,18 @@ class WalkbackModel(ChainModel):
             if layer == 0:
                 cost += _cross_entropy(value, batch)
                 # The derivative of the cross-entropy with respect to the logits.
+                # Means over rows and pixels, as in the source: its learning rate is meant for them.
                 delta = (value.sigmoid() - batch).div_(batch[0].numel())
             elif grad_output is None:  # no gradient reaches this layer
                 continue
             else:
                 delta = derivative(grad_output, value)
+                # Consumed: the update before this one of the same layer collects its own sum.
                 grad_value[layer] = None
             deltas[layer].append(delta)
             if below is not None:
                 weight_factors[layer - 1].append((below, delta))
+                # Not into layer 0: its pixels are drawn bits, which pass no gradient on.
                 if layer > 1:
                     weight = self._weight(layer - 1)
                     grad_value[layer - 1] = _accumulated(grad_value[layer - 1], delta, weight.mT)
@@ -304,6 +310,7 @@ class WalkbackModel(ChainModel):
         gradients: dict[str, Tensor] = {}
         for layer, factors in enumerate(weight_factors):
             if factors:
+                # The sum over the walk by one long product, instead of one product an update.
                 lower = torch.cat([pair[0] for pair in factors], 1)
                 upper = torch.cat([pair[1] for pair in factors], 1)
                 gradients[f"network.{layer}.weight"] = torch.bmm(lower.mT, upper)
@@ -347,6 +354,7 @@ class WalkbackModel(ChainModel):
     def _split(self, odd: Tensor) -> State:
         """The state with these odd layers and silent even ones."""
         hidden = self.config.hidden
+        # `hidden` begins with layer 1, so its even places are the odd layers.
         odd_widths = list(hidden[::2])
         state = self._silent()
         state[1::2] = torch.split(odd, odd_widths, -1)
@@ -355,6 +363,7 @@ class WalkbackModel(ChainModel):
     @torch.no_grad()
     def chain_start(self, draw: int) -> Tensor:
         """The odd layers above corrupted training images; all other layers are silent."""
+        # Layer 0 needs one of its two parts for its pixels; the other one chooses the images.
         part = self._stream_part(0, 0) + 1
         images = self.drawn_images(draw, part=part)
         uniform = self._pixel_uniform("evaluation", draw, 0, self.chains)
@@ -375,6 +384,7 @@ class WalkbackModel(ChainModel):
         layers = self._split(state)
         noise = self.config.input_noise
         rows = state.shape[1]
+        # Update 0 drew the start.
         update = step + 1
         for layer in range(0, self._top + 1, 2):
             total_input = self._input(layers, layer, rows)

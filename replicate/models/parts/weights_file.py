@@ -53,6 +53,7 @@ def model_of(
         raise ReplicateError(
             "the weights file does not hold its model's config; run `train` again."
         )
+    # Checked as a user's parameters are: the file may be an older version's, or a damaged one.
     config = checked(kind.Config, settings, "the weights file", "parameters.config")
     streams = Streams(about["seeds"], device)
     model = kind(config, (channels, height, width), streams)
@@ -95,6 +96,7 @@ def sampling(model: GenerativeModel, path: Path) -> Iterator[None]:
     try:
         yield
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        # Only after a failure: building a second model would slow every reading down.
         difference = _difference_from_new(model)
         if difference:
             raise ReplicateError(
