@@ -101,4 +101,5 @@ def goodness(name: str, value: float) -> float:
         return value
     if better == "lower":
         return -value
+    # Copies of true images lie below one half: both sides are equally wrong.
     return -abs(value - 0.5)

@@ -27,6 +27,7 @@ from replicate.params import AnnealingSettings
 from replicate.training.streams import Streams
 
 #: Steps of the stream `evaluation`, after `FIRST_DRAW`.
+# A step for each: chains that share numbers would share their errors, and the gap hide them.
 _PILOT, _SIMULATED, _NOISE, _FORWARD, _TEST, _BACKWARD = range(6)
 
 
@@ -101,10 +102,12 @@ def log_likelihoods(
     rows = validation.repeat(len(widths), 1)[None]
     sigma_of_rows = widths.repeat_interleave(count).expand(seeds, -1)
     trial = pilot(chains.annealing(_PILOT), Observations(rows, sigma_of_rows), len(widths))
+    # No width with NaN is the best: `argmax` would take NaN for the largest.
     curve = trial.log_weights.mean(2).nan_to_num(-torch.inf, -torch.inf, -torch.inf)
     best = curve.argmax(1)
     seed = torch.arange(seeds, device=device)
     sigma = widths[best]
+    # (temperatures - 1, seeds, widths) -> (temperatures - 1, seeds)
     step_sizes = trial.step_sizes[:, seed, best]
 
     test_rows = chains.observations(test[None], sigma)
@@ -129,9 +132,11 @@ def _bounds_of_simulated(
     with torch.no_grad():
         means = chains.decoder.images(position)
     noise = chains.streams.normal("evaluation", FIRST_DRAW + _NOISE, *means.shape[1:])
+    # With the model's noise: only of such images is z an exact draw of the posterior.
     images = means + sigma[:, None, None].to(means.dtype) * noise
     rows = chains.observations(images, sigma)
     forward_weights = forward(chains.annealing(_FORWARD), rows, step_sizes)
+    # In the order of `observations`: the chains of an image side by side.
     start = position.repeat_interleave(chains.settings.chains, 1)
     backward_weights = backward(chains.annealing(_BACKWARD), rows, step_sizes, start)
     lower = lower_bounds(chains.per_image(forward_weights))

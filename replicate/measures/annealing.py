@@ -42,8 +42,10 @@ def temperatures(count: int) -> list[float]:
     def logistic(x: float) -> float:
         return 1 / (1 + math.exp(-x))
 
+    # A logistic curve has neither 0 nor 1: what it has is stretched to them.
     low, high = logistic(-STEEPNESS), logistic(STEEPNESS)
     curve = [logistic(STEEPNESS * (2 * t / count - 1)) for t in range(count + 1)]
+    # The ends are exact: at 0 the target is p(z) itself, from which chains start by exact draws.
     inner = [(value - low) / (high - low) for value in curve[1:-1]]
     return [0.0, *inner, 1.0]
 
@@ -122,18 +124,23 @@ def pilot(annealing: Annealing, observations: Observations, groups: int) -> Pilo
     sigma = observations.sigma
     seeds, count = sigma.shape
     state = annealing.start(count, observations)
+    # Codes of an autoencoder have other deviations than 1, and steps have to fit them.
     spread = state.position.double().flatten(1).std(1)[:, None]
     log_step = (FIRST_STEP * spread).log().expand(seeds, groups)
     log_weights = torch.zeros_like(sigma)
     used_steps, acceptances = [], []
     ladder = annealing.temperatures
     for number in steps(len(ladder) - 1):
+        # Before the transition: the weight is of the state drawn at the temperature before (Neal
+        # 2001).
         log_weights += (ladder[number + 1] - ladder[number]) * state.log_likelihood
         used_steps.append(log_step.exp())
         step_size = used_steps[-1].repeat_interleave(count // groups, 1)
         state, acceptance = annealing.step(state, number + 1, step_size, observations)
+        # One step a group and not a chain: the forward run takes it for other images of that width.
         of_groups = acceptance.reshape(seeds, groups, -1).mean(2)
         acceptances.append(of_groups)
+        # In the logarithm, so that no correction makes a step negative.
         log_step = log_step + ADAPTATION * (of_groups - ACCEPTANCE)
     return Pilot(
         log_weights.reshape(seeds, groups, -1),
@@ -159,6 +166,7 @@ def forward(annealing: Annealing, observations: Observations, step_sizes: Tensor
         log_weights += (ladder[number + 1] - ladder[number]) * state.log_likelihood
         # No weight follows the last transition.
         if number + 1 < last:
+            # Fixed beforehand: a step that follows its own chain would bias the weights.
             step_size = step_sizes[number][:, None].expand(-1, count)
             state, _ = annealing.step(state, number + 1, step_size, observations)
     return log_weights
@@ -181,6 +189,7 @@ def backward(
     ladder = annealing.temperatures
     last = len(ladder) - 1
     for turn in steps(last):
+        # The forward chain's temperatures in reverse, with the same step size at each.
         number = last - turn - 1
         # The first one, at the posterior itself, would change nothing.
         if turn > 0:
@@ -192,9 +201,11 @@ def backward(
 
 def lower_bounds(log_weights: Tensor) -> Tensor:
     """log of the mean weight over chains, (..., chains) -> (...)."""
+    # In the logarithm: weights of hundreds of nats overflow.
     return log_weights.logsumexp(-1) - math.log(log_weights.shape[-1])
 
 
 def upper_bounds(log_weights: Tensor) -> Tensor:
     """-log of the mean inverse weight over chains that ran backwards, (..., chains) -> (...)."""
+    # E[1 / w] = 1 / p(x), so the mean is of inverse weights.
     return -lower_bounds(-log_weights)

@@ -29,6 +29,7 @@ def measure(model_set: ModelSet) -> list[Estimate]:
     layer = model.partition_layer
     assert layer is not None
     test = model_set.images("test").expand(model.seed_count, -1, -1)
+    # One draw for all: each seed's bits are its own stream's.
     bits = Draws(model.streams, "evaluation", _BITS).bits(test)
     unnormalised = model.log_unnormalised(bits)
     count = settings.partition_temperatures

@@ -16,6 +16,7 @@ def measure(sample_set: SampleSet) -> Estimate:
     pictures = sample_set.samples.reshape(-1, *sample_set.splits.shape)
     probabilities = sample_set.classifier.probabilities(pictures)
     count, classes = probabilities.shape
+    # `minlength`: a class that no sample has still counts, with 0.
     numbers = torch.bincount(probabilities.argmax(1).cpu(), minlength=classes)
     shares = numbers.double().numpy() / count
     # Images drawn with replacement have multinomial numbers of each class.

@@ -22,6 +22,7 @@ _NETWORK, _LAYERS = "classifier", 2
 
 def _standardised(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
     """Both in float32, by mean and deviation of the training images; constant inputs become 0."""
+    # Of the training half alone: the held-out images must not tell anything of themselves.
     mean, deviation = train.mean(0), train.std(0)
     scale = torch.where(deviation > 1e-6, deviation, torch.inf)
     return ((train - mean) / scale).float(), ((test - mean) / scale).float()
@@ -38,6 +39,7 @@ def _trained(samples: Tensor, true_images: Tensor, updates: int) -> dict[str, Te
     for update in range(updates):
         epoch, number = divmod(update, batches_per_epoch)
         if number == 0:
+            # Even epochs of the stream for samples, odd ones for true images: independent orders.
             (sample_order,) = streams.order(2 * epoch, len(samples))
             (true_order,) = streams.order(2 * epoch + 1, len(true_images))
         rows = slice(number * batch, (number + 1) * batch)
@@ -54,6 +56,7 @@ def _trained(samples: Tensor, true_images: Tensor, updates: int) -> dict[str, Te
 
 def measure(comparison: Comparison) -> Estimate:
     """The accuracy on held-out images, 0 to 1."""
+    # The images are in random order already (`chosen_rows`).
     half = len(comparison.samples) // 2
     train = torch.cat([comparison.samples[:half], comparison.true_images[:half]])
     test = torch.cat([comparison.samples[half:], comparison.true_images[half:]])
@@ -61,5 +64,6 @@ def measure(comparison: Comparison) -> Estimate:
     parameters = _trained(train[:half], train[half:], comparison.updates)
     logits = perceptron.outputs(test[None], parameters, _NETWORK, _LAYERS)[0, :, 0]
     held_out = len(comparison.samples) - half
+    # A logit of 0 counts for true images: a net that says nothing is right half of the time.
     halves = [logits[:held_out] > 0, logits[held_out:] <= 0]
     return mean_of_halves(halves, comparison.resamples)

@@ -41,5 +41,6 @@ def chosen_rows(images: Tensor, count: int, stream: int) -> Tensor:
 
     Random, because files of samples may be sorted by class, or by Markov chain.
     """
+    # By one order for both, files of one length that are sorted alike would stay matched.
     order = np.random.default_rng((stream, len(images))).permutation(len(images))
     return images[torch.from_numpy(order[:count]).to(images.device)]

@@ -54,6 +54,7 @@ class Controls:
         """
         if name != TRUTH:
             return self.splits
+        # The odd ones: the control itself is the even ones.
         return self._with_validation(slice(1, None, 2))
 
     def _with_validation(self, rows: slice) -> Splits:
@@ -77,6 +78,7 @@ class Controls:
     def _stored(self, split: str) -> tuple[NDArray[np.generic], NDArray[np.int64] | None]:
         """The images of a split as stored, and their labels; None where they have none."""
         stored, labels = self.splits.images, self.splits.labels
+        # Sets with folds store one pool and each fold's numbers in it.
         if split in stored:
             return stored[split], labels.get(split)
         numbers = self.splits.folds[0][split]
@@ -127,6 +129,7 @@ class Controls:
         copies = self._copies()
         low, high = self.splits.value_range
         (noise,) = self.streams.normal("noise", 0, *copies.shape)
+        # Cut to the range, else the range alone would tell them.
         noisy: Tensor = copies + NOISE * (high - low) * noise
         return noisy.clamp(low, high)
 
@@ -157,10 +160,14 @@ class Controls:
 
     def _k_means(self) -> Tensor:
         """Centroids by Lloyd's algorithm, as in the row `k_means`."""
+        # The share of 10,000 centroids of MNIST's 50,000 images, so that they stay means of
+        # several.
         centroids = max(1, min(self.count, len(self.train) // 5))
+        # Of no data set's recipe: the number of centroids follows that of samples.
         config = KMeans.config_for("", {"centroids": centroids})
         model = KMeans(config, self.splits.shape, self.streams)
         model.initialise(self.train)
+        # All images in one batch: an iteration of Lloyd's algorithm does not depend on it.
         for epoch in range(config.epochs):
             model.train_step(self.train[None], epoch, epoch)
         model.fit_statistics(self.train)
@@ -190,6 +197,7 @@ def _is_better(first: Measured, second: Measured) -> bool:
     name = first["measure"]
     if first["value"] is None or second["value"] is None:
         return False
+    # Both ends, since "better" may be the lower one, or the one nearer to a half.
     worst = min(goodness(name, value) for value in first["interval"] or [first["value"]])
     best = max(goodness(name, value) for value in second["interval"] or [second["value"]])
     # An interval around one half reaches the best there is, though neither of its ends does.

@@ -23,6 +23,7 @@ def moments(images: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (d,) and covariance (d, d), ddof 1, of images (n, d) that count `counts` (n,) times."""
     total = counts.sum()
     mean = counts @ images / total
+    # Centred before the product: a sum of squares less a square would cancel.
     centred = images - mean
     covariance = (centred.T * counts) @ centred / (total - 1)
     return mean, covariance
@@ -31,6 +32,7 @@ def moments(images: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
 def _root(covariance: Tensor) -> Tensor:
     """A matrix R with R R' = covariance, (d, d), by eigenvalues, which may be 0."""
     values, vectors = torch.linalg.eigh(covariance)
+    # Fewer images than pixels make a singular covariance, whose zeros come out slightly negative.
     root: Tensor = vectors * values.clamp(min=0).sqrt()
     return root
 
@@ -41,6 +43,7 @@ def frechet(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> floa
     With S = R R' and S' = Q Q' the trace of (S S')^(1/2) is the sum of the singular values of R'Q.
     """
     (mean, covariance), (other_mean, other_covariance) = first, second
+    # `svdvals` of R'Q and no root of S S', which is not symmetric and may be complex by rounding.
     product = _root(covariance).T @ _root(other_covariance)
     overlap = torch.linalg.svdvals(product).sum()
     spread = covariance.trace() + other_covariance.trace() - 2 * overlap

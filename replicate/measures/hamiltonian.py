@@ -51,6 +51,7 @@ class Observations:
 
     def log_likelihood(self, means: Tensor) -> Tensor:
         """log N(x; means, s^2 I) of means (seeds, n, dimension), (seeds, n) float64 nats."""
+        # float64 before the square: at a width of .01 one unit of squared distance is 5,000 nats.
         squares = (self.images - means).double().square().sum(2)
         log_volume = self.images.shape[2] * torch.log(self.sigma * math.sqrt(2 * math.pi))
         return -0.5 * squares / self.sigma.square() - log_volume
@@ -79,6 +80,7 @@ class State:
             leaf = position.detach().requires_grad_()
             log_prior = decoder.prior.log_density(leaf).double()
             log_likelihood = observations.log_likelihood(decoder.images(leaf))
+        # Apart, because the next temperature weighs them anew; the state keeps both.
         (prior_gradient,) = torch.autograd.grad(log_prior.sum(), leaf)
         (likelihood_gradient,) = torch.autograd.grad(log_likelihood.sum(), leaf)
         return cls(
@@ -153,13 +155,18 @@ def transition(
         position = proposal.position + step * momentum
         proposal = State.at(position, decoder, observations)
         momentum = momentum + step * proposal.gradient(temperature)
+    # The loop's last step of the momentum was a whole one, half a step too far.
     momentum = momentum - 0.5 * step * proposal.gradient(temperature)
     kinetic_rise = 0.5 * (_squared_norm(momentum) - _squared_norm(randomness.momentum))
     rise = proposal.log_target(temperature) - state.log_target(temperature) - kinetic_rise
+    # A step that is too long leads to infinities: NaN compares false, but would spoil the mean
+    # share.
     rise = torch.where(rise.isfinite(), rise, -torch.inf)
+    # A uniform number of 0 has the logarithm -inf, and accepts all but an infinite fall.
     accepted = torch.log(randomness.uniform.double()) < rise
     return proposal.where(accepted, state), rise.clamp(max=0).exp()
 
 
 def _squared_norm(vectors: Tensor) -> Tensor:
+    # In float64: the acceptance hangs on a difference of two large energies.
     return vectors.double().square().sum(2)

@@ -27,6 +27,7 @@ def _between(rows: Tensor, others: Tensor, row_counts: Tensor, counts: Tensor) -
     total = row_counts.new_zeros(len(row_counts))
     for start in range(0, len(rows), ROWS):
         tile = slice(start, start + ROWS)
+        # All resamples share the kernel: their counts multiply it, in place of drawing images anew.
         weighted = row_counts[:, tile] @ kernel(rows[tile], others)
         total += (weighted * counts).sum(1)
     return total
@@ -36,6 +37,7 @@ def _within(images: Tensor, counts: Tensor) -> Tensor:
     """The mean of k over pairs of distinct images of (n, d), for each of counts (r, n): (r,)."""
     squares = counts.square()
     diagonal = (images.square().sum(1) / images.shape[1] + 1) ** 3
+    # Less the pairs of an image with itself, also as a copy in the resample.
     pairs = counts.sum(1).square() - squares.sum(1)
     return (_between(images, images, counts, counts) - squares @ diagonal) / pairs
 

@@ -20,6 +20,7 @@ def measure(sample_set: SampleSet) -> Estimate:
     train = sample_set.true_images("train")
     is_nearer = nearer_to_training(samples, train, held_out)
     share = mean_of(is_nearer, sample_set.settings.resamples)
+    # By chance the nearest image is a training image as often as those are among all.
     expected = len(train) / (len(train) + len(held_out))
     assert share.interval is not None
     low, high = share.interval

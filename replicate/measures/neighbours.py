@@ -26,6 +26,7 @@ def squared_distances(rows: Tensor, others: Tensor) -> Tensor:
     other_norms = others.square().sum(1)[None]
     norms = row_norms + other_norms
     distances = torch.addmm(norms, rows, others.T, alpha=-2)
+    # Negative ones too, whose roots would be NaN.
     is_rounding = distances <= ROUNDING * norms
     return distances.masked_fill_(is_rounding, 0.0)
 
@@ -42,6 +43,7 @@ def nearest_within(images: Tensor, count: int) -> Tensor:
     nearest = []
     for tile, distances in tiles(images, images):
         own = torch.arange(tile.start, tile.stop, device=images.device)[:, None]
+        # An image is no neighbour of its own; a copy of it at distance 0 is one.
         distances.scatter_(1, own, torch.inf)
         nearest.append(distances.topk(count, dim=1, largest=False).values)
     return torch.cat(nearest)
@@ -71,8 +73,10 @@ class Neighbours:
     @classmethod
     def of(cls, samples: Tensor, true_images: Tensor) -> "Neighbours":
         """Compares samples (n, d) with true images (m, d), both float64, more than 5 of each."""
+        # About the mean the norms are small, and so is what the product loses to cancellation.
         centre = true_images.mean(0)
         samples, true_images = samples - centre, true_images - centre
+        # The larger of both numbers: the smaller neighbourhood is among its columns.
         within_true = nearest_within(true_images, DENSITY_NEIGHBOURS)
         within_samples = nearest_within(samples, PRECISION_NEIGHBOURS)
         true_ball = within_true[:, DENSITY_NEIGHBOURS - 1]
@@ -85,6 +89,8 @@ class Neighbours:
             balls.append((distances <= true_ball).sum(1))
             in_manifold.append((distances <= true_small_ball).any(1))
             to_true.append(distances.amin(1))
+            # Tile by tile of samples: the columns are true images, so their state runs over the
+            # tiles.
             in_sample_manifold |= (distances <= sample_ball[tile, None]).any(0)
             to_sample = torch.minimum(to_sample, distances.amin(0))
         return cls(
@@ -101,4 +107,5 @@ def _nearer(first: Tensor, second: Tensor) -> Tensor:
     """1 where the first distance is smaller, 0 where the second is, 1/2 where they are equal."""
     is_smaller = (first < second).double()
     is_equal = (first == second).double()
+    # Exact copies are common among controls, and no order of the files may decide for them.
     return is_smaller + 0.5 * is_equal

@@ -70,15 +70,19 @@ def log_partition(
     if runs < 2:
         raise ValueError(f"an interval needs at least 2 runs, not {runs}")
     draws = Draws(streams, "evaluation", draw)
+    # An exact draw of the first machine, whose visible units are independent.
     visible = draws.bits(base.sigmoid().expand(-1, runs, -1))
     log_weights = torch.zeros(len(base), runs, dtype=torch.float64, device=base.device)
     for previous, current in pairwise(temperatures):
         # log p*(x) at the current temperature less that at the previous one.
         field = torch.baddbmm(layer.hidden, visible, layer.weight)
         bias_energy = torch.bmm(visible, (layer.visible - base).mT).squeeze(2)
+        # Hidden units are summed out, which makes the weights vary less than with drawn ones.
         hidden_terms = softplus(current * field) - softplus(previous * field)
         log_ratio = (current - previous) * bias_energy + hidden_terms.sum(2)
+        # In float64: thousands of small ratios are added.
         log_weights += log_ratio.double()
+        # No weight follows the last temperature.
         if current < 1:
             # One Gibbs step that leaves the current distribution unchanged.
             hidden = draws.bits((current * field).sigmoid_())
@@ -88,6 +92,7 @@ def log_partition(
             visible = draws.bits(mixed_log_odds.sigmoid_())
     # log Z of the first machine.
     hidden_units = layer.hidden.shape[2]
+    # Visible units have their biases, and each hidden one its two states: a factor of 2.
     log_weights += softplus(base.double()).sum(2) + hidden_units * math.log(2)
     return _estimate(log_weights)
 
@@ -102,8 +107,10 @@ def _check_temperatures(temperatures: Sequence[float]) -> None:
 def _estimate(log_weights: Tensor) -> LogPartition:
     runs = log_weights.shape[1]
     estimate = log_weights.logsumexp(1) - math.log(runs)
+    # Relative to their mean: the weights themselves overflow.
     relative_weights = (log_weights - estimate[:, None]).exp()
     relative_error = relative_weights.std(1) / math.sqrt(runs)
+    # Cut at -1, where the interval of Z reaches 0: its logarithm is then -inf and not NaN.
     below = torch.log1p((-STANDARD_ERRORS * relative_error).clamp(min=-1.0))
     above = torch.log1p(STANDARD_ERRORS * relative_error)
     return LogPartition(estimate, estimate + below, estimate + above, log_weights)

@@ -24,10 +24,12 @@ def _sums_of_seeds(model_set: ModelSet, rows: Tensor) -> list[KernelSums]:
     count, sigmas = model_set.settings.many_samples, model_set.likelihood.sigmas
     totals: list[KernelSums] = []
     for number, start in enumerate(each(range(0, count, CHUNK), "samples from {}")):
+        # A draw for every chunk: one draw of a million would hold them all at once.
         samples = model_set.model.sample(min(CHUNK, count - start), _DRAW + number)
         sums = [kernel_sums(of_seed, rows, sigmas) for of_seed in samples]
         if totals:
             sums = [total + new for total, new in zip(totals, sums, strict=True)]
+        # Sums over disjoint samples add up, log-densities do not.
         totals = sums
     return totals
 

@@ -26,6 +26,7 @@ def label(entry: Measured) -> str:
 
 def ranks(goods: Floats) -> Floats:
     """The ranks of numbers of which higher ones are better, along the last axis."""
+    # (..., rows, rows): who is better than whom; equal ones share the mean of their ranks.
     better = goods[..., None, :] > goods[..., :, None]
     equal = goods[..., None, :] == goods[..., :, None]
     mean_ranks: Floats = 1 + better.sum(-1) + (equal.sum(-1) - 1) / 2
@@ -46,7 +47,9 @@ def kendall_w(rank_rows: Floats) -> Floats:
     spread = np.square(totals - totals.mean(-1, keepdims=True)).sum(-1)
     # Without ties the ranks of a measure have the sum of squares (n^3 - n) / 12.
     deviations = rank_rows - (rows + 1) / 2
+    # From the ranks themselves, not from (n^3 - n) / 12: ties make it smaller.
     largest = measures * np.square(deviations).sum((-2, -1))
+    # 0 / 0 where every measure has only ties: NaN says that there is nothing to agree on.
     with np.errstate(invalid="ignore"):
         concordance: Floats = spread / largest
     return concordance
@@ -57,6 +60,7 @@ def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float | None
     one, two = np.asarray(first), np.asarray(second)
     signs = np.sign(one[:, None] - one[None])
     second_signs = np.sign(two[:, None] - two[None])
+    # tau b: pairs that one ranking ties count in neither of the two sums.
     norm = float(np.sqrt(np.square(signs).sum() * np.square(second_signs).sum()))
     return float((signs * second_signs).sum()) / norm if norm else None
 
@@ -71,6 +75,7 @@ def resampled_means(seeds: Sequence[Measured], stream: Sequence[int]) -> Floats:
     generator = np.random.default_rng((SEED, *stream))
     values = np.array([seed["value"] for seed in seeds], dtype=np.float64)
     errors = np.array([_standard_error(seed) for seed in seeds])
+    # Seeds with replacement and images by their error: both uncertainties, each once.
     drawn = generator.integers(0, len(seeds), (RESAMPLES, len(seeds)))
     noise = generator.standard_normal((RESAMPLES, len(seeds)))
     means: Floats = (values[drawn] + errors[drawn] * noise).mean(1)
@@ -105,6 +110,7 @@ def agreement_of_seed(
     orders = {}
     for name in (reference, *labels):
         measure = name.split("/")[0]
+        # As goodness, so that tau is 1 where both agree, on whichever side better values lie.
         orders[name] = [goodness(measure, of_row[name]) for of_row in values.values()]
     for name in labels:
         taus[name] = kendall_tau(orders[reference], orders[name])

@@ -43,10 +43,12 @@ def weights(count: int, resamples: int, stream: int = 0) -> Tensor:
         resamples: bootstrap samples, each of `count` images.
         stream: another one is independent of it.
     """
+    # The same resamples for all measures of as many images.
     generator = np.random.default_rng((SEED, stream))
     counts = np.empty((resamples, count))
     for row in counts:
         drawn = generator.integers(0, count, count)
+        # As counts: a mean over a resample is a product with them, whatever the statistic.
         row[:] = np.bincount(drawn, minlength=count)
     return torch.from_numpy(counts)
 
@@ -73,6 +75,8 @@ def mean_of_halves(parts: Sequence[Tensor], resamples: int) -> Estimate:
     for stream, values in enumerate(parts):
         numbers = values.double().cpu()
         count = len(numbers)
+        # Another stream for each set: equal ones would make the errors of both halves move
+        # together.
         resampled = weights(count, resamples, stream) @ numbers / count
         means += resampled / len(parts)
         value += float(numbers.mean()) / len(parts)

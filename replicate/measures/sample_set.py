@@ -41,10 +41,12 @@ class SampleSet:
         """As many samples as test images, float32."""
         test = self.true_images("test")
         count = min(self.settings.images, len(test), len(self.samples))
+        # Chosen once and used in both spaces, so that pixels and features judge the same images.
         return chosen_rows(self.samples, count, 1), chosen_rows(test, count, 2)
 
     def _comparison(self, samples: Tensor, true_images: Tensor) -> Comparison:
         resamples, updates = self.settings.resamples, self.settings.classifier_updates
+        # float64 from here on: distances of near copies are differences of large squares.
         return Comparison(samples.double(), true_images.double(), resamples, updates)
 
     @property

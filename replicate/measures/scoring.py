@@ -101,6 +101,7 @@ def _of_samples(sample_set: SampleSet) -> Iterator[Measured]:
 
 def _compared(name: str, space: Space, sample_set: SampleSet) -> Measured:
     """A measure that compares images in a space."""
+    # Before any space is prepared, which may run the classifier.
     if not sample_set.is_comparable:
         return without_value(name, "too few images", space)
     comparison = sample_set.pixels if space == "pixels" else sample_set.features
@@ -142,6 +143,7 @@ def measure_model(model_set: ModelSet) -> list[list[Measured]]:
     for name in each(names_that_need("generator", "decoder", "boltzmann"), "{}"):
         obstacle = _obstacle(name, model_set)
         if obstacle is not None:
+            # Named and not left out: a reader of the result sees what was not measured, and why.
             for entries in per_seed:
                 entries.append(without_value(name, obstacle))
             continue
