@@ -78,6 +78,7 @@ def remembered_start(starts: Tensor, last: Tensor, unrelated: Tensor, mean: Tens
         unrelated: (m, dimension) images of other chains' first states.
         mean: (dimension,) of the training images.
     """
+    # Less the mean image, else any two digits correlate by what all digits share.
     last_deviations = last.double() - mean
     start_deviations = starts.double() - mean
     unrelated_deviations = unrelated.double() - mean
@@ -96,6 +97,7 @@ def _start_images(model: ChainModel, draw: int) -> Tensor:
 def _unrelated_start_images(model: ChainModel, draw: int) -> Tensor:
     """(seeds, UNRELATED_STARTS, dimension) images of first states of chains that were not run."""
     sampler = model.used_sampler
+    # Starts alone are drawn, none of these chains walks.
     model.sampler = sampler.model_copy(update={"chains": UNRELATED_STARTS})
     try:
         return _start_images(model, UNRELATED_DRAW_OFFSET + draw)
@@ -118,6 +120,7 @@ def measured_draw(
     # From all over the draw: early and late images of every chain are among them.
     spacing = max(count // COMPARED, 1)
     for seed_index, samples_of_seed in enumerate(samples):
+        # One image of every chain, in the order of the chains.
         last = samples_of_seed[last_round]
         own_starts = starts[seed_index, : len(last)]
         compared = samples_of_seed[::spacing][:COMPARED]
@@ -136,6 +139,7 @@ def independent_pixels(train: Tensor, count: int) -> Tensor:
     A baseline without any model.
     """
     population, dimension = train.shape
+    # Fixed: the floor that a row is held against must not move from run to run.
     generator = torch.Generator().manual_seed(0)
     rows = torch.randint(population, (count, dimension), generator=generator)
     return train.gather(0, rows.to(train.device))

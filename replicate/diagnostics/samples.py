@@ -173,6 +173,7 @@ def nearer_to_training(samples: Tensor, train: Tensor, held_out: Tensor) -> Tens
 
 def _nearest_distance(samples: Tensor, images: Tensor) -> Tensor:
     """The L2 distance of every sample to the nearest image: (n,) float64."""
+    # float64: which of two images is nearer can be decided by the last digits.
     exact_samples = samples.double()
     minima = []
     # In blocks, so that there is no float64 copy of a whole data set.
@@ -188,6 +189,7 @@ def correlation(images: Tensor, lag: int) -> float | None:
     The mean of <x_t - m, x_{t + lag} - m> divided by that of |x_t - m|^2. None where there are at
     most `lag` images, or all are the same.
     """
+    # By comparing pixels: rounding may keep the variance of equal images from being 0.
     first = images[0]
     is_constant = bool((images == first).all())
     if lag >= len(images) or is_constant:
