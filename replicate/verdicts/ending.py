@@ -21,6 +21,7 @@ def _mean_until(
     start = end - width
     window = []
     for epoch, value in zip(epochs, values, strict=True):
+        # Open below, so that windows side by side share no look.
         if start < epoch <= end:
             window.append(value)
     if not window:
@@ -38,6 +39,7 @@ def rise(epochs: Sequence[int], values: Sequence[float], rules: Rising) -> float
     """
     if not epochs:
         return None
+    # The last look, not the recipe's last epoch: a run may have been cut short.
     end = float(epochs[-1])
     width = rules.smoothed_over * end
     # Rounded, because 0.8 E must not fall short of a look at that epoch.

@@ -144,12 +144,14 @@ class Check(Section):
     def _one_threshold(self) -> Self:
         thresholds = [self.below, self.above]
         if thresholds.count(None) != 1:
+            # Two would make an interval, which no test of this project decides.
             raise ValueError("a check needs either `below` or `above`")
         return self
 
     @property
     def threshold(self) -> float:
         """Where the number must lie below or above."""
+        # By `is None`, since 0 is a threshold too.
         threshold = self.above if self.below is None else self.below
         assert threshold is not None
         return threshold
@@ -192,6 +194,7 @@ def _kind(entry: object) -> object:
 
 Entry = Annotated[
     Annotated[Equivalence, Tag("equivalence")] | Annotated[Directional, Tag("directional")],
+    # By the kind, so that a fault is told once, for the rule that was meant, and not for both.
     Discriminator(_kind),
 ]
 
@@ -209,6 +212,7 @@ class Protocol(Section):
         statements: identifier -> rule of what the paper says in words.
     """
 
+    # A file of another version is refused: its rules have other meanings under the same names.
     version: Literal[4]
     earlier: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
         default_factory=dict
@@ -267,9 +271,12 @@ class Protocol(Section):
         """
         rule = self.claims[claim]
         models = self._models(claim)
+        # From the validated rule, not the text of the file: comments and order change no hash.
         entry = rule.model_dump(mode="json")
         estimate = self.estimate(claim).model_dump(mode="json")
         samplers = self.samplers.model_dump(mode="json")
+        # Of its own models alone, so that a new row leaves the hashes of older verdicts as they
+        # are.
         samplers["rows"] = _only(samplers["rows"], models)
         rising = self.rising.model_dump(mode="json")
         ends_on_dataset = rising["ends"].get(rule.dataset, {})

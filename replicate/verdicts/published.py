@@ -57,6 +57,7 @@ def read_context(path: Path) -> list[ContextValue]:
 
 
 def _context_value(row: dict[str, str]) -> ContextValue:
+    # A number quoted from memory must not pass for one that was read in its source.
     if row["status"] not in STATUSES:
         raise ValueError(f"the status is {' or '.join(STATUSES)}, not {row['status']!r}")
     error = row["standard_error"]
@@ -69,6 +70,7 @@ def _context_value(row: dict[str, str]) -> ContextValue:
         "status": row["status"],
         "differences": row["differences"],
         "log_likelihood": float(row["log_likelihood"]),
+        # Some sources print none.
         "standard_error": float(error) if error else None,
     }
 
@@ -83,6 +85,7 @@ def _rows(path: Path, converted: Callable[[dict[str, str]], Row]) -> list[Row]:
         with path.open(encoding="utf-8", newline="") as stream:
             reader = csv.DictReader(stream)
             rows = [converted(row) for row in reader]
+    # `DictReader` fills a short line with None, which `float` refuses by TypeError.
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ReplicateError(
             f"{path} is not a readable table of published values ({error})."

@@ -41,6 +41,7 @@ def _mean(draws_of_seeds: DrawsOfSeeds, measure: Measure) -> MeanWithInterval:
         return {"mean": None, "interval": None}
     values = values_of_seeds[0]
     if len(values_of_seeds) > 1:
+        # Draws of a seed are not independent of each other, so a seed counts as one value.
         values = [float(np.mean(of_seed)) for of_seed in values_of_seeds]
     mean = float(np.mean(values))
     interval = mean_interval(values)
@@ -66,6 +67,7 @@ def _draws_of_seeds(blocks: Sequence[SamplerComparison], name: str) -> DrawsOfSe
         for seed, draws in zip(block["seeds"], per_seed, strict=True):
             if draws is not None:
                 draws_of_seeds[seed] = draws
+    # By seed and not by block: the rounding of a mean depends on the order.
     return dict(sorted(draws_of_seeds.items()))
 
 
@@ -103,6 +105,7 @@ def comparison(blocks: Sequence[tuple[str, SamplerComparison]]) -> SamplersOfRow
     if not blocks:
         return None
     contents = [content for _, content in blocks]
+    # A dictionary keeps the order in which blocks name them; a set would not.
     names: dict[str, None] = {}
     for content in contents:
         names |= dict.fromkeys(content["samplers"])
@@ -154,6 +157,7 @@ def silence(compared: SamplersOfRow | None, rules: SamplerRules, margin: float) 
             f"(correlation up to {upper:.2f}, at most {rules.remembered_start:g})"
         )
     move = longer_value - value
+    # Either way: chains that drift have not mixed, wherever they drift to.
     if abs(move) > margin:
         return (
             f"the sampler decides: ten times the burn-in moves its value by {move:+.1f} nats "

@@ -26,6 +26,7 @@ from replicate.verdicts.statistics import (
 )
 
 #: What all blocks of a model must have in common.
+# Blocks that differ in one of these are estimates of different quantities, whose mean is none.
 SHARED = (
     "n_test",
     "n_samples",
@@ -64,6 +65,7 @@ def pool_seeds(blocks: EvaluatedBlocks) -> MeasuredCell | None:
     errors_test = [means["standard_error"] for means in per_seed]
     errors_folds = [means["standard_error_folds"] for means in per_seed]
     effective_samples = [means["effective_samples"] for means in per_seed]
+    # `_check_blocks_agree` has made the first block stand for all.
     _, first = blocks[0]
     return {
         "mean": _mean(values),
@@ -74,6 +76,7 @@ def pool_seeds(blocks: EvaluatedBlocks) -> MeasuredCell | None:
         "interquartile_mean": interquartile_mean(values) if values else None,
         "interquartile_interval": as_list(interquartile_mean_interval(values)),
         "variances": _variances(sound, errors_test),
+        # The worst seed: a mean would hide a chain that stands still.
         "effective_samples": _least(effective_samples),
         "autocorrelation": sound[0]["draws"][0]["autocorrelation"] if sound else None,
         "at_edge": [seed["seed"] for seed in sound if _is_at_edge(seed)],
@@ -98,6 +101,7 @@ def _all_seeds(blocks: EvaluatedBlocks) -> list[SeedEvaluation]:
     seeds: list[SeedEvaluation] = []
     for _, evaluation in blocks:
         seeds += evaluation["per_seed"]
+    # The bootstrap draws indices, so its interval hangs on the order, and blocks may come in any.
     seeds.sort(key=lambda seed: seed["seed"])
     numbers = [seed["seed"] for seed in seeds]
     repeated = [number for number, count in Counter(numbers).items() if count > 1]
@@ -115,6 +119,7 @@ def _check_blocks_agree(blocks: EvaluatedBlocks) -> None:
     """Refuses blocks that were evaluated differently."""
     first_file, first = blocks[0]
     for file, evaluation in blocks:
+        # By `get`: kept results of earlier versions do not name their sampler.
         for name in (*SHARED, "sampler"):
             value = evaluation.get(name)
             if value != first.get(name):
@@ -125,6 +130,8 @@ def _check_blocks_agree(blocks: EvaluatedBlocks) -> None:
 
 def _mean(values: Iterable[float | None]) -> float | None:
     """The mean of the values that are known; None where none is."""
+    # None stands for "not measured" (an error over folds where there are none), never for a failed
+    # seed.
     known = [value for value in values if value is not None]
     if not known:
         return None
@@ -186,6 +193,7 @@ def _variances(seeds: Sequence[SeedEvaluation], errors_test: Iterable[float | No
     draws_of_seeds = [_draw_values(seed) for seed in seeds]
     # Draws of one seed share its weights: mixed, they would hide the variance of training.
     components = variance_components(draws_of_seeds)
+    # Variances are averaged, not deviations: only they add up.
     squared_errors = [error**2 for error in errors_test if error is not None]
     return {
         "seed": _component(components.seed),

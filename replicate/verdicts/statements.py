@@ -31,8 +31,10 @@ def _above_threshold(values: Sequence[float], check: Check) -> Difference:
     count = len(values)
     mean = float(np.mean(values))
     spread = standard_deviation(values) or 0.0
+    # Turned so that large is good: one test serves `above` and `below`.
     distance = check.sign * (mean - check.threshold)
     error = spread / math.sqrt(count)
+    # A threshold is a number without error, so these are Student's degrees of freedom.
     return Difference(distance, error, count - 1)
 
 
@@ -159,6 +161,7 @@ def _lack_of_seeds(rule: Statement, tested: Sequence[CheckVerdict]) -> Decision 
             f"averaging only surviving {rule.over} would bias the mean",
         )
     if seeds < rule.minimum_seeds:
+        # "seeds" or "trials", less their plural's s.
         unit = rule.over if seeds != 1 else rule.over[:-1]
         return Decision(
             "withheld",
@@ -236,7 +239,9 @@ def statement_verdict(statement: str, protocol: Protocol, results: Results) -> S
     # Experiments that make their own data have no such setting.
     verdict["dataset"] = content["parameters"]["config"].get("dataset")
     verdict["result"] = file
+    # A reduced form answers for a smaller game; the page says so beside the verdict.
     verdict["changed"] = ", ".join(content["changed"]) or None
+    # Before the checks: such a result has none.
     if content["not_applicable"]:
         verdict["state"] = "not applicable"
         verdict["reason"] = content["not_applicable"]

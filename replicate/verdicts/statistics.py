@@ -47,6 +47,7 @@ def interquartile_mean(values: Sequence[float]) -> float:
 def _trimmed_mean(values: Floats) -> Floats:
     """Means along the last axis, of n values without the n // 4 lowest and n // 4 highest."""
     count = values.shape[-1]
+    # Rounded down, as `scipy.stats.trim_mean` does: with fewer than four seeds nothing is trimmed.
     cut = count // 4
     end = count - cut
     # The mean of the middle needs its members, not their order: no full sort of the resamples.
@@ -71,6 +72,7 @@ def simultaneous(level: float, claims: int) -> float:
     error_rate = 1 - level
     # A run that attempted no published value still has one interval.
     intervals = max(claims, 1)
+    # Bonferroni holds for any dependence, and the rows of a data set share their test images.
     return 1 - error_rate / intervals
 
 
@@ -88,6 +90,7 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval | No
 def _resampled(values: Sequence[float], generator: np.random.Generator) -> Floats:
     """`RESAMPLES` samples of n values with replacement, (RESAMPLES, n)."""
     count = len(values)
+    # Written into docs/protocol.md, call and shape: whoever repeats it gets the same interval.
     indices = generator.integers(0, count, (RESAMPLES, count))
     in_double = np.asarray(values, dtype=np.float64)
     return in_double[indices]
@@ -117,6 +120,7 @@ def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Interva
     if trials < 1:
         raise ValueError("a share needs at least one trial")
     share = successes / trials
+    # Wilson and not share +- z s: with all seeds ahead the latter is a point.
     z = float(special.ndtri((1 + level) / 2))
     shrinkage = 1 + z * z / trials
     centre = (share + z * z / (2 * trials)) / shrinkage
@@ -152,6 +156,8 @@ def improvement_interval(
     if fewest < 2:
         return None
     generator = np.random.default_rng(BOOTSTRAP_SEED)
+    # One generator for both, one after the other: equal indices would pair seeds that are not
+    # pairs.
     resampled_ours = _resampled(ours, generator)
     resampled_rival = _resampled(rival, generator)
     # (resamples, our seeds, the rival's seeds)
@@ -185,6 +191,7 @@ def variance_components(draws: Sequence[Sequence[float]]) -> Components:
     Args:
         draws: per seed, the log-likelihood of every draw of samples, nats.
     """
+    # A seed with one draw says nothing of the spread between draws.
     repeated = [values for values in draws if len(values) > 1]
     if not repeated:
         return Components(None, None)
@@ -202,6 +209,7 @@ def variance_components(draws: Sequence[Sequence[float]]) -> Components:
     # Draws that are averaged over leave 1 / R of their variance in the mean of a seed.
     inverse_counts = [1 / len(values) for values in draws]
     share_of_draws = float(np.mean(inverse_counts))
+    # Not cut at 0, which would bias it upwards; the page shows a dash for a negative one.
     seed_variance = variance_of_means - draw_variance * share_of_draws
     return Components(seed_variance, draw_variance)
 
@@ -258,7 +266,9 @@ def welch(value: float, terms: Sequence[tuple[float, float | None]]) -> Differen
     # A term of infinitely many degrees adds nothing to the denominator.
     estimated = [(square, degrees) for square, degrees in terms if degrees]
     denominator = sum(square**2 / degrees for square, degrees in estimated)
+    # Where no term is estimated the sum is known, and its interval normal.
     degrees_of_sum = math.inf
+    # Seeds that do not differ have no variance, and 0 / 0 would be NaN.
     if denominator > 0:
         degrees_of_sum = total**2 / denominator
     return Difference(value, math.sqrt(total), degrees_of_sum)
@@ -284,6 +294,7 @@ def difference(mean: float, spread: float, seeds: int, published: Published) -> 
     squared_error = spread**2 / seeds
     published_square = published.standard_error**2
     over_seeds = (squared_error, seeds - 1)
+    # The paper's error is over test images (or folds), ours over seeds: two sources, so both count.
     over_images = (published_square, published.degrees)
     return welch(mean - published.value, [over_seeds, over_images])
 
@@ -312,6 +323,7 @@ def naive_z(mean: float, spread: float, seeds: int, published: Published) -> flo
     It decides nothing: few seeds make it small.
     """
     gap = difference(mean, spread, seeds, published)
+    # So written, NaN has no z either.
     if not gap.error > 0:
         return None
     return gap.value / gap.error
@@ -327,6 +339,7 @@ def prediction_interval(
     # That of one more seed, and that of the mean which predicts it.
     seed_variance = spread**2 * (1 + 1 / seeds)
     variance = seed_variance + published.standard_error**2
+    # The degrees of freedom of our spread alone: the published error counts as known.
     half = _student(level, seeds - 1) * math.sqrt(variance)
     return mean - half, mean + half
 
@@ -341,6 +354,7 @@ def state_of(ci90: Interval, ci95: Interval, margin: float) -> VerdictState:
     - inconclusive: otherwise.
     """
     low, high = ci90
+    # First: a value that is equivalent is replicated also where it lies above the published one.
     if -margin < low and high < margin:
         return "replicated"
     if low > 0:
@@ -373,6 +387,7 @@ def ordering_of(gap: Difference, comparisons: int = 1) -> VerdictState:
 
 def fewest_seeds(seeds: int, state: Callable[[int], VerdictState]) -> int | None:
     """The fewest seeds beyond `seeds` with which `state` decides; None if 1,000 are too few."""
+    # At least two: one seed has no spread.
     first = max(seeds, 1) + 1
     for count in range(first, MOST_SEEDS + 1):
         if state(count) != "inconclusive":

@@ -41,6 +41,7 @@ from replicate.verdicts.table1_verdicts import (
 #: What a data set that no run names would need.
 NEEDS = {"tfd": "needs TFD_48x48.mat, which its owners give on request"}
 #: Data set -> the only rows that a source gives a recipe for.
+# The other rows have no known recipe on TFD, and one of ours would not be theirs.
 RECIPES = {
     "tfd": frozenset({"adversarial_nets", "true_distribution", "k_means", "k_means_weighted"})
 }
@@ -123,6 +124,7 @@ class _Columns:
         """Published values of the data set that the run attempted."""
         count = 0
         for model in self._known(dataset):
+            # Attempted ones alone: intervals that nobody looks at need no correction.
             count += (model, dataset) in published
         return count
 
@@ -136,6 +138,7 @@ class _Columns:
         together = max(models_together, 1)
         level = simultaneous(0.95, together)
         interval = mean_interval(values_of(cell), level)
+        # A copy: the cell itself also goes into orderings, which need nothing of this.
         cell = cell.copy()
         cell["interval_simultaneous"] = as_list(interval)
         cell["simultaneous_models"] = together
@@ -172,6 +175,7 @@ class _Table:
         self._columns = columns
         published_datasets = [dataset for _, dataset in published]
         run_datasets = [dataset for _, dataset in runs]
+        # The paper's first, each once, in the order of appearance.
         self._datasets = list(dict.fromkeys(published_datasets + run_datasets))
 
     def rows(self) -> list[TableRow]:
@@ -276,6 +280,7 @@ def _elsewhere(context: Sequence[ContextValue], model: str, dataset: str) -> str
     title, _ = models.REGISTRY[model]
     values = []
     for value in context:
+        # Of the same title only: a relative of the model is another one.
         if value["model"] == title and value["dataset"].lower() == dataset:
             number = f"{value['log_likelihood']:g}"
             if value["standard_error"] is not None:
@@ -322,6 +327,7 @@ def build_table(
     """
     attempted = {dataset for _, dataset in runs}
     reasons = {name: reason for name, reason in NEEDS.items() if name not in attempted}
+    # What the run says of itself overrides what is known in general.
     reasons |= absent
     columns = _Columns(evaluations, training, samplers, protocol.rising)
     table = _Table(preset, runs, published, context, protocol, reasons, columns)
@@ -337,6 +343,7 @@ def build_table(
 def table_csv(table: TableContent) -> str:
     """The same cells as comma-separated values, one line per model and data set."""
     stream = StringIO()
+    # Not the module's "\r\n": git and `diff` would show it in every line.
     writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for row in table["rows"]:

@@ -93,6 +93,7 @@ def estimate_deviation(cell: MeasuredCell, estimate: Estimate) -> str | None:
         wanted = estimate.validation or available
         if used != wanted:
             return f"{used} validation images instead of {wanted}"
+    # Exactly, since both are written as decimals in the same digits.
     if list(cell["sigmas"]) != list(estimate.sigmas):
         return "other bandwidths than the protocol's"
     return None
@@ -118,6 +119,7 @@ def sampler_deviation(cell: MeasuredCell, model: str, rules: SamplerRules) -> st
 def _obstacle(cell: MeasuredCell, model: str, rule: Rule, protocol: Protocol) -> Decision | None:
     """Why no test decides on what a cell measured; None where one does."""
     deviation = estimate_deviation(cell, protocol.estimates[rule.dataset])
+    # Deviations first: another estimate is another quantity, whatever its seeds say.
     deviation = deviation or sampler_deviation(cell, model, protocol.samplers)
     if deviation:
         return Decision("withheld", f"not the protocol's estimate: {deviation}")
@@ -130,6 +132,8 @@ def _obstacle(cell: MeasuredCell, model: str, rule: Rule, protocol: Protocol) ->
             f"{failed} of {failed + count} seeds failed; "
             "averaging only surviving seeds would bias the mean",
         )
+    # With five seeds even a two-sided sign-flip test cannot reach 5 % (docs/protocol.md, section
+    # 3).
     if count < max(rule.minimum_seeds, 2):
         plural = "s" if count != 1 else ""
         return Decision(
@@ -199,11 +203,13 @@ def equivalence_verdict(
     """
     claim = row["claim"]
     rule = protocol.equivalence(claim)
+    # The name of a published number is T1/DATASET/MODEL.
     _, _, model = claim.rpartition("/")
     obstacle = _obstacle(cell, model, rule, protocol)
     # Without an obstacle there are seeds enough for the decision below, which replaces this.
     state, reason, _ = obstacle or Decision("withheld", "not decided yet")
     verdict = no_verdict(state, reason)
+    # With every verdict, decided or not: a later change of the rule shows.
     verdict["protocol_sha256"] = protocol.sha256(claim)
     verdict["number_margin"] = rule.number_margin
     verdict["claim_margin"] = rule.claim_margin
@@ -244,6 +250,7 @@ def _compare_with_published(
     verdict["simultaneous_claims"] = claims
     verdict["naive_z"] = naive_z(mean, spread, count, published)
     verdict["prediction_interval"] = [low, high]
+    # For information: with few seeds the interval is wide, and holds nearly anything.
     verdict["compatible"] = low <= published.value <= high
 
 
@@ -266,6 +273,7 @@ def _decide_equivalence(
     state = state_of(gap.ci90, gap.ci95, margin)
     verdict["state"] = state
     verdict["claim_state"] = state
+    # The number's margin only informs: the paper's claim rests on the gap to the next row.
     verdict["number_state"] = state_of(gap.ci90, gap.ci95, rule.number_margin)
     verdict["reason"] = f"two one-sided tests over {count} seeds, margin {margin:g} nats"
     if state == "inconclusive":
@@ -337,6 +345,7 @@ def _compared_with(row: _Row, rival: _Row, rule: Directional) -> RivalComparison
     ours = row.model_values
     rival_values = rival.model_values
     is_ahead = rival.model in rule.ahead_of
+    # Against the published rival, and only shown: the test below compares our own means.
     ahead = sum(value > rival.published for value in ours)
     share_ahead, share_interval = None, None
     if ours:
@@ -363,6 +372,7 @@ def _compared_with(row: _Row, rival: _Row, rule: Directional) -> RivalComparison
     }
     if min(len(ours), len(rival_values)) < 2:
         return comparison
+    # Of the rule and not of the rows that were measured: a claim is not easier because rows lack.
     comparisons = len(rule.rivals)
     gap = difference_of_means(ours, rival_values)
     simultaneous_95 = gap.interval(simultaneous(0.95, comparisons))
@@ -425,6 +435,8 @@ def _ordering_obstacle(
         rule: of the ordering.
         protocol: all rules.
     """
+    # One reason is shown: what is not there comes before what the rule awaits, and that before what
+    # the rows themselves say.
     absent = [row.title for row in rows if row.cell is None]
     if absent:
         reason = f"not measured on this data set: {', '.join(absent)}"
@@ -456,6 +468,7 @@ def _reversed_by_sampler(comparisons: Sequence[RivalComparison]) -> str | None:
 
 def _all_comparisons(comparisons: Sequence[RivalComparison]) -> Decision:
     """The decision of all comparisons together."""
+    # One comparison the other way round denies the order, whatever the others say.
     wrong = _with_state("not replicated", comparisons)
     if wrong:
         return Decision("not replicated", f"the order is the other way round for {_titles(wrong)}")
@@ -464,6 +477,7 @@ def _all_comparisons(comparisons: Sequence[RivalComparison]) -> Decision:
         reason = f"one-sided tests against {len(comparisons)} models, each at 5 %"
         return Decision("replicated", reason)
     counts_needed = [comparison["seeds_needed"] for comparison in undecided]
+    # All comparisons must hold, so the slowest one says how many seeds that takes.
     needed = most_needed(counts_needed)
     reason = f"undecided for {_titles(undecided)}{_would_decide(needed)}"
     return Decision("inconclusive", reason, needed)

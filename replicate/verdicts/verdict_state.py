@@ -22,6 +22,7 @@ def most_needed(counts: Iterable[int | None]) -> int | None:
     """The seeds that would decide all of several tests; None where one of them needs too many."""
     most = 0
     for count in counts:
+        # One test that no number of seeds decides leaves them all undecided.
         if count is None:
             return None
         most = max(most, count)
