@@ -27,7 +27,7 @@ from replicate.params import AnnealingSettings
 from replicate.training.streams import Streams
 
 #: Steps of the stream `evaluation`, after `FIRST_DRAW`.
-# A step for each: chains that share numbers would share their errors, and the gap hide them.
+#: A step for each: chains that share numbers would share their errors, and the gap hide them.
 _PILOT, _SIMULATED, _NOISE, _FORWARD, _TEST, _BACKWARD = range(6)
 
 

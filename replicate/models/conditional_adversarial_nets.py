@@ -25,10 +25,16 @@ _PAPER = "Mirza & Osindero 2014, section 4.1"
 _YAML = f"{RELEASED} mnist.yaml"
 Units = tuple[PositiveInt, PositiveInt, PositiveInt]
 Parameters = Mapping[str, Tensor]
-_DIGITS = {
-    **{"epochs": 200, "batch_size": 32, "noise_dimension": 20, "generator_units": (100, 100, 200)},
-    **{"discriminator_units": (80, 20, 80), "discriminator_range": 0.05, "keep_input": 1.0},
-    **{"keep_hidden": 0.8, "momentum_epochs": 100},
+_DIGITS: Mapping[str, object] = {
+    "epochs": 200,
+    "batch_size": 32,
+    "noise_dimension": 20,
+    "generator_units": (100, 100, 200),
+    "discriminator_units": (80, 20, 80),
+    "discriminator_range": 0.05,
+    "keep_input": 1.0,
+    "keep_hidden": 0.8,
+    "momentum_epochs": 100,
 }
 
 

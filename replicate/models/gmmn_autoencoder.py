@@ -101,8 +101,7 @@ class GmmnAutoencoder(Gmmn):
                 loss = self._reconstruct(images, layer, layer + 1, step, number, 0.5)
             else:
                 update = (step - layer_stages * self._steps_per_epoch) * len(minibatches) + number
-                # Without at first, so that nothing is left of the layers' own training.
-                momentum = 0.0 if update < 49 else 0.5 if update < 199 else 0.9
+                momentum = _joint_momentum(update)
                 loss = self._reconstruct(images, 0, depth, step, number, momentum)
             losses.append(loss)
         return {"reconstruction": torch.stack(losses).mean(0)}
@@ -152,6 +151,16 @@ class GmmnAutoencoder(Gmmn):
         for layer in range(len(self.config.encoder)):
             images = linear(images, self.parameters, f"decoder.{layer}").sigmoid()
         return images
+
+
+def _joint_momentum(update: int) -> float:
+    """The momentum of an update of the whole autoencoder, counted from 0; the release from 1."""
+    # Without at first, so that nothing is left of the layers' own training.
+    if update < 49:
+        return 0.0
+    if update < 199:
+        return 0.5
+    return 0.9
 
 
 MODEL = GmmnAutoencoder

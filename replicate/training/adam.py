@@ -4,8 +4,6 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-
-# The function: making an object of the class `Adam` loads torch's compiler, for over a second.
 from torch.optim.adam import adam
 
 
@@ -49,6 +47,7 @@ def adam_step(
     # Of updates before this one: torch adds the 1 of t = step + 1 itself.
     step_counts = [torch.tensor(float(step), device=value.device) for value in updated]
     beta1, beta2 = decays
+    # torch's function, not its class: making an `Adam` loads torch's compiler, for over a second.
     # Elementwise, so that seeds stay apart although their parameters are stacked.
     adam(
         params=updated,

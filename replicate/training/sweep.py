@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 #: The validation of epoch e samples with draw `VALIDATION_DRAW_OFFSET` + e; the test uses the draws
 #: below, so the epoch is never chosen by the noise that it is tested with.
-# The parameters allow at most 10**9 draws (`params.LARGEST`), so none of them reaches it.
+#: The parameters allow at most 10**9 draws (`params.LARGEST`), so none of them reaches it.
 VALIDATION_DRAW_OFFSET = 1 << 32
 
 

@@ -26,7 +26,7 @@ from replicate.verdicts.statistics import (
 )
 
 #: What all blocks of a model must have in common.
-# Blocks that differ in one of these are estimates of different quantities, whose mean is none.
+#: Blocks that differ in one of these are estimates of different quantities, whose mean is none.
 SHARED = (
     "n_test",
     "n_samples",

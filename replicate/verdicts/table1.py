@@ -41,7 +41,7 @@ from replicate.verdicts.table1_verdicts import (
 #: What a data set that no run names would need.
 NEEDS = {"tfd": "needs TFD_48x48.mat, which its owners give on request"}
 #: Data set -> the only rows that a source gives a recipe for.
-# The other rows have no known recipe on TFD, and one of ours would not be theirs.
+#: The other rows have no known recipe on TFD, and one of ours would not be theirs.
 RECIPES = {
     "tfd": frozenset({"adversarial_nets", "true_distribution", "k_means", "k_means_weighted"})
 }

@@ -12,6 +12,6 @@ def with_classes(images: Tensor, labels: Tensor) -> Tensor:
         images: (n, dimension).
         labels: (n,) int64; k is the largest and one.
     """
-    # Behind the pixels, so that whoever wants images alone cuts at `dimension`.
     classes = one_hot(labels).to(images)
+    # Behind the pixels, so that whoever wants images alone cuts at `dimension`.
     return torch.cat([images, classes], 1)
