@@ -144,6 +144,7 @@ def codes(
     drawn = streams.normal(purpose, step, *shape)
     if noise == "normal":
         return drawn
+    # A normal vector has no direction that it prefers.
     on_unit_sphere = normalize(drawn, dim=2)
     dimension = shape[1]
     return math.sqrt(dimension) * on_unit_sphere
@@ -159,6 +160,7 @@ class Game:
         self.variant = variant
         self.config = config.model_copy(update={"code_dimension": dimension})
         self.parameters = initial(self.config, streams, images)
+        # Adam's slots for every variant; momentum uses the first of the two.
         self.slots = moments(self.parameters)
         self._streams = streams
 
@@ -177,6 +179,7 @@ class Game:
         no_condition = unconditional(number, rows)
         samples = (real, code, no_condition, blur)
         slopes = gradients(config, self.parameters, *samples)
+        # Both gradients are taken before either moves, as in the release (both at once).
         self.move("discriminator", slopes, number)
         if self.variant.alternating:
             # G answers the D that has just moved.
@@ -218,6 +221,7 @@ class Game:
         config = self.config
         noise = self.variant.noise
         shape = (config.samples, config.code_dimension)
+        # Step 0 at every look: curves change by G alone, not by other codes.
         code = codes(self._streams, noise, 0, *shape, purpose="evaluation")
         with torch.no_grad():
             samples = generate(config, self.parameters, code)
@@ -257,6 +261,7 @@ def play(
     games: dict[str, Game] = {}
     curves: dict[str, list[Tensor]] = {}
     for name, variant in variants.items():
+        # The same streams for all: variants differ by what they change, not by their luck.
         games[name] = Game(config, variant, streams, images)
         curves[name] = []
     batches = minibatches(streams, len(images), config.batch_size)
@@ -287,6 +292,8 @@ def updates_until(target: float, curve: Tensor, updates: Sequence[int]) -> Tenso
     is_reached = reached.any(0)
     # `argmax` names the first of equal values: the first look that reached the target.
     first_reached = reached.byte().argmax(0)
+    # Censored seeds count as reached at the end, which understates the delay of those that were not
+    # there.
     first = torch.where(is_reached, first_reached, last_look)
     updates_of_looks = torch.tensor(updates, dtype=torch.float64, device=curve.device)
     counts = updates_of_looks[first]
@@ -356,6 +363,7 @@ def _checks(counts: Mapping[str, Tensor]) -> Checks:
     checks: dict[str, PerSeed] = {}
     for kind, name in DECISIVE.items():
         ratio = of_baseline / counts[name]
+        # In logarithms half as many updates and twice as many weigh the same.
         log_ratio = ratio.log()
         name_of_check = f"log_ratio_of_updates_by_{kind}"
         checks[name_of_check] = per_seed(log_ratio)

@@ -40,6 +40,7 @@ class RankAgreement(MeasureStudy):
         if missing:
             raise NotApplicable(f"the run has no measures of {', '.join(missing)}")
         for name in ROWS:
+            # Another sampler can move a row by more than the gaps that the order hangs on.
             if models[name].sampler not in (None, SAMPLER):
                 raise NotApplicable(
                     f"{name} is sampled by `{models[name].sampler}`, the rule is about `{SAMPLER}`"
@@ -67,6 +68,7 @@ def _common_labels(models: Sequence[ModelMeasures]) -> list[str]:
     for model in models:
         for values in model.values.values():
             if values is not None:
+                # The same measures for all seeds, or their means would be of different things.
                 common = set(values) if common is None else common & set(values)
     names = sorted(common or ())
     return [name for name in names if REGISTRY[name.split("/")[0]].ranked and name != _PARZEN]

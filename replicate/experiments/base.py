@@ -129,6 +129,7 @@ class Study:
     def recipe(self, changes: Mapping[str, object]) -> dict[str, object]:
         """The full form's settings other than the defaults, on the data set of `changes`."""
         dataset = str(changes.get("dataset", DEFAULT_DATASET))
+        # By the data set that the user names: defaults are for digits alone.
         return dict(self.recipes.get(dataset, {}))
 
 
@@ -223,6 +224,7 @@ def geometric_looks(last: int, count: int) -> list[int]:
     # Rounded, neighbours may fall together: a set has each of them once.
     updates = set()
     for k in range(count):
+        # Geometric, as most happens early, and figures have logarithmic axes.
         exponent = k / (count - 1)
         updates.add(round(last**exponent))
     return sorted(updates)
@@ -240,6 +242,7 @@ def per_seed(values: Tensor) -> PerSeed:
 
 def where_finite(values: Tensor, samples: Tensor) -> PerSeed:
     """The values (seeds,), with None where a seed's samples (seeds, n, 2) are not all finite."""
+    # By the samples and not by the value: measures count or sort, and NaN comes out as a number.
     is_finite = samples.isfinite()
     of_seeds = is_finite.all(2).all(1).tolist()
     results: PerSeed = []
@@ -271,6 +274,7 @@ def log_ratios(numerators: Sequence[float | None], denominators: Sequence[float 
     result: PerSeed = []
     pairs = zip(numerators, denominators, strict=True)
     for a, b in pairs:
+        # Where there is no logarithm the seed counts as failed.
         if _is_positive(a) and _is_positive(b):
             log_ratio = math.log(a / b)
             result.append(log_ratio)

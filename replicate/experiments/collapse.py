@@ -129,6 +129,7 @@ class Collapse(Experiment[CollapseConfig]):
             # A classifier names some class of an image that is no number, too.
             is_sound = samples.flatten(1).isfinite().all(1)
             covered[~is_sound] = torch.nan
+            # Relative, so that 1 means as varied as the data, whatever its pixels are.
             spread = mean_distance(samples) / data_distance
             ratios[str(ratio)] = {"classes": per_seed(covered), "spread": per_seed(spread)}
         series = {
@@ -165,6 +166,7 @@ def _checks(ratios: Mapping[str, RatioMeasures]) -> Checks:
     checks: dict[str, PerSeed] = {}
     for ratio in MANY:
         uneven = ratios[str(ratio)]
+        # Against 1:1 of the same seed, whose G had the same start, batches and codes.
         classes_lost = differences(even_classes, uneven["classes"])
         spread_lost = differences(even_spread, uneven["spread"], _log_spread)
         checks[f"classes_lost_at_{ratio}"] = classes_lost

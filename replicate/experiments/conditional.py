@@ -111,6 +111,7 @@ class Conditional(Experiment[ConditionalConfig]):
                 "spread_within_a_class": per_seed(mean_spread),
             }
         }
+        # The first ones and not the best: what a figure shows is a fair draw.
         drawn = samples[0, :, :SAMPLES_DRAWN].cpu().numpy()
         series = {
             "classifier_accuracy": accuracy,
@@ -128,6 +129,7 @@ class Conditional(Experiment[ConditionalConfig]):
         device = images.device
         classes = int(labels.max()) + 1
         table = one_hot(labels, classes).float()
+        # Classes condition the game; no pixel is given, as it is in in-painting.
         nothing_known = torch.zeros(1, 1, 1, device=device)
 
         def condition_of(update: int, rows: Tensor) -> Condition:

@@ -146,6 +146,7 @@ def look_epochs(model: GenerativeModel, config: DataSizeConfig) -> list[int]:
     epochs = set()
     for k in range(1, looks + 1):
         after_first = round(length * k / looks)
+        # At least one epoch after the last layer's start: before that the model is another one.
         epoch = first + max(1, after_first)
         epochs.add(epoch)
     return sorted(epochs)
@@ -153,6 +154,7 @@ def look_epochs(model: GenerativeModel, config: DataSizeConfig) -> list[int]:
 
 def look(model: GenerativeModel, epoch: int, samples: int, valid: Tensor, test: Tensor) -> Look:
     """Looks at a block of one seed."""
+    # A draw of its own for every look, as in the sweep, or one lucky draw would count each time.
     generated = model.sample(samples, epoch)[0]
     by_sigma = log_densities(generated, valid, SIGMAS).mean(1)
     validation_mean = float(by_sigma.max())
@@ -212,6 +214,7 @@ def gains(log_likelihoods: Sequence[Sequence[float | None]]) -> Tensor:
     # None becomes NaN.
     by_size = np.array(log_likelihoods, dtype=np.float64)
     values = torch.tensor(by_size)
+    # Within a seed: its subsets are nested, so the luck of its first images is in both.
     return values[-1] - values[0]
 
 
@@ -252,6 +255,7 @@ class DataSize(Experiment[DataSizeConfig]):
             looks[name] = [[] for _ in counts]
         for seed in each(seeds, "seed {}"):
             streams = Streams((seed,), device)
+            # Of the seed, so that the spread over seeds holds the choice of images too.
             order = streams.order(_SUBSETS, total)[0]
             for name in each(names):
                 for size_index, count in each([*enumerate(counts)], "{0[1]:,} images"):

@@ -169,6 +169,7 @@ def _to_first_half(points: Tensor) -> tuple[Tensor, Tensor]:
 
 def curve_measures(samples: Tensor) -> Measures:
     """Of every seed's samples (seeds, n, 2): mean distance to the curves, share of arcs covered."""
+    # Only for the arithmetic: `where_finite` takes out the seeds whose samples are not finite.
     exact = samples.double().nan_to_num()
     distance, half, share = nearest(exact)
     arcs_of_half = ARCS // 2
@@ -179,6 +180,7 @@ def curve_measures(samples: Tensor) -> Measures:
     # Samples that are too far away count for an arc of their own, which is dropped.
     is_near = distance < ARC_DISTANCE
     near_arc = torch.where(is_near, arc, ARCS)
+    # (seeds, n, arcs + 1) -> (seeds, arcs): the largest over samples says whether any is there.
     covered = one_hot(near_arc, ARCS + 1).amax(1)[:, :-1]
     coverage = covered.double().mean(1)
     return {
@@ -201,6 +203,7 @@ def _noisy_player(streams: Streams, part: int, **sizes: Sequence[int]) -> Player
         part += len(widths)
     network, widths = next(iter(sizes.items()))
     first_weight = parameters[f"{network}.0.weight"]
+    # A logarithm, so that no step makes a deviation negative.
     parameters["log_spread"] = torch.zeros_like(first_weight[:, :1, :1])
     return new_player(network, len(widths) - 1, parameters)
 
@@ -217,6 +220,7 @@ def log_likelihood(points: Tensor, means: Tensor, log_spread: Tensor) -> Tensor:
     spread = log_spread.exp()
     standardised = (points - means) / spread
     squares = standardised.square().sum(2)
+    # Twice, once for each of the two dimensions.
     return -squares / 2 - 2 * log_spread[..., 0]
 
 
@@ -260,6 +264,7 @@ def adversarial_samples(config: DegenerateConfig, streams: Streams) -> Tensor:
         logits = discriminator.outputs(rows)[..., 0]
         loss = discriminator_loss(logits[:, :count], logits[:, count:])
         discriminator.descend(loss, rate)
+        # Fresh z for G, as Algorithm 1 draws them.
         z = streams.normal("noise", update, count, code, part=part + 2)
         fake = generator.outputs(z)
         logits = discriminator.outputs(fake)[..., 0]
@@ -338,6 +343,7 @@ def follow(
     with torch.no_grad():
         for k in range(config.burn_in):
             states = step(k, states)
+        # After the burn-in: a chain that crosses early and then stays does not mix.
         _, half_before, _ = nearest(states)
         crossed = torch.zeros_like(half_before, dtype=torch.bool)
         for k in range(config.burn_in, last):
@@ -494,6 +500,8 @@ def chosen_level(crossed: Sequence[float | None]) -> int:
         crossed: for every corruption, the share of chains that changed the half circle.
     """
     for level, share in enumerate(crossed):
+        # The lowest that mixes is the sharpest that a chain can be: the comparison favours the
+        # chains.
         if share is not None and share >= MIXES:
             return level
     return len(crossed) - 1
@@ -525,6 +533,7 @@ class Degenerate(Experiment[DegenerateConfig]):
         models = {name: _measures(model) for name, model in trained.items()}
         crossed_by_chain = [models[name]["crossed"] for name in chains]
         shares_of_seeds = zip(*crossed_by_chain, strict=True)
+        # By seed: each has its own least corruption at which its chains mix.
         mixing = [chains[chosen_level(shares)] for shares in shares_of_seeds]
         # Of the autoencoder's chains, only the one that mixes is drawn.
         drawn = [name for name in trained if name not in chains]

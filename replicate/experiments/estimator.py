@@ -122,6 +122,7 @@ def errors(
     spreads = spreads.to(device)
     dimension = len(spreads)
     count = config.samples
+    # Nested sets: the change from one size to the next is not that of other samples.
     sizes = [count // 100, count // 10, count]
     # The same test points for every seed: their error is no part of the spread over seeds.
     test_streams = Streams((0,), device)
@@ -147,6 +148,7 @@ def errors(
 def deviations_from_median(values: Sequence[float]) -> list[float]:
     """|value - median| of every seed (Brown & Forsythe 1974): large where values scatter."""
     array = np.array(values)
+    # The median and not the mean: one odd seed moves it little, and the others' deviations with it.
     median = np.median(array)
     distances = np.abs(array - median)
     return [float(distance) for distance in distances]
@@ -195,6 +197,7 @@ def _checks(measured: Mapping[str, Errors]) -> Checks:
     in_2 = measured["2"]["bias"]
     in_32 = measured["32"]["bias"]
     in_784 = measured["784"]["bias"]
+    # Sizes, since in few dimensions the bias may have either sign.
     size_2 = _sizes(in_2[-1])
     size_32 = _sizes(in_32[-1])
     size_784 = _sizes(in_784[-1])

@@ -73,6 +73,7 @@ def hidden_layers(
     units = []
     for layer in range(1, layers):
         inputs = perceptron.outputs(images, parameters, network, layer)
+        # `outputs` leaves its last layer linear, and here every layer is once the last.
         units.append(inputs.relu())
     return torch.cat(units, 2)
 
@@ -141,12 +142,14 @@ def classifier_error(
         solver="newton-cg", tol=TOLERANCE, max_iter=STEPS, warm_start=True
     )
     best_share, error, best_c = -1.0, 1.0, 0.0
+    # Ascending, so that each starts near its solution: weights grow with C.
     for c in sorted(penalties):
         classifier.set_params(C=c)
         classifier.fit(train, classes)
         share = float(classifier.score(valid, labels["valid"]))
         if share > best_share:  # the first of a tie
             best_share, best_c = share, c
+            # Test images are scored for the C that leads on validation images, and choose nothing.
             accuracy = float(classifier.score(test, labels["test"]))
             error = 1 - accuracy
     return error, best_c
@@ -186,6 +189,7 @@ class Features(Experiment[FeaturesConfig]):
         streams = Streams(seeds, device)
         networks = _networks(config, streams, pixels(splits, "train", device))
         count = len(labels["train"])
+        # By the seed, and the same for all features: they are compared on equal images.
         drawn = streams.uniform("evaluation", 0, count, part=PART).cpu().numpy()
         errors: dict[str, list[PerSeed]] = {name: [] for name in FEATURES}
         chosen: dict[str, list[PerSeed]] = {name: [] for name in FEATURES}
@@ -232,6 +236,7 @@ def _networks(config: FeaturesConfig, streams: Streams, train: Tensor) -> dict[s
     with task("the inference net", 0.2):
         inference, _ = train_inference(config, streams, game, train.shape[1])
     return {
+        # The same streams give D's own start, so this is D before its training and not another net.
         "untrained": TrainedNetwork(initial(config, streams, train), "discriminator"),
         "discriminator": TrainedNetwork(game, "discriminator"),
         "inference": TrainedNetwork(inference, "inference"),
@@ -248,6 +253,7 @@ def _features(
     """
     if trained is None:
         return images.double().cpu().numpy()
+    # A slice keeps the seeds' dimension, which the networks need.
     rows = slice(seed_index, seed_index + 1)
     of_seed = {name: value[rows] for name, value in trained.parameters.items()}
     units = hidden_layers(of_seed, trained.network, config.layers, images[None])

@@ -132,6 +132,7 @@ def opening(
         What D(G(z)), under one and the same D, rose by from (b) to (c), per seed.
     """
     size = config.batch_size
+    # A rate of 0 is the negative control: all else of the game stays.
     rates = (config.discriminator_rate, config.generator_rate * generator_learns)
     updates_by_both = 2 * (config.early_rounds + config.rounds)
     updates = updates_by_both + config.optimum_updates + config.moves
@@ -150,6 +151,7 @@ def opening(
     before = probability_of_images(game)
     for update in range(config.moves):
         latent = game.latent(update, size, part=3)
+        # D stays: the caption's (c) is a move along the gradient of the D of (b).
         game.update_generator(latent, rates[1])
     record.stages["c"] = stage(game)
     rises = probability_of_images(game) - before
@@ -192,6 +194,7 @@ def facts(game: Game) -> Facts:
     images = game.images()
     probabilities = game.probabilities()
     generated = masses(images)
+    # The weight of the loss itself: where neither data nor images are, D is free.
     weight = (DATA_MASS + generated) / 2
     # D* = p_data / (p_data + p_g), proposition 1.
     best = DATA_MASS / (2 * weight)

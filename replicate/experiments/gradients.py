@@ -106,6 +106,7 @@ def gradient_norms(game: Game, objective: Objective) -> Array:
     loss = generator_loss(logits, objective).sum()
     leaves = list(game.generator.parameters.values())
     slopes = torch.autograd.grad(loss, leaves)
+    # In float64: squares of vanishing slopes may be 0 in float32.
     squares = [slope.double().square().flatten(1).sum(1) for slope in slopes]
     squared_norms = torch.stack(squares).sum(0)
     norms = squared_norms.sqrt().cpu()
@@ -118,6 +119,7 @@ def accuracy(game: Game) -> Array:
     takes_for_data = probabilities > 0.5
     generated = masses(game.images())
     on_data = DATA_MASS * takes_for_data
+    # By masses: a share of samples would be 1 long before D is perfect.
     on_generated = generated * ~takes_for_data
     correct_mass = on_data.sum(1) + on_generated.sum(1)
     return np.asarray(correct_mass / 2)
@@ -200,6 +202,7 @@ def descend(
     squared_norms = torch.stack(squares).sum(0)
     # A norm of 0 would divide by it; then no rate moves anything.
     norms = squared_norms.sqrt().clamp_min(1e-30)
+    # A bound for each seed, on the length of all parameters together.
     rates = torch.clamp(config.longest_step / norms, max=config.generator_rate)
     rate = rates[:, None, None] * fade
     with torch.no_grad():
@@ -234,6 +237,7 @@ class Gradients(Experiment[GradientsConfig]):
     ) -> ExperimentResult:
         """Plays all three games; `splits` is not used."""
         if not self._discriminator_learns:
+            # The control: a D that does not learn is never too good.
             config = config.model_copy(update={"discriminator_rate": 0.0})
         streams = Streams(seeds, device)
         updates_alone = config.convergence_updates
@@ -255,6 +259,7 @@ class Gradients(Experiment[GradientsConfig]):
     ) -> StatementChecks:
         strong = self._strong
         weak = next(objective for objective in OBJECTIVES if objective != strong)
+        # Both norms along the game of the strong objective: at the same D and G.
         curve = games[strong]
         early = curve["round"].index(config.early_rounds)
         strong_early = games[strong]["distance"][early]
@@ -275,6 +280,7 @@ class Gradients(Experiment[GradientsConfig]):
 
 
 def _convergence_checks(alone: ConvergenceCurve) -> StatementChecks:
+    # Of the saturating objective: it is the one that the slides say vanishes.
     norms = alone["saturating"]
     norms_of_seeds = zip(*norms, strict=True)
     largest = [max(norms_of_seed) for norms_of_seed in norms_of_seeds]

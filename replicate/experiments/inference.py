@@ -72,6 +72,7 @@ def infer(config: InferenceConfig, parameters: Parameters, images: Tensor) -> Te
 
 def explained_variance(code: Tensor, inferred: Tensor) -> Tensor:
     """1 - sum |z - E(x)|^2 / sum |z - mean z|^2, of codes (seeds, n, code dimension): (seeds,)."""
+    # Float64: near 1 the share is a difference of almost equal sums.
     code = code.double()
     inferred = inferred.double()
     mean = code.mean(1, keepdim=True)
@@ -103,6 +104,7 @@ def train_inference(
     updates = config.inference_updates
     looks = geometric_looks(updates, LOOKS)
     curve: InferenceCurve = {"update": looks, "explained": []}
+    # Of another stream than training: E has never seen these pairs.
     fresh_code = streams.normal("evaluation", 0, config.fresh_pairs, dimension_of_code)
     with torch.no_grad():
         fresh_images = generate(config, game, fresh_code)
@@ -113,6 +115,7 @@ def train_inference(
             images = pairing(generate(config, game, code))
         leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
         errors = infer(config, leaves, images) - code
+        # Over the code, then images, then seeds, of which none depends on another.
         loss = errors.square().sum(2).mean(1).sum()
         slopes = torch.autograd.grad(loss, list(leaves.values()))
         gradients = dict(zip(leaves, slopes, strict=True))
@@ -153,6 +156,8 @@ def squared_errors(
         # As sharp as a reconstruction, and of another image.
         "other": reconstruction.roll(-1, 1),
         "random": generate(config, game, random_code),
+        # Shown and not judged: blurred means have a small squared error without knowing anything of
+        # x.
         "mean": mean.expand_as(of_seeds),
     }
     errors: dict[str, Tensor] = {}

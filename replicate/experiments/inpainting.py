@@ -113,6 +113,7 @@ def training_masks(
     every_half = halves(shape, drawn.device).to(drawn.dtype)
     of_halves = every_half[sides]
     drawn_kinds = streams.uniform("noise", update, count, 1, part=KIND)
+    # For each image anew, so that one minibatch holds all kinds of masks.
     is_random = drawn_kinds < 0.5
     return torch.where(is_random, of_positions, of_halves)
 
@@ -122,6 +123,7 @@ def condition(real: Tensor, known: Tensor, sight: Sight) -> Condition:
     of_known = known * real
     visible = sight(of_known)
     for_generator = torch.cat([visible, known], 2)
+    # D sees the mask, and by it which pixels to judge; G sees the known pixels beside it.
     return Condition(for_generator, known, known)
 
 
@@ -140,6 +142,7 @@ def completion_measures(
         images: (seeds, n, dimension); `known` in the same shape.
         mean: the mean training image, (dimension,).
     """
+    # Over unknown pixels alone: the known ones are copied, and would make every error small.
     unknown = (1 - known).double()
     count = unknown.sum((1, 2))
 
@@ -150,8 +153,10 @@ def completion_measures(
 
     first = completed[0]
     mean_of_completions = completed.mean(0)
+    # The next image stands for "another one": as likely, and unrelated to the known pixels.
     other_images = images.roll(-1, 1)
     mean_image = average((images - mean).square())
+    # Variances are averaged and the root taken last: roots of few completions are biased.
     variance = average(completed.var(0))
     return {
         "mean_image": mean_image,
@@ -251,6 +256,7 @@ class Inpainting(Experiment[InpaintingConfig]):
             completion = generate(config, parameters, code, generator_condition)
             generated.append(completion)
         unknown = 1 - known
+        # The known pixels as they are: G has nothing to say of them.
         return known * images + unknown * torch.stack(generated)
 
 

@@ -111,6 +111,7 @@ def ends_of_the_strip(probabilities: Tensor) -> tuple[list[int], list[int]]:
     if count <= max(CLASSES):
         shown = min(count, len(CLASSES))
         classes = list(range(shown))
+    # Over images, class by class: which image is most surely of it.
     most_probable = probabilities.argmax(0)
     rows: list[int] = most_probable[classes].tolist()
     return classes, rows
@@ -171,6 +172,7 @@ class Interpolation(Experiment[InterpolationConfig]):
         points = config.between + 2
         positions = torch.linspace(0, 1, points, device=codes.device)
         generator = generator_of(config, parameters)
+        # Both between the same codes: they share their ends, and differ between them alone.
         lines = {"codes": self._line, "images": through_images}
         shares: dict[str, Tensor] = {}
         for name, line in lines.items():
@@ -191,8 +193,10 @@ class Interpolation(Experiment[InterpolationConfig]):
 
         The images are (classes, STEPS + 2).
         """
+        # A slice keeps the seeds' dimension, which the networks need.
         of_first_seed = {name: value[:1] for name, value in parameters.items()}
         generator = generator_of(config, of_first_seed)
+        # Step 1: step 0 has drawn the lines.
         drawn = streams.normal("evaluation", 1, config.draws, config.code_dimension)
         codes = drawn[:1]
         images = generator(codes)[0]
@@ -218,6 +222,7 @@ def _checks(shares: Mapping[str, Tensor]) -> Checks:
     between = slice(1, -1)
     on_lines = shares["codes"][:, between].mean(1)
     of_blends = shares["images"][:, between].mean(1)
+    # The ends of the lines are codes from p(z), so they are ordinary samples.
     of_samples = shares["codes"][:, [0, -1]].mean(1)
     ratio = on_lines / of_samples
     # Where no sample is sure there is nothing to be relative to.

@@ -119,6 +119,7 @@ def divergence(truth: Tensor, mean: Tensor, spread: Tensor) -> list[float]:
 
 def log_density(parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
     """The model's log p(x), not normalised, of x (seeds, n, d): (seeds, n)."""
+    # Above the diagonal nothing is learnt: R is triangular, and a density has one such root.
     root = parameters["root"].tril()
     deviations = x - parameters["mean"]
     turned = deviations @ root
@@ -251,6 +252,7 @@ class Learner:
         factor, mean, constant = self._start()
         generator = {"factor": factor, "mean": mean}
         discriminator = {
+            # D starts at 1/2 everywhere.
             "quadratic": torch.zeros_like(factor),
             "linear": torch.zeros_like(mean.mT),
             "constant": constant,
@@ -265,8 +267,10 @@ class Learner:
             loss = self._discriminator_loss(leaves, real, fake)
             slopes = _slopes(loss, leaves)
             rate = self._rate(update, self.config.learning_rate)
+            # With a short memory, which suits an objective that moves; estimation keeps Adam's own.
             adam_step(discriminator, slots, slopes, update, rate, DECAYS)
             leaves = _leaves(generator)
+            # Fresh z for G: part 1 was D's.
             z = self._drawn(update, 2)
             fake = generate(leaves, z)
             logits = discriminator_logits(discriminator, fake)
@@ -304,6 +308,7 @@ def _slopes(loss: Tensor, leaves: Mapping[str, Tensor]) -> Parameters:
     """
     tensors = list(leaves.values())
     total = loss.sum()
+    # The sum over seeds: no loss depends on another seed's parameters.
     slopes = torch.autograd.grad(total, tensors, materialize_grads=True)
     return dict(zip(leaves, slopes, strict=True))
 
@@ -329,6 +334,7 @@ def slowdown(looks: Sequence[int], distances: Sequence[float], least: bool = Fal
         return None
     quarter = _updates_until(looks, distances, level_of_quarter)
     sixteenth = _updates_until(looks, distances, level_of_sixteenth)
+    # 1 where the distance falls exponentially: every factor of 4 takes as long.
     ratio = (sixteenth - quarter) / quarter
     return math.log(ratio)
 

@@ -93,6 +93,7 @@ def sample_measures(
     remembered: PerSeed = []
     correlations: PerSeed = []
     effective_shares: PerSeed = []
+    # Independent images are read as one chain, in the order in which they were drawn.
     chains = model.chains or 1
     for seed in each([*model.images], "seed {}"):
         images = model.images[seed]
@@ -103,6 +104,7 @@ def sample_measures(
             continue
         share_of_copies = memorisation(images[:compared], train, held_out)
         remembered.append(share_of_copies)
+        # At the lag of the number of chains: image i + chains is the next one of the same chain.
         correlations.append(correlation(images, chains))
         effective_shares.append(effective_share(images, chains))
     return {
@@ -156,6 +158,7 @@ def cost(correlation: float | None, share: float | None, steps: int | None) -> C
     if correlation is None:
         return None
     most = steps / share
+    # What may be noise counts as none, in favour of the chains.
     least = least_steps(correlation if correlation > NO_CORRELATION else 0.0, steps)
     return Cost(min(least, most), most)
 
@@ -167,6 +170,7 @@ def doublings(chain: Cost, passes: float) -> float:
     """
     least = math.log2(chain.least / passes)
     most = math.log2(chain.most / passes)
+    # `OPEN` where the bounds allow both verdicts: such a seed decides nothing.
     return min(max(OPEN, least), most)
 
 
@@ -193,6 +197,7 @@ class Sampling(SampleStudy[SamplingConfig]):
         splits: Splits,
     ) -> ExperimentResult:
         """Looks at every model of the run on the data set."""
+        # Before any measuring: without a family of Table 2 nothing can be said of it.
         _check_families(models)
         train = torch.from_numpy(splits.flat("train"))
         held_out = held_out_images(splits)

@@ -125,6 +125,7 @@ def hard(scores: Tensor) -> Tensor:
     """The symbol of the largest score alone: a corner of the simplex."""
     symbols = scores.shape[-1]
     largest = scores.argmax(-1)
+    # `argmax` has no gradient: this is the choice that the slides mean.
     corner = one_hot(largest, symbols)
     return corner.to(scores)
 
@@ -240,6 +241,7 @@ def divergence(parameters: Mapping[str, Tensor], config: SymbolsConfig) -> Tenso
     sequences = every_sequence(config.symbols, config.length)[None]
     perfect = of_language(config, 1)
     log_data = log_probability(perfect, sequences)
+    # In float64: the distance ends near 0, as a difference of logarithms.
     precise = {name: value.detach().double().cpu() for name, value in parameters.items()}
     seeds = len(precise["first"])
     of_seeds = sequences.expand(seeds, -1, -1)
@@ -332,6 +334,8 @@ def slope_through(choice: Choice, config: SymbolsConfig, seeds: Sequence[int]) -
             nudged: dict[str, Tensor] = {}
             for part, (name, value) in enumerate(lesson.perfect.items(), 5):
                 direction = streams.normal("noise", k, *value.shape[1:], part=part)
+                # By a difference and not by autograd, which would report no gradient by rule, not
+                # by measuring.
                 nudged[name] = value + NUDGE * direction
             change = objective(nudged) - objective(lesson.perfect)
             slopes.append(change.abs() / NUDGE)
@@ -340,6 +344,7 @@ def slope_through(choice: Choice, config: SymbolsConfig, seeds: Sequence[int]) -
 
 def accuracy_on_outputs(choice: Choice, config: SymbolsConfig, streams: Streams) -> AccuracyCurve:
     """How often a D is right that learns to tell the outputs of a perfect G from data."""
+    # The perfect G writes all outputs: what D tells is how they look, not how they are distributed.
     lesson = Lesson(config, streams, 1)
     discriminator = lesson.discriminator()
     updates = config.told_updates
@@ -394,6 +399,7 @@ def learn(way: str, config: SymbolsConfig, streams: Streams) -> DivergenceCurve:
             log_probabilities = log_probability(generator.parameters, real)
             loss = -log_probabilities.mean(1)
         else:
+            # The same samples for both: D's update sees them detached.
             fake = write(generator.parameters, noise, choice)
             _update_discriminator(discriminator, real, fake, discriminator_rate)
             loss = _generator_objective(way, generator, discriminator, fake)
@@ -412,6 +418,7 @@ def _generator_objective(
     logits = outputs[..., 0]
     if way != SCORE_FUNCTION:
         return generator_loss(logits, "non_saturating")
+    # A number to the score function: its gradient goes through log p_g alone (Williams 1992).
     reward = logsigmoid(logits).detach()
     # The mean reward as a baseline: it changes the variance of the gradient, hardly its mean.
     baseline = reward.mean(1, keepdim=True)

@@ -182,6 +182,8 @@ class ModesGame:
             if name.startswith(network):
                 leaves[name] = tensor.detach().requires_grad_()
         parameters = state.parameters | leaves
+        # The player's own count is the key, so each of its updates sees fresh numbers at every
+        # ratio.
         step = state.moves[network]
         if network == "discriminator":
             loss = self._discriminator_loss(parameters, step)
@@ -231,6 +233,7 @@ class ModesGame:
 
         With one update of G this is Algorithm 1.
         """
+        # The caller's state stays: several games go on from one.
         state = state.copy()
         for _ in steps(rounds, "round"):
             for _ in range(discriminator_updates):
@@ -243,6 +246,7 @@ class ModesGame:
         """The state after `rounds` in which both move from one point, as in the released code."""
         state = state.copy()
         for _ in steps(rounds, "round"):
+            # Both before either moves: that is the difference to k = 1.
             gradients = {network: self.gradients(state, network) for network in NETWORKS}
             for network in NETWORKS:
                 self._move(state, network, gradients[network])
@@ -284,12 +288,15 @@ def mode_measures(samples: Tensor, modes: Modes) -> ModeMeasures:
     data = torch.full_like(shares, (1 - outside) / count)
     data[:, -1] = outside
     mixture = (shares + data) / 2
+    # `xlogy` is 0 at 0, where a mode without samples would give NaN.
     of_samples = torch.xlogy(shares, shares / mixture)
     of_data = torch.xlogy(data, data / mixture)
     divergence = (of_samples + of_data).sum(1) / 2
     high_quality = is_good.double().mean(1)
+    # Of the samples of high quality: a G with few of them is not also denied its modes.
     enough = CAPTURE_SHARE / count * high_quality[:, None]
     mode_shares = shares[:, :-1]
+    # The second condition for a G without any sample of high quality, where 0 would be enough.
     captured = (mode_shares >= enough) & (mode_shares > 0)
     return {
         "modes": where_finite(captured.sum(1), samples),
@@ -442,6 +449,7 @@ class Synchrony(Experiment[SynchronyConfig]):
             k = 1 if way == "at once" else int(way)
             state = start
             curve = curves[way] = _empty_step_curve()
+            # k times as many tenths: D makes k times as many updates until G's are equal.
             for _ in each(range(10 * k), "stretch"):
                 if way == "at once":
                     state = game.play_at_once(state, tenth)
@@ -468,6 +476,7 @@ class Synchrony(Experiment[SynchronyConfig]):
             share = further / (further + updates / 2)
             with task("1:1", share):
                 even = game.play(even, further)
+            # 1:1 is the even game itself: after the last ratio it has made all of its updates.
             state = even
             if generator_updates != 1:
                 state = self._at_ratio(game, game.start(), updates, ratio)

@@ -164,6 +164,7 @@ def grid_facts(optimum: Optimum) -> GridFacts:
         logits = optimum(log_data, log_generated)
         best_logits = best_response(data, generated)
         differences = expit(logits) - expit(best_logits)
+        # Of probabilities: where D is 0 or 1 logits may differ without meaning.
         errors = np.abs(differences)
         value_at_optimum = value(logits, data, generated, STEP)
         criterion_of_generator = criterion(data, generated, STEP)
@@ -217,6 +218,7 @@ def train_discriminator(
             outputs = perceptron.outputs(points, parameters, "discriminator", layers)[..., 0]
             logits = outputs.double().cpu().numpy()
             distances = np.abs(expit(logits) - best)
+            # Weighted by where data and samples are: elsewhere D learns nothing.
             errors = [float(error) for error in distances @ mixture_mass]
             shortfalls = [bound - value(row, data, generated, STEP) for row in logits]
             curve["error"].append(errors)
@@ -234,9 +236,11 @@ def descend(config: TheoryConfig, seeds: Sequence[int], optimum: Optimum = optim
     looks = geometric_looks(config.descent_steps, DESCENT_LOOKS)
     descent: Descent = {"step": looks, "jsd": [], "largest_rise": [], "largest_excess": []}
     for seed in each(seeds, "descent of seed {}"):
+        # In float64: the statement is about bounds of 1e-9 and 1e-12.
         streams = Streams((seed,), torch.device("cpu"), torch.float64)
         drawn = streams.uniform("init", 0, 2 + 2 * SEGMENTS, config.points)[0]
         # Exponential variates over their sum are uniform on the simplex.
+        # Clamped away from 0, whose logarithm is infinite.
         distributions = -np.log(drawn.clamp_min(1e-6).numpy())
         distributions /= distributions.sum(1, keepdims=True)
         data = distributions[0]
@@ -245,6 +249,7 @@ def descend(config: TheoryConfig, seeds: Sequence[int], optimum: Optimum = optim
         # C(G) = -log 4 + 2 JSD, theorem 1.
         divergence = (np.array(path) + math.log(4)) / 2
         at_looks = [float(divergence[step]) for step in looks]
+        # Of every step, not of the looks: the statement is that none of them rises.
         rises = np.diff(path)
         largest_rise = float(rises.max())
         descent["jsd"].append(at_looks)
@@ -329,6 +334,7 @@ class Theory(Experiment[TheoryConfig]):
 
 def _checks(grid: GridFacts, trained: TrainingCurve, descent: Descent) -> Checks:
     gaps = np.abs(np.subtract(grid["value"], grid["criterion"]))
+    # The first shift is 0, where p_g is p_data.
     at_the_data = grid["criterion"][0]
     elsewhere = grid["criterion"][1:]
     smallest_shortfall = float(np.min(trained["shortfall"]))

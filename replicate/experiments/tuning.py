@@ -62,6 +62,8 @@ class Tuning(TrialStudy):
         excess: list[float] = []
         for trial in range(counts.pop()):
             near_count = sum(is_near[name][trial] for name in others)
+            # The mean over models: their trials have different settings, so only their number pairs
+            # them.
             share_of_others = near_count / len(others)
             difference = share_of_others - of_nets[trial]
             excess.append(float(difference))

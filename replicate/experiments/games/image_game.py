@@ -110,6 +110,7 @@ def minibatches(streams: Streams, count: int, size: int) -> Iterator[Tensor]:
     used = count // size * size
     for epoch in itertools.count():
         order = streams.order(epoch, count)
+        # Another order leaves out other images.
         order_of_used = order[:, :used]
         yield from torch.split(order_of_used, size, dim=1)
 
@@ -127,6 +128,7 @@ def blur_noise(config: GameConfig, streams: Streams, update: int, real: Tensor) 
     """The noise on the pixels of an update's images: on the data (seeds, n, dimension), on G's."""
     _, *shape = real.shape
     of_data = streams.normal("noise", update, *shape, part=1)
+    # Parts 1 and 2: part 0 is the code's.
     of_generated = streams.normal("noise", update, *shape, part=2)
     blur = config.blur
     return [blur * of_data, blur * of_generated]
@@ -177,6 +179,7 @@ def initial(
     parameters = perceptron.initial(streams, "generator", generator_sizes, 0)
     parameters |= perceptron.initial(streams, "discriminator", discriminator_sizes, layers)
     output_bias = parameters[f"generator.{layers - 1}.bias"]
+    # As in the release, whose output bias is the log-odds of the mean training pixels.
     output_bias += mean_image_bias(images, "bernoulli")
     return parameters
 

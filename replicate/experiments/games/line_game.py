@@ -113,6 +113,7 @@ class Game:
         with torch.no_grad():
             outputs = self.discriminator.outputs(centres)
         logits = outputs[..., 0]
+        # Float64 before the sigmoid, which float32 rounds to 1 where D is sure.
         probabilities = torch.sigmoid(logits.double())
         return probabilities.cpu().numpy()
 
@@ -150,6 +151,7 @@ def new_game(streams: Streams, hidden: Sequence[int], shift: float) -> Game:
 
 def _levels(count: int) -> Array:
     """The levels at which `count` equally likely values stand for a distribution, (count,)."""
+    # Middles of equal parts: the ends 0 and 1 are infinite quantiles.
     return (np.arange(count) + 0.5) / count
 
 
@@ -176,6 +178,7 @@ def masses(images: Array) -> Array:
     levels = _levels(count)
     cumulative = []
     for ascending in np.sort(images, 1):
+        # Not a histogram: 4096 images in 320 bins would have steps of their own.
         at_edges = np.interp(EDGES, ascending, levels, left=0.0, right=1.0)
         cumulative.append(at_edges)
     of_seeds = np.stack(cumulative)

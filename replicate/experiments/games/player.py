@@ -31,6 +31,7 @@ class Player:
         """One update by Adam on `loss` (seeds), which depends on the parameters."""
         parameters = self.parameters
         leaves = list(parameters.values())
+        # The sum over seeds: each seed's loss depends on its own parameters alone.
         total = loss.sum()
         slopes = torch.autograd.grad(total, leaves)
         gradients = dict(zip(parameters, slopes, strict=True))

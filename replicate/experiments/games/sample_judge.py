@@ -33,6 +33,7 @@ def train_judge(splits: Splits, device: torch.device, updates: int) -> tuple[Cla
     classes = int(labels.max()) + 1
     with task("its classifier", UPDATES / (UPDATES + updates)):
         classifier = fit(images.reshape(-1, *splits.shape), labels, classes)
+    # On test images, because it judges images that it has not learnt.
     images, labels = labelled(splits, "test", device)
     is_correct = classes_of(classifier, images, splits.shape) == labels
     accuracy = float(is_correct.double().mean())
