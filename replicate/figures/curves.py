@@ -66,6 +66,7 @@ def learning(training: Result, title: str, name: str) -> bytes:
     curve = training["curve"]
     seeds = training["seeds"]
     epochs = np.array(curve["epoch"])
+    # Explicit, since rows without an epoch have no second dimension.
     shape = (len(epochs), len(seeds))
     likelihoods = numbers(curve["log_likelihood"]).reshape(shape)
     # Results of models without a training step have no losses.
@@ -79,6 +80,7 @@ def learning(training: Result, title: str, name: str) -> bytes:
         for index in range(len(seeds)):
             _learning_line(axes[0], training, index, likelihoods[:, index])
             color = seed_look(index)["color"]
+            # Colour is the seed's, so that losses differ by their dashes.
             for style, values in zip(LOSS_STYLES, losses.values(), strict=False):
                 loss = values[:, index]
                 axes[1].plot(epochs, loss, color=color, linestyle=style, linewidth=1)
@@ -129,6 +131,7 @@ def _cut(axes: Axes, values: Array) -> bool:
         return False
     middle = float(np.median(finite))
     best = float(finite.max())
+    # From the median, which the awful epochs themselves hardly move.
     lowest = middle - 10 * (best - middle)
     if finite.min() >= lowest or best == middle:
         return False
@@ -144,6 +147,7 @@ def _name_losses(axes: Sequence[Axes], names: Sequence[str]) -> None:
     lower = axes[1]
     for style, name in zip(LOSS_STYLES, names, strict=False):
         label = name.replace("_", " ")
+        # In ink: a line of a seed would give the entry that seed's colour.
         lower.plot([], [], color=INK, linestyle=style, linewidth=1, label=label)
     lower.set_ylabel("loss (nats)")
     legend(lower, len(names))
@@ -241,6 +245,7 @@ def dots(rows: Sequence[DotRow], title: str, name: str) -> bytes:
         for index, row in enumerate(rows):
             _dot_row(axes, index, row)
         axes.set_yticks(range(len(rows)), [row["title"] for row in rows])
+        # Downwards, so that rows stand in the table's order.
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(visible=True, axis="x")
         axes.grid(visible=False, axis="y")
@@ -298,6 +303,7 @@ def _name_dots(axes: Axes, with_published: bool) -> None:
 def _dot_row(axes: Axes, index: int, row: DotRow) -> None:
     height: float = index
     if row["published"]:
+        # Above the published value, so that neither hides the other.
         height -= 0.15
         _published_band(axes, index, row["published"])
     values = [value for _, value in row["seeds"]]
@@ -348,6 +354,7 @@ def _dots_and_mean(axes: Axes, height: float, values: Sequence[float]) -> None:
         ax=axes,
         native_scale=True,
         orient="y",
+        # Jitter is random: the figure would have other bytes each time.
         jitter=False,
         marker=MARKERS[0],
         size=6,

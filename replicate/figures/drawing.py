@@ -53,6 +53,7 @@ def offsets(count: int, reach: float) -> Array:
     """Where the marks of `count` seeds stand, (count,): evenly from -reach to reach, a single one
     at 0.
     """
+    # `linspace` of one number would put it at the left end.
     if count <= 1:
         return np.zeros(1)
     return np.linspace(-reach, reach, count)
@@ -84,7 +85,9 @@ def lines_and_mean(
         markevery: as matplotlib's: None marks every x.
     """
     rows = numbers(values)
+    # Geometric, since an arithmetic mean over decades is that of the largest seed.
     means = np.exp(np.log(rows).mean(1))
+    # Lines of seeds have no label: the legend has the mean alone.
     axes.plot(x, rows, color=SERIES[look], linewidth=0.5, alpha=0.5)
     axes.plot(
         x,

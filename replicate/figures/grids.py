@@ -59,6 +59,7 @@ def grid(
     rows, columns, channels, height, width = images.shape
     if channels not in (1, 3):
         raise ValueError(f"an image has 1 or 3 channels, not {channels}")
+    # What byte NaN becomes is left to the processor.
     if not np.isfinite(images).all():
         raise ValueError("an image has pixels that are not finite")
     levels = 256
@@ -68,6 +69,7 @@ def grid(
     pixels = np.broadcast_to(values, (rows, columns, 3, height, width))
     full_height = rows * (height + GAP) + GAP
     full_width = columns * (width + GAP) + GAP
+    # All transparent, and so are the gaps that no image fills.
     canvas = np.zeros((full_height, full_width, 4), dtype=np.uint8)
     for row in range(rows):
         top = row * (height + GAP) + GAP
@@ -90,8 +92,10 @@ def png(canvas: NDArray[np.uint8]) -> bytes:
     Equal pixels give equal bytes.
     """
     pixels = canvas.reshape(-1, 4)
+    # Sorted, so that the palette does not depend on the order of the pixels.
     colours, indices = np.unique(pixels, axis=0, return_inverse=True)
     buffer = io.BytesIO()
+    # A palette's indices are bytes.
     if len(colours) > 256:
         image = Image.fromarray(canvas, "RGBA")
         image.save(buffer, format="PNG", compress_level=9)

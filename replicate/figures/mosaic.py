@@ -46,6 +46,7 @@ def _page(images: NDArray[np.int64]) -> NDArray[np.int64]:
     gap = gap_of(height)
     cell_height = height + gap
     cell_width = width + gap
+    # Zeros are paper, so that gaps are drawn by not drawing them.
     page = np.zeros((rows, cell_height, columns, cell_width), dtype=np.int64)
     # In the order of the page's pixels: a row of pixels goes through all images of a row.
     page[:, :height, :, :width] = images.transpose(0, 2, 1, 3)
@@ -61,6 +62,7 @@ def runs(page: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
     # A column of paper ends every row, so that no run goes on into the next one.
     padded = np.pad(page, ((0, 0), (0, 1)))
     flat = padded.ravel()
+    # No shade is -1: the first pixel always begins a run.
     changes = np.diff(flat, prepend=-1)
     starts = np.flatnonzero(changes)
     ends = np.append(starts[1:], flat.size)
@@ -69,6 +71,7 @@ def runs(page: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
     rights = lefts + ends - starts
     all_runs = np.stack([lefts, rights, rows], 1)
     shades = flat[starts]
+    # Paper is not drawn, which is most of a digit.
     inked = flat[flat > 0]
     for shade in np.unique(inked):
         yield int(shade), all_runs[shades == shade]
@@ -123,6 +126,7 @@ def _stroke(
     points = corners.reshape(-1, 2)
     codes_of_points = np.tile(codes, len(corners))
     path = Path(points, codes_of_points)
+    # "butt": a line with round or square ends would reach into the next pixel.
     patch = PathPatch(
         path, fill=False, edgecolor=colour, linewidth=width, capstyle="butt", clip_on=False
     )
@@ -167,6 +171,7 @@ def mosaic(
         # From (left, row) to (right, row), through the middle of the pixels.
         corners_of_runs = shade_runs[:, [0, 2, 1, 2]].reshape(-1, 2, 2)
         ends = corners_of_runs + [0, 0.5]
+        # Ink with an opacity and no grey: it follows the page's theme.
         opacity = round(shade / (shades - 1), 2)
         _stroke(axes, ends, _LINE, (INK, opacity), size)
     if marked:

@@ -30,6 +30,7 @@ def ranks(content: RanksOfDataset, titles: Mapping[str, str], title: str, name: 
     """
     shown = [n for n, column in enumerate(content["columns"]) if column["ranked"]]
     rows = [row for row in content["rows"] if row["kind"] == "model"]
+    # The Parzen estimate is the first measure of the registry, and so of the columns.
     rows.sort(key=lambda row: _mean_rank(row, shown[:1]))
     height = 2.0 + 0.3 * len(rows)
     with canvas(width=6.8, height=height) as (figure, (axes,)):
@@ -77,6 +78,7 @@ def _cell(axes: Axes, place: int, line: int, row: RankRow, number: int, count: i
     value = row["values"][number]
     if value is None or value["rank"] is None or value["rank_interval"] is None:
         return
+    # One model alone has rank 1 and no scale to divide by.
     scale = (1 - 2 * MARGIN) / max(count - 1, 1)
 
     def position(rank: float) -> float:

@@ -68,8 +68,11 @@ SEABORN: Mapping[str, object] = {
 #: What this project sets itself.
 OWN: Mapping[str, object] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: text is measured alike on every machine
+    # Text stays text: it can be read aloud, searched and copied, and takes the page's font.
     "svg.fonttype": "none",
+    # Else matplotlib salts ids at random, and the same figure has other bytes each time.
     "svg.hashsalt": "replicate",
+    # Simplified paths would depend on the size of the figure, and drop points that were measured.
     "path.simplify": False,
     "axes.unicode_minus": True,
     "axes.spines.top": False,
@@ -157,6 +160,7 @@ def canvas(
         matplotlib.rcdefaults()  # a reader's own settings change no figure
         matplotlib.rcParams.update(look)
         figure = Figure(figsize=(width, height), layout="constrained")
+        # A canvas of its own and not pyplot's, which holds global state and may want a display.
         FigureCanvasSVG(figure)
         heights = list(rows)
         axes = figure.subplots(len(rows), 1, sharex=True, squeeze=False, height_ratios=heights)
@@ -180,6 +184,7 @@ def svg(figure: Figure, name: str, title: str, description: str) -> bytes:
             axes.set_yscale("linear")
             axes.set_xscale("linear")
     buffer = io.BytesIO()
+    # No date and no version: the same result has the same bytes.
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     parser = etree.XMLParser(remove_comments=True, resolve_entities=False)
     root = etree.fromstring(buffer.getvalue(), parser)
@@ -197,6 +202,7 @@ def svg(figure: Figure, name: str, title: str, description: str) -> bytes:
 def _framed(root: etree._Element, slug: str, title: str, description: str) -> bytes:
     """The file of a figure, with its title and description for screen readers."""
     for key in ("width", "height"):
+        # Without them the page scales a figure by its viewBox.
         del root.attrib[key]
     root.attrib.update(
         {
@@ -208,6 +214,7 @@ def _framed(root: etree._Element, slug: str, title: str, description: str) -> by
             "font-family": _FONT,
         }
     )
+    # First in the file: screen readers take the first title of an SVG for its name.
     for position, (tag, text) in enumerate((("title", title), ("desc", description))):
         element = etree.Element(f"{{{_SVG}}}{tag}", {"id": f"{slug}-{tag}"})
         element.text = text
@@ -238,8 +245,10 @@ def _presentation(element: etree._Element) -> None:
             colour = value.lower()
             if colour in _CLASSES:
                 classes.append(f"{key}-{_CLASSES[colour]}")
+            # Ink follows the page's text, which is light in the dark theme.
             if colour == INK:
                 value = "currentColor"
+        # As an attribute a size in user units has no unit.
         if key == "font-size":
             value = value.removesuffix("px")
         element.set(key, value)
@@ -290,6 +299,7 @@ def prefix_ids(root: etree._Element, prefix: str) -> None:
     used.update(re.findall(r"(?:^|\s)#(\S+)", text))
     for element in root.iter(etree.Element):
         name = element.attrib.get("id")
+        # matplotlib gives an id to every artist; most are never referred to.
         if name in used:
             element.set("id", prefix + name)
         elif name is not None:
@@ -318,6 +328,7 @@ def checked_svg(content: bytes) -> str:
         raise ValueError(f"is not valid SVG ({' '.join(str(error).split())})") from None
     for element in root.iter():
         if not isinstance(element.tag, str) or element.tag not in _ALLOWED:
+            # By a list of what is allowed: a list of what is forbidden is never complete.
             raise ValueError(f"holds {element.tag}, which a plot of this project does not")
         for key, value in element.attrib.items():
             if key not in _ATTRIBUTES or not _stays_inside(key, value):
@@ -369,6 +380,7 @@ class Look(TypedDict):
 
 def seed_look(index: int) -> Look:
     """Colour and marker of the index-th seed of a plot."""
+    # Both lists have ten: the eleventh seed looks as the first one.
     color_index = index % len(SERIES)
     marker_index = index % len(MARKERS)
     return {"color": SERIES[color_index], "marker": MARKERS[marker_index]}

@@ -40,6 +40,8 @@ def _updates(series: Result, count: int) -> Drawing:
             updates = numbers(series["updates"][name])
             censored = np.array(series["censored"][name])
             heights = row + spots
+            # Mark and colour tell what was not reached: a dot at the last update would look like a
+            # success.
             for look, (marks, marker, label) in enumerate(
                 ((~censored, "o", "reached the target"), (censored, "x", "not by the end"))
             ):
@@ -49,6 +51,7 @@ def _updates(series: Result, count: int) -> Drawing:
                     marker,
                     color=SERIES[look],
                     markersize=3,
+                    # A cross is all edge, a dot has none.
                     markeredgewidth=look,
                     label=label if row == 0 else None,
                 )
@@ -90,6 +93,8 @@ def _curves(series: Result, count: int) -> Drawing:
         for axes, variants in ((upper, moves), (lower, noises)):
             for look, name in enumerate(variants):
                 rows = numbers(series["curves"][name])
+                # A seed that failed anywhere is left out everywhere, or the mean would jump where
+                # it ends.
                 rows = rows[:, np.isfinite(rows).all(0)]
                 means = rows.sum(1) / max(rows.shape[1], 1)
                 axes.plot(

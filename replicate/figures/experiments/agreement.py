@@ -21,10 +21,12 @@ def _taus(series: Result, count: int) -> Drawing:
     taus_of = series["measures"]
     with canvas(width=6.4, height=1.4 + 0.26 * len(taus_of)) as (figure, (axes,)):
         for row, taus in enumerate(taus_of.values()):
+            # Tau of four rows has few values: without steps seeds would cover each other.
             y = row + in_steps(count, 0.06)
             axes.plot(numbers(taus), y, MARKERS[0], color=SERIES[0], markersize=4)
         axes.axvline(0, color=INK, linewidth=0.6)
         axes.axvline(0.5, color=INK, linestyle=":", linewidth=1)
+        # The whole range of tau, so that near 1 does not look like far from it.
         axes.set_xlim(-1.08, 1.08)
         axes.set_ylim(len(taus_of) - 0.5, -0.5)
         axes.set_yticks(range(len(taus_of)), [_title(label) for label in taus_of])

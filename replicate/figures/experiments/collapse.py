@@ -25,6 +25,7 @@ def _ratios(series: Result, count: int) -> Drawing:
                 x = column + spots
                 axes.plot(x, values, MARKERS[0], color=SERIES[0], markersize=3.5)
             axes.set_ylabel(label)
+            # From 0, where a collapsed G would lie.
             axes.set_ylim(bottom=0)
         names = [f"{ratio}:1" for ratio in COLLAPSE_RATIOS]
         lower.set_xticks(range(len(names)), names)

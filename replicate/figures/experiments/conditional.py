@@ -36,6 +36,8 @@ def _classes(series: Result, count: int) -> Drawing:
                 "o",
                 color=SERIES[0],
                 markersize=2.5,
+                # matplotlib wants a label for every column, and leaves those with "_" out of the
+                # legend.
                 label=["one seed"] + ["_"] * (class_count - 1),
             )
             axes.plot(

@@ -29,6 +29,7 @@ def _sizes(series: Result, count: int) -> Drawing:
                 values.mean(1),
                 color=colour,
                 marker=marker,
+                # The marks are the seeds'; the line carries the name.
                 markersize=0,
                 label=title,
             )

@@ -73,6 +73,7 @@ def _figure_of_samples(samples_of: Mapping[str, list[list[float]]], seed: int) -
             # A panel that held every stray sample would show the half circles small.
             inside = (np.abs(points) < [width / 2, top]).all(1)
             outside_count = int((~inside).sum())
+            # Told in the caption, so that nothing leaves the figure unsaid.
             outside.append(f"{outside_count} of {name}")
             x, y = (points[inside] + centre).T
             axes.plot(x, y, MARKERS[0], color=SERIES[index], markersize=1.3)
@@ -99,6 +100,7 @@ def _dots(axes: Axes, measures_of: Mapping[str, Measures], measure: str) -> None
     for column, measures in enumerate(measures_of.values()):
         if measure not in measures:
             continue
+        # From the fourth on all are the autoencoder's, which share one look.
         values, look = numbers(measures[measure]), min(column, 3)
         axes.plot(
             column + in_steps(len(values), 0.03),
@@ -119,6 +121,7 @@ def _figure_of_distances(measures_of: Mapping[str, Measures], count: int) -> Dra
         ):
             _dots(axes, measures_of, measure)
             axes.set_ylabel(label)
+        # Distances span decades; shares do not.
         upper.set_yscale("log")
         for axes in (middle, lower):
             axes.set_ylim(-0.05, 1.08)

@@ -40,6 +40,7 @@ def _figure_of_bias(densities: Result, count: int) -> Drawing:
             )
         axes.axhline(0, color=INK, linestyle=":", linewidth=1)
         axes.set_xscale("log")
+        # The bias has both signs, and spans from hundredths to hundreds of nats.
         axes.set_yscale("symlog", linthresh=0.1)
         axes.set_xlabel(f"samples that the window is put on (n = {count} seeds)")
         axes.set_ylabel("bias of the mean log-likelihood (nats)")

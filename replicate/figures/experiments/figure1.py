@@ -26,6 +26,7 @@ def draw(result: Result) -> dict[str, Drawing]:
 
 def _stages(series: Result, seed: int) -> Drawing:
     with canvas(width=5.6, height=5.6) as (figure, _):
+        # `canvas` makes one column, and here are two.
         figure.clear()
         panels = figure.subplots(4, 2, sharex=True, sharey="row", height_ratios=(3, 1, 3, 1))
         for number, (name, title) in enumerate(STAGES.items()):
@@ -63,6 +64,8 @@ def _sequence(series: Result, seed: int) -> Drawing:
             frames_left = len(frames) - 1 - index
             artists = _frame(axes, series["x"], frame, in_legend=frames_left == 0)
             for number, artist in enumerate(artists):
+                # Counted down: whatever the number of frames, the last one is frame 0
+                # (`theme.FRAME`).
                 artist.set_gid(f"{FRAME}{frames_left}-{number}")
         axes.set_ylim(0, 1)
         axes.set_xlim(series["x"][0], series["x"][-1])
@@ -114,6 +117,7 @@ def _arrows(axes: Axes, z: Sequence[float], images: Sequence[float]) -> None:
 
 def _distances(curve: Result, count: int) -> Drawing:
     with canvas(height=4.0, rows=(1.0, 1.0)) as (figure, (upper, lower)):
+        # A logarithmic axis has no 0.
         rounds = np.array(curve["round"]) + 1
         for name, axes, label in (
             ("distance", upper, "Wasserstein distance\nof p_g to p_data"),

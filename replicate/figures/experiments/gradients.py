@@ -23,6 +23,7 @@ def draw(result: Result) -> dict[str, Drawing]:
 
 def _alone(curve: Result, count: int) -> Drawing:
     with canvas(height=4.2, rows=(1.0, 1.6)) as (figure, (upper, lower)):
+        # A logarithmic axis has no 0.
         updates = np.array(curve["update"]) + 1
         shares = numbers(curve["accuracy"])
         upper.plot(updates, shares, color=FAINT, linewidth=0.7)
@@ -50,6 +51,7 @@ def _games(games: Result, early: int, count: int) -> Drawing:
         game = games["non_saturating"]
         rounds = (np.array(game["round"]) + 1).tolist()
         for look, (name, title) in enumerate(TITLES.items()):
+            # Both norms of one game: of two games they would be at another D and G.
             lines_and_mean(upper, rounds, game[name], look, title)
             lines_and_mean(lower, rounds, games[name]["distance"], look, title)
         lower.axvline(early + 1, color=INK, linestyle=":", linewidth=1)

@@ -27,6 +27,7 @@ def draw(result: Result) -> dict[str, Drawing]:
 def _learning(series: Result, count: int) -> Drawing:
     with canvas() as (figure, (axes,)):
         explained = numbers(series["curve"]["explained"])
+        # By the last look: early ones may lie far below 0, and would flatten all others.
         lowest = float(np.nanmin(explained[-1], initial=0.0))
         axes.plot(series["curve"]["update"], explained, color=SERIES[0], linewidth=1)
         axes.set_xscale("log")

@@ -28,6 +28,7 @@ def _pictures(series: Result, seed: int) -> Drawing:
         images = unpacked(series["pictures"])
         axes.set_xlabel(f"{IMAGES_DRAWN} test images and their completions (seed {seed})")
         names = ["random pixels" if kind == "random" else f"{kind} half" for kind in MASKS]
+        # Test images are framed: all others were made, in part or as a whole.
         test_images = range(0, images.shape[1], 2 + COMPLETIONS_DRAWN)
         mosaic(axes, images, names, marked=test_images)
         caption = (
@@ -79,5 +80,6 @@ def _dots(axes: Axes, series: Result, measure: str, look: int, shift: float, lab
         MARKERS[look],
         color=SERIES[look],
         markersize=3,
+        # matplotlib wants a label for every column, and leaves those with "_" out of the legend.
         label=[label, *["_"] * (len(MASKS) - 1)],
     )

@@ -15,6 +15,7 @@ def _distances(series: Result, count: int) -> Drawing:
     with canvas(height=3.4) as (figure, (axes,)):
         for look, (way, title) in enumerate(WAYS.items()):
             distances = series["distance"][way]
+            # Sixty looks: a mark at each would hide the line.
             lines_and_mean(axes, series["update"], distances, look, title, markevery=6)
         axes.set_xscale("log")
         axes.set_yscale("log")

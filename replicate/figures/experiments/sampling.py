@@ -39,6 +39,7 @@ def _models(series: Result, count: int) -> Drawing:
                 values = numbers(measures[measure])
                 x = column + spots
                 axes.plot(x, values, MARKERS[look], color=SERIES[look], markersize=3.5)
+            # 0 is what samples of the data would have in the two upper panels.
             axes.axhline(0, color=INK, linewidth=0.6)
             axes.set_ylabel(label)
         lower.set_ylim(0, 1.08)

@@ -26,6 +26,7 @@ def _discrimination(curves: Result, count: int) -> Drawing:
             axes.plot(updates, shares.mean(1), color=color, label=f"{name} outputs")
         axes.axhline(0.5, color=INK, linestyle=":", linewidth=1)
         axes.set_xscale("log")
+        # Chance is 0.5: below lies only the noise of it.
         axes.set_ylim(0.4, 1.02)
         axes.set_ylabel("D is right (share)")
         axes.set_xlabel(f"updates of D (n = {count} seeds: marks)")

@@ -44,12 +44,14 @@ def _figure_of_steps(steps: Result, count: int) -> Drawing:
                     label = "both at once"
                 updates = curve[player]
                 divergence = numbers(curve["jsd"])
+                # Of the seeds that did not fail; the verdict stops at a failed one.
                 means = np.nanmean(divergence, 1)
                 color = SERIES[look]
                 axes.plot(updates, divergence, MARKERS[look], color=color, markersize=2, alpha=0.5)
                 axes.plot(updates, means, color=color, label=label)
             axes.set_ylabel("JSD of the modes (nats)")
             axes.set_ylim(0)
+            # Cut at the updates of k = 1: a larger k goes on until G's updates are equal.
             axes.set_xlim(0, last * 1.02)
         legend(upper, len(steps))
         lower.set_xlabel(f"updates: of D above, of G below (n = {count} seeds)")
