@@ -118,7 +118,9 @@ def test_the_game_draws_all_classes_equally_often() -> None:
     assert (classes.mean(1) - 1 / 3).abs().max() < 0.04
 
 
-@pytest.mark.parametrize("schedule", ["simultaneous", "alternating"])
+@pytest.mark.parametrize(
+    "schedule", ["simultaneous", pytest.param("alternating", marks=pytest.mark.slow)]
+)
 def test_samples_are_of_their_classes(schedule: str) -> None:
     """Class 0 is dark and class 1 bright; the control, an untrained G, tells them by chance."""
     brightness = torch.tensor([0.2, 0.8]).repeat(50)

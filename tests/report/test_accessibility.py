@@ -13,6 +13,11 @@ import pytest
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 WIDE = {"width": 1280, "height": 900}
 NARROW = {"width": 320, "height": 800}
+#: What is folded is tried unfolded too, by the longer checks.
+FOLDED_OR_NOT = [
+    pytest.param(False, id="folded"),
+    pytest.param(True, id="unfolded", marks=pytest.mark.slow),
+]
 #: Opens or closes every fold.
 FOLDS = "open => document.querySelectorAll('details').forEach(one => { one.open = open; })"
 #: Every element that Tab must reach, in the order of the page.
@@ -80,7 +85,7 @@ def violations(page: Any, axe: str, tags: list[str]) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("unfolded", [False, True], ids=["folded", "unfolded"])
+@pytest.mark.parametrize("unfolded", FOLDED_OR_NOT)
 @pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["1280", "320"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_violation(
@@ -115,7 +120,7 @@ def test_words_and_plots_have_contrast(opened: Callable[..., Any], scheme: str) 
 
 
 @pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["1280", "320"])
-@pytest.mark.parametrize("unfolded", [False, True], ids=["folded", "unfolded"])
+@pytest.mark.parametrize("unfolded", FOLDED_OR_NOT)
 def test_tab_reaches_everything_in_order(
     opened: Callable[..., Any], viewport: dict[str, int], unfolded: bool
 ) -> None:

@@ -634,6 +634,7 @@ def shapes_of(path: Path) -> tuple[list[str], list[float]]:
     return words_and_numbers[::2], [float(number) for number in words_and_numbers[1::2]]
 
 
+@pytest.mark.slow
 def test_every_full_form_with_a_kept_result_has_its_figures(tmp_path: Path) -> None:
     """What `draw` makes of the kept result today; coordinates may round otherwise elsewhere."""
     folders = sorted((package_root() / "results/reference/statements").glob("*/figures/*"))
@@ -661,9 +662,11 @@ def test_every_full_form_with_a_kept_result_has_its_figures(tmp_path: Path) -> N
             "datasets: {mnist: {}}\nexperiments: {conditional: {dataset: mnist}}",
             "MNIST",
         ),
-        ("conditional", "experiments: {conditional: {}}", "Digits"),
         ("conditional", "experiments: {}", "not recorded"),
-        ("conditional", None, "not recorded"),
+        pytest.param(
+            "conditional", "experiments: {conditional: {}}", "Digits", marks=pytest.mark.slow
+        ),
+        pytest.param("conditional", None, "not recorded", marks=pytest.mark.slow),
         ("theory", None, "data of its own"),
     ],
 )

@@ -358,6 +358,7 @@ def _wait_for(path: Path, field: str, least: int) -> dict[str, Any]:
     raise AssertionError(f"{path} never reached {field} {least}")
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_middle_of_training_resumes_to_the_same_bits(
     done: Pipeline, tmp_path: Path
 ) -> None:

@@ -128,7 +128,9 @@ def _same(one: Path, other: Path) -> None:
         np.testing.assert_allclose(others[name], values, rtol=1e-12, atol=1e-9)
 
 
-@pytest.mark.parametrize("total", [2, 3, 9])
+@pytest.mark.parametrize(
+    "total", [3, pytest.param(2, marks=pytest.mark.slow), pytest.param(9, marks=pytest.mark.slow)]
+)
 def test_any_number_of_parts_gives_the_result_of_one_go(
     evaluated: Run, tmp_path: Path, total: int
 ) -> None:

@@ -156,6 +156,7 @@ def test_an_experiment_with_another_learning_rate_stands_beside_the_run(finished
     assert project.planned() == {}
 
 
+@pytest.mark.slow
 def test_after_snakemake_dvc_runs_no_job_and_then_nothing(finished):
     project = finished.with_git()
     before = project.records()

@@ -96,6 +96,7 @@ def test_the_command_can_be_pasted_where_the_project_lies_in_a_folder_with_a_spa
     ]
 
 
+@pytest.mark.slow
 def test_with_conda_the_command_names_the_python_of_its_environment(finished, tmp_path):
     whole = cut(finished)
     done = finished.run(
@@ -110,6 +111,7 @@ def test_with_conda_the_command_names_the_python_of_its_environment(finished, tm
     assert "epoch 2 chosen" in finished.good("bash", "-c", command)
 
 
+@pytest.mark.slow
 def test_a_long_log_is_cut_to_its_end(finished):
     """A stage that says much before it fails."""
     finished.edit(
@@ -125,6 +127,7 @@ def test_a_long_log_is_cut_to_its_end(finished):
     assert CUT in log
 
 
+@pytest.mark.slow
 def test_dvc_shows_both_too_and_names_its_stage(finished):
     cut(finished)
     done = finished.with_git().run("dvc", "repro", "training", "--single-item")

@@ -8,6 +8,8 @@ from replicate.jobs.parameter_schema import build_schema, schema_path
 from replicate.stages.params import checked_file
 
 PRESETS = ("demo", "mnist", "mnist-short", "paper", "smoke")
+#: Their dry runs differ from those of the others in size alone.
+LONGER = ("demo", "mnist", "mnist-short")
 STAMP = re.compile(r"^\[.*\]$|^(Using workflow specific profile|Migrati).*\n?", re.MULTILINE)
 
 
@@ -16,7 +18,10 @@ def test_params_yaml_is_the_demo(fresh):
     assert sorted(path.stem for path in (fresh / "presets").iterdir()) == list(PRESETS)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(
+    "preset",
+    ["smoke", "paper", *(pytest.param(name, marks=pytest.mark.slow) for name in LONGER)],
+)
 def test_a_preset_is_valid_and_its_dry_run_starts_nothing(fresh, preset):
     file = f"presets/{preset}.yaml"
     plan = checked_file(str(fresh / file))
@@ -60,63 +65,69 @@ def test_the_schema_agrees_with_the_types():
     assert schema_path().read_text(encoding="utf-8") == build_schema()
 
 
+#: What is replaced in the smallest preset, by what, and the sentence that names it.
+WRONG = [
+    (
+        "learning_rate:",
+        "learning_rat:",
+        "models.adversarial_nets.digits.learning_rat: unknown key (did you mean learning_rate?)",
+    ),
+    (
+        "  adversarial_nets:",
+        "  k_means: {}\n  k_means:",
+        "models.k_means: it stands there twice (lines 39 and 40)",
+    ),
+    (
+        "learning_rate: .*",
+        "learning_rate: .nan",
+        "learning_rate: a finite number is needed, not nan",
+    ),
+    ("seeds: \\[.*", "seeds: [3-1]", "the block '3-1' runs backwards"),
+]
+#: More of the kind; they take longer together than they teach.
+WRONG_TOO = [
+    (
+        "learning_rate: .*",
+        'learning_rate: "1e-3"',
+        "a number is needed, not '1e-3' (it is text; take the quotes",
+    ),
+    (
+        " epochs: .*",
+        " epochs: four",
+        "models.adversarial_nets.digits.epochs: a whole number is needed, not 'four'",
+    ),
+    (
+        "learning_rate: .*",
+        "learning_rate: 2026-11-28",
+        "learning_rate: 2026-11-28 is a date or time",
+    ),
+    (
+        "experiments:",
+        "experiments:\n  game: {seeds: 0\u20135}",
+        "experiments.game.seeds: a block of seeds is written",
+    ),
+    ("  adversarial_nets:", "  nets:", "there is no model 'nets'; the registered ones are dbn"),
+    (
+        "  digits: {}",
+        "  digit: {}",
+        "models.adversarial_nets.digits: the data set 'digits' is not among",
+    ),
+    (
+        "  digits: {}",
+        "  digits: {}\n  svhn: {}",
+        "there is no data set 'svhn'; the registered ones are digits",
+    ),
+    (
+        "draws: .*",
+        "sigmas: [-0.1, 0.2]",
+        "likelihood.sigmas[0]: input should be greater than or equal to 0.0001, not -0.1",
+    ),
+]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
-    [
-        (
-            "learning_rate:",
-            "learning_rat:",
-            "models.adversarial_nets.digits.learning_rat: unknown key "
-            "(did you mean learning_rate?)",
-        ),
-        (
-            "learning_rate: .*",
-            'learning_rate: "1e-3"',
-            "a number is needed, not '1e-3' (it is text; take the quotes",
-        ),
-        (
-            " epochs: .*",
-            " epochs: four",
-            "models.adversarial_nets.digits.epochs: a whole number is needed, not 'four'",
-        ),
-        (
-            "  adversarial_nets:",
-            "  k_means: {}\n  k_means:",
-            "models.k_means: it stands there twice (lines 39 and 40)",
-        ),
-        (
-            "learning_rate: .*",
-            "learning_rate: 2026-11-28",
-            "learning_rate: 2026-11-28 is a date or time",
-        ),
-        (
-            "learning_rate: .*",
-            "learning_rate: .nan",
-            "learning_rate: a finite number is needed, not nan",
-        ),
-        (
-            "experiments:",
-            "experiments:\n  game: {seeds: 0\u20135}",
-            "experiments.game.seeds: a block of seeds is written",
-        ),
-        ("  adversarial_nets:", "  nets:", "there is no model 'nets'; the registered ones are dbn"),
-        (
-            "  digits: {}",
-            "  digit: {}",
-            "models.adversarial_nets.digits: the data set 'digits' is not among",
-        ),
-        (
-            "  digits: {}",
-            "  digits: {}\n  svhn: {}",
-            "there is no data set 'svhn'; the registered ones are digits",
-        ),
-        (
-            "draws: .*",
-            "sigmas: [-0.1, 0.2]",
-            "likelihood.sigmas[0]: input should be greater than or equal to 0.0001, not -0.1",
-        ),
-        (r"seeds: \[.*", "seeds: [3-1]", "the block '3-1' runs backwards"),
-    ],
+    [*WRONG, *(pytest.param(*case, marks=pytest.mark.slow) for case in WRONG_TOO)],
 )
 def test_a_wrong_parameter_is_one_sentence_with_its_path(fresh, old, new, sentence):
     (fresh / "params.yaml").write_bytes((fresh / "presets/smoke.yaml").read_bytes())

@@ -82,9 +82,13 @@ def test_a_change_of_a_models_logic_runs_that_model(finished):
 @pytest.mark.parametrize(
     ("stage", "rules"),
     [
-        *((stage, (*EVALUATION, *PAGES)) for stage in ("sample", "bandwidth", "evaluate")),
-        *((stage, ("inspect", "report")) for stage in ("recognise", "panels")),
-        *((stage, (stage, "ranks", "report")) for stage in ("measures", "controls")),
+        ("sample", (*EVALUATION, *PAGES)),
+        ("panels", ("inspect", "report")),
+        pytest.param("bandwidth", (*EVALUATION, *PAGES), marks=pytest.mark.slow),
+        pytest.param("evaluate", (*EVALUATION, *PAGES), marks=pytest.mark.slow),
+        pytest.param("recognise", ("inspect", "report"), marks=pytest.mark.slow),
+        pytest.param("measures", ("measures", "ranks", "report"), marks=pytest.mark.slow),
+        pytest.param("controls", ("controls", "ranks", "report"), marks=pytest.mark.slow),
     ],
 )
 def test_a_change_of_any_stage_of_a_job_runs_the_job(finished, stage, rules):

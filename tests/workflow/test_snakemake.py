@@ -20,6 +20,7 @@ def test_lint_and_format(fresh):
     fresh.good("snakefmt", "--check", "Snakefile", "workflow")
 
 
+@pytest.mark.slow
 def test_the_snakefile_of_the_catalog_is_the_same_workflow(finished):
     """Snakemake's workflow catalog reads `workflow/Snakefile`; whoever begins with it gets the same
     jobs, and the ordinary one has nothing to do after it.
@@ -32,6 +33,7 @@ def test_the_snakefile_of_the_catalog_is_the_same_workflow(finished):
     assert finished.planned() == {}
 
 
+@pytest.mark.slow
 def test_use_conda_without_conda_says_so_once_and_goes_on(finished):
     (finished / "report/index.html").unlink()
     answer = finished.good("snakemake", "--cores", "2", "--use-conda")
@@ -40,6 +42,7 @@ def test_use_conda_without_conda_says_so_once_and_goes_on(finished):
     assert "Nothing to be done" in finished.good("snakemake", "--cores", "2", "--use-conda")
 
 
+@pytest.mark.slow
 def test_use_conda_with_conda_runs_in_its_environment(finished, tmp_path):
     (finished / "report/index.html").unlink()
     finished.edit(
@@ -57,6 +60,7 @@ def test_use_conda_with_conda_runs_in_its_environment(finished, tmp_path):
     assert finished.planned() == {}
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_killed_run_is_removed(finished):
     locks = finished / ".snakemake/locks"
     locks.mkdir(exist_ok=True)

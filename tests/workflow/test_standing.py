@@ -64,6 +64,7 @@ def test_the_table_has_the_files_that_the_rules_declare(finished: Project) -> No
     assert {job.rule: [set(job.inputs), set(job.outputs)] for job in jobs.all.values()} == declared
 
 
+@pytest.mark.slow
 def test_every_file_of_every_job_is_judged_by_its_bytes(here: Project) -> None:
     """Deleted, flipped with its time kept, and edited: each is found in its own job; put back,
     nothing is.
