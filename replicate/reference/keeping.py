@@ -11,12 +11,10 @@ from typing import Any, TypedDict
 import numpy as np
 import yaml
 
-from replicate.errors import ReplicateError
 from replicate.records.kept_runs import add_to_sums
 from replicate.records.run_record import record_path
 from replicate.reference.blocks import Block, Folders
 from replicate.reference.sources import read_origin
-from replicate.reference.tables import write_entry_table
 from replicate.storage.files import (
     atomic_write,
     canonical_json,
@@ -143,11 +141,6 @@ def publish(block: Block) -> None:
         contents[f"{name}.run.json"] = record_with_commit
         contents[f"{name}.json"] = read_json(path)
     write_results(block, contents)
-    try:
-        with sole_writer(block.folders):
-            write_entry_table(block.folders, block.entry.name)
-    except ReplicateError as error:  # the block is complete without it
-        print(f"the table of {block.entry.name} is not written: {error}", file=sys.stderr)
     # Samples are large, and the same ones can be drawn again.
     samples = block.measures / "samples.safetensors"
     samples.unlink(missing_ok=True)

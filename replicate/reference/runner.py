@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -150,6 +150,7 @@ class Runner:
         at_once: how many run side by side.
         extends: (entry, model) -> whether more epochs can go on from its last state.
         checkpoint_every: seconds of a training that a kill may cost.
+        write_table: writes the table of an entry anew, by its name.
         stop_at: when to ask for the last checkpoints; None for never.
         end_at: when to wait for them no longer; None for never.
         lanes: blocks that are worked on.
@@ -162,6 +163,7 @@ class Runner:
     at_once: int
     extends: dict[tuple[str, str], bool]
     checkpoint_every: float
+    write_table: Callable[[str], None]
     stop_at: float | None = None
     end_at: float | None = None
     lanes: list[Lane] = field(default_factory=list)
@@ -332,6 +334,10 @@ class Runner:
 
     def _close_finished(self, lane: Lane) -> None:
         block = lane.block
+        try:
+            self.write_table(block.entry.name)
+        except ReplicateError as error:  # the block is complete without it
+            print(f"the table of {block.entry.name} is not written: {error}", file=sys.stderr)
         lane.resources.close()
         self.finished += 1
         results = results_text(block)

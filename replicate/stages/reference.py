@@ -29,6 +29,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from replicate.errors import ReplicateError
@@ -37,6 +38,8 @@ from replicate.reference.plan import ReferencePlan, read_plan
 
 #: The part of the time, and the most seconds, that are left for the last checkpoints.
 RESERVE, RESERVE_SECONDS = 0.1, 60.0
+#: The table of an entry as JSON and CSV, and its run record.
+TABLE = ("table1.json", "table1.csv", "table1.run.json")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -184,14 +187,46 @@ def _sums(runs: Sequence[Path], results: Path) -> int:
 
 
 def _tables(plan: ReferencePlan, folders: Folders) -> int:
-    from replicate.reference.keeping import sole_writer
-    from replicate.reference.tables import write_entry_table
-
     for entry in plan.entries:
         if any((folders.results / entry.name).glob("*/*/train.json")):
-            with sole_writer(folders):
-                write_entry_table(folders, entry.name)
+            _write_table(folders, entry.name)
     return 0
+
+
+def _write_table(folders: Folders, entry: str) -> None:
+    """Writes the table of an entry from all of its blocks whose results are complete.
+
+    Today's code writes it by today's rules; the results are those of each block's own commit.
+    """
+    from replicate.params import load_params
+    from replicate.records.kept_runs import add_to_sums
+    from replicate.reference.keeping import sole_writer
+    from replicate.stages.table import write_table
+    from replicate.storage.paths import package_root
+
+    root = package_root()
+    files = {
+        "protocol": root / "protocol.yaml",
+        "published": root / "results/published/table1.csv",
+        "context": root / "results/published/context.csv",
+    }
+    run = folders.results / entry
+    with sole_writer(folders):
+        params = load_params(str(run / "params.yaml"))
+        write_table(params, _table_inputs(run), files, {}, run / TABLE[0])
+        add_to_sums(run, {}, TABLE)
+
+
+def _table_inputs(run: Path) -> dict[str, Path]:
+    """Name in the table -> file, of all results of a kept run that its table shows."""
+    results = {}
+    for name in ("evaluation.json", "train.json", "samplers.json"):
+        for path in sorted(run.glob(f"*/*/{name}")):
+            # `train.json` is written last: without it the block is not complete.
+            if (path.parent / "train.json").is_file():
+                relative = path.relative_to(run.parent).as_posix()
+                results[f"results/reference/{relative}"] = path
+    return results
 
 
 def _pack(arguments: argparse.Namespace, plan: ReferencePlan, folders: Folders) -> int:
@@ -253,7 +288,8 @@ def _continue(
         for model, is_extended in facts["extends"].items():
             extends[entry.name, model] = is_extended
     os.nice(19)  # children inherit it
-    runner = Runner(folders, waiting, at_once, extends, arguments.checkpoint_every)
+    write_table = partial(_write_table, folders)
+    runner = Runner(folders, waiting, at_once, extends, arguments.checkpoint_every, write_table)
     if arguments.minutes is not None:
         seconds = 60 * arguments.minutes
         runner.end_at = started + seconds

@@ -46,6 +46,11 @@ def block(tmp_path: Path) -> Block:
     return block
 
 
+def no_table(entry: str) -> None:
+    """No block of these tests is finished."""
+    raise AssertionError(entry)
+
+
 def commit(root: Path) -> str:
     run_git(root, "init", "--quiet")
     run_git(root, "add", "--all")
@@ -230,7 +235,7 @@ def test_a_block_that_would_start_anew_is_left_alone(
     _begun(block, **began)
     facts = {"versions": VERSIONS, "entries": [{"backend": BACKEND | here}]}
     monkeypatch.setattr(runner, "described", lambda *_: facts)
-    work = Runner(block.folders, deque(), 1, {("first", "k_means"): False}, 300.0)
+    work = Runner(block.folders, deque(), 1, {("first", "k_means"): False}, 300.0, no_table)
     settings = read_json(block.state / "checkpoints/digits-k_means-0-0/run.json")
     source = Source(None, "b" * 64, package_root())
     if sentence is None:
@@ -244,7 +249,7 @@ def test_other_data_leave_a_block_alone(root: Path, block: Block) -> None:
     begin(block, present(block.folders), "d" * 64)
     block.folders.data.mkdir()
     (block.folders.data / "digits.safetensors").write_bytes(b"other")
-    work = Runner(block.folders, deque(), 1, {}, 300.0)
+    work = Runner(block.folders, deque(), 1, {}, 300.0, no_table)
     with pytest.raises(ReplicateError, match=r"started from other data \(dddddddddddd\)"):
         work._source(block)
 
@@ -256,7 +261,7 @@ def test_kept_results_without_a_state_are_not_trained_anew(block: Block, root: P
         write_json(block.results_folder / f"{name}.run.json", {})
     block.folders.data.mkdir(parents=True)
     (block.folders.data / "digits.safetensors").write_bytes(b"data")
-    work = Runner(block.folders, deque(), 1, {}, 300.0)
+    work = Runner(block.folders, deque(), 1, {}, 300.0, no_table)
     with pytest.raises(
         ReplicateError, match=r"its results of 1 epochs are kept .* its last state is not here"
     ):
