@@ -40,6 +40,7 @@ def _without_docstring(
 ) -> list[ast.stmt]:
     if ast.get_docstring(node, clean=False) is None:
         return node.body
+    # A body that was nothing but its docstring does what `pass` does.
     return node.body[1:] or [ast.Pass()]
 
 
@@ -158,6 +159,7 @@ def code_digest(entries: Iterable[str], root: Path | None = None) -> str:
     if root is None:
         root = package_root()
     pending = set(entries)
+    # A name that is mistyped here would leave a job without any digest of its code.
     for name in pending:
         if _source(name, root) is None:
             raise LookupError(f"no module {name} below {root}")
@@ -174,6 +176,7 @@ def code_digest(entries: Iterable[str], root: Path | None = None) -> str:
         digest, imports = _module(name, path, stamp)
         digests[name] = digest
         pending |= imports
+    # Sorted: modules come in the order of a set, which is another one in every process.
     lines = [f"{name} {digests[name]}" for name in sorted(digests)]
     text = "\n".join(lines)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -48,8 +48,11 @@ def _began(process: int) -> str:
     """
     try:
         stat = Path(f"/proc/{process}/stat").read_text()
+        # The name of the program stands in parentheses, and may have blanks and more of them.
         after_name = stat.rsplit(")", 1)[1]
+        # Field 22 of proc(5); the first one after the name is field 3.
         return after_name.split()[19]
+    # Without /proc, as on macOS, the number alone decides.
     except (OSError, IndexError):
         return ""
 
@@ -89,8 +92,10 @@ def die_with_engine() -> None:
     try:
         engine = json.loads(os.environ.get(ENGINE, ""))
         here = engine["host"] == socket.gethostname()
+    # A stage that someone runs by hand has no engine.
     except (ValueError, TypeError, KeyError):
         return
+    # On a cluster the engine is on another machine, where its number means another process.
     if here:
         # A daemon: a job that is done does not wait for its watch to end.
         threading.Thread(target=_watch, args=(engine,), daemon=True).start()
@@ -170,6 +175,7 @@ def job(rule: str, about: str, plan: Path) -> Iterator[None]:
             raise ReplicateError(
                 f"{plan} has no job {rule} {about}; start it by snakemake or dvc repro."
             ) from None
+        # Code and inputs as they are now, before the stages run: a later edit is not what ran.
         digests = Digests(DIGESTS)
         code = jobs.code(this)
         if rule == "report":
@@ -180,5 +186,6 @@ def job(rule: str, about: str, plan: Path) -> Iterator[None]:
             raise ReplicateError(
                 f"a file that {this.name} reads has changed while it ran; start the run again."
             )
+        # Last of all: a job that ends before it has no seal for what it wrote, and runs again.
         write_seal(Path(this.record), sealed(jobs, this, inputs, code, digests))
         digests.save()

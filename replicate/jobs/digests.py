@@ -9,6 +9,8 @@ from replicate.errors import ReplicateError
 from replicate.storage.files import sha256_file, write_text
 
 #: What a kept digest belongs to: size, times of change of content and of the entry (ns), and inode.
+#: A list and no tuple, as JSON brings it back. The time of the entry (ctime) is in it because no
+#: program can set it: bytes that were changed and given their old time are read again.
 Stamp = list[int]
 
 

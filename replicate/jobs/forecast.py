@@ -89,6 +89,7 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
+    # A process of another user has that number: it lives.
     except PermissionError:
         pass
     return True
@@ -109,6 +110,7 @@ def _progress(path: Path) -> Progress:
     if not path.is_file():
         return {}
     progress: Progress = read_json(path)
+    # A job that was killed leaves its last word behind.
     if progress["state"] == "running" and not _still_runs(progress):
         progress["state"] = "stopped"
     return progress
@@ -185,6 +187,7 @@ def _recorded_rate(results: Path, dataset: str, model: str, config: "ModelConfig
         peak_gib = record["peak_memory_mib"] / 1024
         base_gib = peak_gib - seeds * _state_gib(parameter_count)
         source = f"{model} on {dataset} from an earlier job"
+        # What the seeds take is an estimate, which may lie above the peak that was measured.
         return Rate(seconds, max(base_gib, 0.0), parameter_count, source)
     return None
 
@@ -358,9 +361,11 @@ class Forecasts:
         progress = _progress(_progress_path(self.state, dataset, model, block))
         running = progress.get("state") == "running"
         epoch = 0
+        # What an earlier run with other epochs left there says nothing of this one.
         if progress.get("epochs") == config.epochs and progress["state"] in ("running", "stopped"):
             epoch = int(progress["epoch"])
         seconds = rate.seconds_per_epoch * seeds * (config.epochs - epoch)
+        # The job knows its own rate; the one above may be that of an earlier job.
         if running and progress["seconds_left"] is not None:
             seconds = progress["seconds_left"]
         recognition = recognition_gib(self.params, extent, seeds)
@@ -413,6 +418,7 @@ def side_by_side(params: Params, cores: int | None) -> int:
     """
     compute = params.compute
     # `auto` is the GPU where there is one.
+    # The rules give this machine one job on a GPU at a time (workflow/rules/common.smk).
     if compute.device == "cuda" or (compute.device == "auto" and has_nvidia_gpu()):
         return 1
     available = cores or os.cpu_count() or 1
@@ -423,6 +429,7 @@ def side_by_side(params: Params, cores: int | None) -> int:
 def dominating(jobs: Sequence[Forecast], at_once: int) -> Forecast | None:
     """The job that alone makes all the training take twice as long as it would without it."""
     left = [job for job in jobs if job.state != "done"]
+    # A job that is the only one left dominates nothing.
     if len(left) < 2:
         return None
     longest = max(left, key=lambda job: job.seconds)

@@ -55,6 +55,7 @@ class Job:
     def subject(self) -> Subject:
         """What it is about, by the names of its rule's wildcards."""
         names = RULES[self.rule].about
+        # The empty text would split into one empty name.
         values = self.about.split("/") if names else []
         by_name = dict(zip(names, values, strict=True))
         return Subject(**by_name)
@@ -150,6 +151,7 @@ class JobList:
 
     def _every(self, name: str) -> list[str]:
         """A file of the layout for everything in the run that it can be about."""
+        # Of the rule that makes it, since that rule knows which jobs there are.
         (rule,) = [rule for rule, entry in RULES.items() if name in entry.makes]
         pattern = FILES[name]
         return [pattern.format(**subject.names) for subject in self.subjects(rule)]
@@ -191,6 +193,7 @@ class JobList:
         """
         settings: list[object] = [self.plan.settings(stage, job.subject) for stage in job.stages]
         if job.rule == "table":
+            # Whether a user's data are there is no parameter, and the table says what was left out.
             settings.append(self.plan.absent)
         return sha256_json(settings)
 

@@ -119,6 +119,7 @@ class Stage:
             value = values[word[1:-1]]
             replacement = [value] if isinstance(value, str) else list(value)
             follows_option = bool(words) and words[-1].startswith("--")
+            # argparse refuses `--data` without a word, and some experiments read no images.
             if not replacement and follows_option:
                 words.pop()
             words += replacement
@@ -278,6 +279,7 @@ class Rule:
         results = [STAGES[stage].makes for stage in self.stages]
         *earlier, last = results
         outputs = {"record": record_of(last)}
+        # Declared too, so that a record that is lost or changed by hand is noticed.
         for name in earlier:
             record = record_of(name)
             outputs[f"{name}_record"] = record

@@ -68,6 +68,7 @@ def _bound(node: object) -> None:
         if node["type"] == "number" and node.get("exclusiveMinimum") == 0:
             node["minimum"] = SMALLEST
     for name, entry in node.items():
+        # What stands there are values of settings and no schemas, whatever they look like.
         if name not in ("default", "enum", "const"):
             _bound(entry)
 
@@ -110,6 +111,7 @@ class _Definitions:
         while True:
             new: dict[str, Schema] = {}
             for name, schema in self.by_name.items():
+                # With its quotation marks, since one name may be the beginning of another.
                 reference = f'"#/$defs/{name}"'
                 if name not in used and reference in text:
                     new[name] = schema
@@ -178,6 +180,7 @@ def _recipes(title: str, kind: "type[GenerativeModel]", definitions: _Definition
 
 
 @functools.cache
+# The file and not the types, which load torch: every command that plans a run asks for it.
 def _committed() -> Schema:
     content: Schema = json.loads(schema_path().read_text(encoding="utf-8"))
     return content

@@ -51,6 +51,7 @@ class Plan:
         self.given = raw
         self.raw = raw
         self.params = Params.parse(raw, where)
+        # Names first: all that follows looks them up in the registries.
         _check_names(self.params, where)
         _check_images(self.params, where)
         _check_samplers(self.params, where)
@@ -309,6 +310,7 @@ def _of_job(sections: Values, stage: str, subject: Subject) -> Settings:
     """What of all sections a job depends on."""
     settings = {}
     for name in STAGES[stage].sections:
+        # A section that was not given has its defaults, which are not written into a command.
         if name in sections:
             section = sections[name]
             settings[name] = _of_section(name, section, stage, subject)
@@ -317,6 +319,7 @@ def _of_job(sections: Values, stage: str, subject: Subject) -> Settings:
         # A section or an entry that is left empty in YAML is None.
         options_of = sections.get("datasets") or {}
         options = options_of.get(dataset) or {}
+        # Of the options only where the files lie: another cut of them is no reason to look anew.
         settings["datasets"] = {dataset: _location(dataset, options)}
     return settings
 

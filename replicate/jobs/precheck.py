@@ -25,6 +25,7 @@ def checked_plan(raw: Values, where: str) -> Plan:
             copy of the checkout in which DVC runs an experiment lacks.
     """
     plan = Plan(raw, where)
+    # In this order: batches are multiplied from settings that the schema has let pass.
     faults = schema_faults(raw) or list(_large_batches(plan, where))
     if faults:
         raise ReplicateError(f"{where}: {joined(faults)}.")
@@ -62,6 +63,7 @@ def _large_batches(plan: Plan, where: str) -> Iterator[str]:
     for model, recipes in plan.params.models.items():
         for dataset, changes in recipes.items():
             rows = _rows(model, dataset, changes)
+            # Of a data set whose size is not known yet nothing can be said.
             if rows > counts.get(dataset, rows):
                 yield (
                     f"models.{model}.{dataset}.batch_size: a step takes {rows} images and "

@@ -55,6 +55,7 @@ def write_needs(jobs: Iterable[Forecast], path: Path) -> int:
     for job in jobs:
         if job.state != "done":
             forecast[f"{job.dataset}/{job.model}/{job.block}"] = need_of(job)
+    # What is done today may have to run again tomorrow, and then needs what was forecast for it.
     write_json(path, read_needs(path) | forecast)
     return len(forecast)
 

@@ -58,6 +58,7 @@ def read_seal(record: Path) -> Seal | None:
         content = read_json(record)
         body = {key: value for key, value in content.items() if key != DIGEST}
         whole = sha256_json(body) == content[DIGEST]
+        # The digest is of the value, so a record in other bytes of the same value shows only here.
         as_written = record.read_text(encoding="utf-8") == canonical_json(content)
         return Seal(**content[SEAL]) if whole and as_written else None
     except (

@@ -114,6 +114,7 @@ class Standing:
                 damaged.append(path)
         # The first output is the record, which holds the seal and cannot hold its own digest.
         results = job.outputs[1:]
+        # A file that the rules declare and no seal names may be of any origin.
         damaged += [Path(path) for path in results if path not in seal.outputs]
         if not damaged:
             return None
@@ -233,6 +234,7 @@ def _undeclared_outputs(job: Job) -> list[str]:
         return []
     undeclared = []
     for path in sorted(Path(job.folder).iterdir()):
+        # Hidden ones are half written, or an editor's.
         is_visible = path.is_file() and not path.name.startswith(".")
         if is_visible and str(path) not in job.outputs:
             undeclared.append(str(path))

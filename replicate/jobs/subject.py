@@ -24,6 +24,7 @@ class Subject:
     @property
     def names(self) -> dict[str, str]:
         """What is there, by name."""
+        # In the order of the fields, which is that of folders: data set, model, block.
         return {name: value for name, value in vars(self).items() if value is not None}
 
     @property

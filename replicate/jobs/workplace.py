@@ -32,6 +32,7 @@ def check_folder(project: Path) -> None:
             down, or one of its folders is a link to nothing.
     """
     here = Path.cwd()
+    # By what it is and not by its name: a link may lead to the project's folder.
     if not here.samefile(project):
         raise ReplicateError(
             f"a run takes place in the project's own folder, and this is {here}; go there first "
@@ -97,6 +98,7 @@ def supply_user_and_caches() -> None:
     try:
         pwd.getpwuid(number)
     except KeyError:
+        # Set only where they are missing: whoever has a name keeps it.
         environment.setdefault("USER", f"uid{number}")
     home = environment.get("HOME") or "/"
     caches = Path(environment.get("XDG_CACHE_HOME") or Path(home, ".cache"))
