@@ -98,6 +98,7 @@ class _Document(ABC, Generic[NodeT]):
         Raises:
             ReplicateError: something in it has no plain meaning; named with its path.
         """
+        # Aliases let a few lines stand for millions of values.
         self.value_count += 1
         if self.value_count > MAX_VALUES:
             raise self.refusal(
@@ -258,6 +259,7 @@ def read_json_text(text: str, source: str = "parameters") -> Any:  # Any: any do
         ReplicateError: it is no JSON, or something in it has no plain meaning.
     """
     try:
+        # Pairs, since a dict would hold the last of two equal names and hide the first.
         parsed = json.loads(text, object_pairs_hook=_Pairs, parse_int=_whole_number)
     except RecursionError:
         raise too_deep(source) from None
@@ -269,6 +271,7 @@ def read_json_text(text: str, source: str = "parameters") -> Any:  # Any: any do
 def _text(path: Path) -> str:
     try:
         with path.open("rb") as stream:
+            # One byte more than is allowed: a device or a file without an end is not read to it.
             content = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise ReplicateError(
@@ -322,7 +325,9 @@ def read_yaml(path: Path) -> Any:  # Any: any document
     yaml = YAML(typ="safe", pure=True)
     try:
         with warnings.catch_warnings():
+            # Such as of an anchor that is set twice, which readers may resolve differently.
             warnings.simplefilter("error", YAMLWarning)
+            # Nodes and not values: they know their lines, and hold both of two equal names.
             node = yaml.compose(text)
         return None if node is None else _Yaml(str(path), yaml.constructor).plain(node)
     except RecursionError:

@@ -78,6 +78,7 @@ def write_error(path: Path, error: OSError) -> ReplicateError:
 
 def is_part_of(name: str, target: str) -> bool:
     """Whether `name` is how `atomic_write` calls a temporary file of `target`."""
+    # Eight characters of a wider set than is used now: earlier versions let `tempfile` choose.
     pattern = rf"\.{re.escape(target)}\.[a-z0-9_]{{8}}\.part"
     return re.fullmatch(pattern, name) is not None
 
@@ -100,6 +101,7 @@ def _writer_lock(folder: Path, targets: list[str]) -> Iterator[None]:
     try:
         if try_lock(handle, folder) is LockState.HELD:
             _clear_temporary(folder, targets)
+        # Shared, so that other outputs of the same folder can be written meanwhile.
         wait_for_lock(handle, folder, shared=True)
         yield
     finally:
@@ -108,6 +110,7 @@ def _writer_lock(folder: Path, targets: list[str]) -> Iterator[None]:
 
 def _clear_temporary(folder: Path, targets: list[str]) -> None:
     for path in folder.glob(".*.part"):
+        # A user's own file may end in .part too.
         is_ours = any(is_part_of(path.name, target) for target in targets)
         if is_ours:
             path.unlink(missing_ok=True)
@@ -123,6 +126,7 @@ def _new_temporary_beside(path: Path) -> Path:
         suffix = secrets.token_hex(4)
         temporary = path.with_name(f".{path.name}.{suffix}.part")
         with contextlib.suppress(FileExistsError):
+            # `tempfile` would make files that only their owner reads, whatever the umask says.
             handle = os.open(temporary, flags, 0o666)
             os.close(handle)
             return temporary
@@ -142,6 +146,7 @@ def atomic_write(*paths: Path) -> Iterator[tuple[Path, ...]]:
         ReplicateError: a target cannot be written, as on a full disk or in a read-only folder.
     """
     targets = tuple(output_path(path) for path in paths)
+    # Links are followed first, so that a temporary file lies on the disk of the file it replaces.
     names = [target.name for target in targets]
     temporaries: list[Path] = []
     target = targets[0]  # the one at work, for the message
@@ -154,6 +159,8 @@ def atomic_write(*paths: Path) -> Iterator[tuple[Path, ...]]:
             yield tuple(temporaries)
             for temporary in temporaries:
                 with temporary.open("rb+") as stream:
+                    # Before any rename: after a power cut a name could stand for bytes
+                    # that never reached the disk.
                     flush(stream.fileno(), temporary.parent)
             for target, temporary in zip(targets, temporaries, strict=True):
                 temporary.replace(target)
@@ -224,6 +231,7 @@ def read_json(path: Path) -> Any:  # Any: whoever reads a file knows what its st
         ReplicateError: it is missing, cannot be read or is not plain JSON.
     """
     try:
+        # Python's own reader takes NaN and Infinity, which are no JSON.
         value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
         check_plain(value)
     except FileNotFoundError:
@@ -240,6 +248,7 @@ def read_json(path: Path) -> Any:  # Any: whoever reads a file knows what its st
 def _bytes(array: np.ndarray) -> memoryview:
     """The bytes of an array without gaps, in place."""
     flat = array.reshape(-1)
+    # A view, since arrays of samples take most of a job's memory.
     as_bytes = flat.view(np.uint8)
     return as_bytes.data
 
@@ -253,6 +262,7 @@ def content_digest(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str
         content = _bytes(np.ascontiguousarray(array))
         digest = hashlib.sha256(content).hexdigest()
         described[name] = [array.dtype.name, list(array.shape), digest]
+    # Not of the file's bytes: the digest itself stands among them.
     return sha256_json({"tensors": described, "metadata": {**metadata}})
 
 

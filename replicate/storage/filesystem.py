@@ -43,6 +43,7 @@ def note_once(feature: str, template: str, path: Path, error: OSError) -> None:
     noted = os.environ.get(NOTED, "").split()
     if feature in noted:
         return
+    # In the environment, which reaches the jobs that this process starts.
     os.environ[NOTED] = " ".join([*noted, feature])
     words = template.format(why=error.strerror or error)
     print(f"note: the file system of {path} {words}.", file=sys.stderr, flush=True)

@@ -32,6 +32,7 @@ def dangling_link(path: Path) -> Path | None:
         try:
             ancestor.stat()
         except OSError as error:
+            # Other failures, such as a missing right, say nothing of where a link leads.
             leads_nowhere = error.errno in (errno.ENOENT, errno.ELOOP)
             if leads_nowhere and os.path.islink(ancestor):  # noqa: PTH114 (never raises)
                 return ancestor
@@ -121,5 +122,6 @@ def check_output(path: Path, folder: bool = False) -> None:
             )
         return
     output_path(path)
+    # A folder that stands where the record belongs would show only after the work.
     for suffix in SIDE_SUFFIXES:
         output_path(path.with_suffix(suffix))
