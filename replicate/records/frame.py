@@ -94,6 +94,7 @@ def checked_content(content: object, kind: type[Content], path: Path, remedy: st
     from pydantic import ValidationError
 
     try:
+        # Strict: pydantic would take the text "1" where a stage writes the number.
         _adapter(kind).validate_python(content, strict=True)
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
@@ -125,6 +126,7 @@ def _pointer(content: object, location: Sequence[int | str], is_missing: bool) -
         is_index = isinstance(value, list) and isinstance(step, int)
         if is_key or is_index:
             value = value[step]  # type: ignore[index]
+        # The name of an alternative is no step of the file.
         elif not (is_missing and depth == len(location)):
             continue
         escaped = str(step).replace("~", "~0").replace("/", "~1")

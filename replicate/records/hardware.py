@@ -24,9 +24,11 @@ def forget_peak_memory() -> None:
     """
     if sys.platform != "linux":
         return
+    # Of glibc alone.
     if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
     with suppress(OSError):
+        # 5 sets the peak (VmHWM) back to what is in use now; proc(5).
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 

@@ -59,6 +59,7 @@ def _of_numpy() -> dict[str, str]:
 
     sets = {"numpy": opt_func_info("^exp$", "float64")["exp"]["dd"]["current"]}
     for library in threadpool_info():
+        # SciPy may have loaded a BLAS of its own.
         if library["user_api"] == "blas" and "numpy" in library["filepath"]:
             sets["numpy_products"] = library.get("architecture", "unknown")
     return sets

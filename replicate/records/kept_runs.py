@@ -100,6 +100,7 @@ def add_to_sums(folder: Path, texts: Mapping[str, str], written: Collection[str]
         texts: name -> content of the files that are about to be written.
         written: names of files that were just written.
     """
+    # Read first: other blocks of the run stand in it, and their lines stay what they were kept as.
     sums = read_sums(folder)
     if sums is None:
         sums = sums_of(folder)

@@ -124,6 +124,7 @@ def _results(folder: Path) -> dict[tuple[str, ...], ResultFile]:
     results: dict[tuple[str, ...], ResultFile] = {}
     # Sorted, so that of two results of one job the same one is always named first.
     for path in sorted(folder.rglob("*.json")):
+        # Records are read beside their results, and never taken for results themselves.
         if path.name.endswith(".run.json") or folder / "reference" in path.parents:
             continue
         if path.name == OLD_STATEMENTS:
@@ -167,6 +168,7 @@ def results_below(folder: Path) -> RunFolder:
         ReplicateError: a file is broken, or two are of the same job; or a kept run is not what its
             list of files says.
     """
+    # Before any number of it is read: a kept run that was edited is refused, not compared.
     check_kept(folder)
     models: Models = {}
     rounded: Models = {}

@@ -49,6 +49,7 @@ def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         with suppress(importlib.metadata.PackageNotFoundError):
+            # By the metadata: importing packages to ask them would load torch into every stage.
             versions[name] = importlib.metadata.version(name)
     return versions
 

@@ -29,6 +29,7 @@ class _NoCommitError(Exception):
 def _git(root: Path, *words: str) -> str:
     """The output of a git command in the repository around `root`."""
     environment = {name: value for name, value in os.environ.items() if name not in _HOOK_VARIABLES}
+    # `git status` else writes the index, whose lock would be in the way of the user's own git.
     command = ["git", "--no-optional-locks", "-C", str(root), *words]
     try:
         process = subprocess.run(
@@ -36,6 +37,7 @@ def _git(root: Path, *words: str) -> str:
             capture_output=True,
             errors="replace",
             timeout=20,
+            # In English, for the word that is cut off below.
             env=environment | {"LC_ALL": "C"},
             check=False,
         )

@@ -98,6 +98,7 @@ def child(entry: Traced, key: str | int) -> Traced:
     if isinstance(value, dict) and isinstance(key, str):
         step = key.replace("~", "~0").replace("/", "~1")
     elif isinstance(value, list) and isinstance(key, int):
+        # A pointer has no -1: an index from the end becomes its place.
         key = range(len(value))[key]
         step = str(key)
     else:
@@ -204,6 +205,7 @@ def gathered(how: str, entries: Sequence[Traced], files: str) -> Traced:
     """
     values = [entry._value for entry in entries]
     total = GATHERED[how](values)
+    # All have the same pointer, so one stands for them.
     first = entries[0]
     return Traced(f"{how} of {files}", first._pointer, total)
 
@@ -304,6 +306,7 @@ def setting(entry: Traced) -> Markup:
 def seed_list(seeds: Traced) -> Markup:
     """Seeds, each with its source: `0, 1, 2`, or `0 to 9` for a long unbroken row."""
     values = value_of(seeds)
+    # Two or three are as short as "0 to 2".
     if len(values) > 3:
         first, last = values[0], values[-1]
         if values == list(range(first, last + 1)):

@@ -99,8 +99,10 @@ def _checked_about(
 ) -> object:
     try:
         about: object = json.loads(metadata["about"])
+        # `json.loads` takes NaN and endless nesting, which no result holds.
         check_plain(about)
         seeds = kind.model_validate(about).seeds
+        # Rows of tensors are found by the seed's place in this list.
         if not seeds or len(set(seeds)) != len(seeds):
             raise ValueError("its seeds are not distinct")
     except ValidationError as error:
