@@ -171,6 +171,7 @@ class Block:
 
     def is_finished(self) -> bool:
         """Whether its committed results are of at least the epochs that the plan asks for."""
+        # A plan may ask for less than was kept once.
         return self.published_epochs() >= self.epochs
 
     def has_begun(self) -> bool:
@@ -182,6 +183,7 @@ class Block:
         states = []
         for path in sorted((self.state / "checkpoints").glob("*/run.json")):
             folder = path.parent
+            # A training that was killed before its first checkpoint leaves its settings alone.
             has_checkpoint = any(folder.glob("step-*.json"))
             if has_checkpoint:
                 states.append(State(folder, read_json(path)))
@@ -191,6 +193,7 @@ class Block:
         """The progress that its training last wrote; empty where it wrote none."""
         folder = self.state / "progress"
         path = folder / f"{self.dataset}-{self.model}-{self.seeds}.json"
+        # Progress only informs: a file that is damaged is as good as none.
         with suppress(ReplicateError):
             progress: Progress = read_json(path)
             return progress
@@ -233,6 +236,7 @@ class Block:
 def _is_locked(path: Path) -> bool:
     """Whether some process has locked that file."""
     try:
+        # To write, as NFS wants it of a file that is to be locked.
         handle = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return False

@@ -41,6 +41,7 @@ def main() -> None:
     cuda = torch.cuda.is_available()
     entries = [_described_entry(raw) for raw in json.load(sys.stdin)]
     description = {
+        # Settings of checkpoints name them too: a training goes on only where they agree.
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
         "device": "cuda" if cuda else "cpu",
         "device_name": torch.cuda.get_device_name() if cuda else "CPU",

@@ -41,6 +41,7 @@ class Member(Stored):
     def _stays_inside(cls, name: str) -> str:
         path = PurePosixPath(name)
         parts = path.parts
+        # A pack may come from anywhere: no name in it may lead to another place of the disk.
         is_inside = bool(parts) and parts[0] in ROOTS and ".." not in parts
         if not is_inside or path.as_posix() != name:
             raise ValueError("a path of a pack leads out of it")

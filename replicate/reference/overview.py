@@ -58,6 +58,7 @@ def standings(blocks: Sequence[Block]) -> list[Standing]:
     for block in blocks:
         if rate := _own_rate(block):
             rates[block.relative_path] = rate
+            # Blocks of a recipe cost alike: one that was timed speaks for those that were not.
             rates_of_recipes[block.entry.name, block.model] = rate
     result = []
     for block in blocks:

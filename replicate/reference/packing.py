@@ -97,6 +97,7 @@ def pack(plan: ReferencePlan, folders: Folders, folder: Path, largest: int, stat
     contents = _contents(plan, folders, states)
     members = []
     for name, path in sorted(contents.files.items()):
+        # Digests before the archive is written: they are what its name is made of.
         member = Member(name=name, size=path.stat().st_size, sha256=sha256_file(path))
         members.append(member)
     source = present(folders)
@@ -113,6 +114,7 @@ def pack(plan: ReferencePlan, folders: Folders, folder: Path, largest: int, stat
         folder.mkdir(parents=True, exist_ok=True)
         parts = _write_parts(folder, manifest, contents.files, largest)
         complete = manifest.model_copy(update={"parts": parts})
+        # After the new parts, before old ones go: a kill leaves a manifest whose parts are there.
         write_json(folder / NAME, complete.model_dump(mode="json"))
         _remove_earlier_parts(folder, {part.name for part in parts})
     except OSError as error:
@@ -148,6 +150,7 @@ def _contents(plan: ReferencePlan, folders: Folders, states: bool) -> _Contents:
 def _origin(block: Block, folders: Folders) -> Origin:
     """The code of a block, by its note, or by its training's record where only results are here."""
     if not block.origin_file.is_file() and block.states():
+        # A training that was started by hand has checkpoints and no note.
         source_of(block, folders)  # writes the note
     if block.origin_file.is_file():
         origin = read_origin(block.origin_file)

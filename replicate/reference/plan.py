@@ -46,6 +46,7 @@ class Entry(Section):
         if self.compute.get("device") not in ("cpu", "cuda"):
             raise ValueError("compute.device must be cpu or cuda")
         for model, recipes in self.models.items():
+            # The folder of a kept block has no level for data sets.
             if len(recipes) != 1:
                 raise ValueError(f"models.{model} must name one data set")
             for dataset, recipe in recipes.items():
@@ -122,6 +123,7 @@ def read_plan(path: Path) -> ReferencePlan:
     plan = checked(ReferencePlan, raw, shown_path)
     for entry in plan.entries:
         location = f"{shown_path}, entry {entry.name}"
+        # As the jobs of the entry will read them, before the first of them runs for hours.
         Params.parse(plan.params_of(entry), location)
         _check_samplers(entry, location)
         _check_models(entry, location)

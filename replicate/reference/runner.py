@@ -54,6 +54,7 @@ def described(source: Source, params: Sequence[Options]) -> Description:
         ReplicateError: it refuses them.
     """
     process = subprocess.run(
+        # -P: else modules beside that file, such as `data`, would be found before all others.
         [sys.executable, "-P", str(DESCRIBE)],
         input=json.dumps(params),
         capture_output=True,
@@ -119,6 +120,7 @@ class Lane:
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
+                # Ctrl-C then reaches this process alone, which asks for a checkpoint.
                 start_new_session=True,
                 pass_fds=(self.lock,),
             )
@@ -204,6 +206,7 @@ class Runner:
                 lane.stop(signal.SIGKILL)
             return
         for lane in self.lanes:
+            # Once: a second SIGTERM would stop a training without its checkpoint.
             if not lane.stop_requested:
                 lane.stop(signal.SIGTERM)
 
@@ -245,6 +248,7 @@ class Runner:
         Raises:
             ReplicateError: a block that has begun could not go on, but would start anew.
         """
+        # Of the bytes, since the name of a data set does not say how it was cut.
         data = sha256_file(self.folders.data / f"{block.dataset}.safetensors")
         epochs = block.published_epochs()
         if epochs and not block.states():

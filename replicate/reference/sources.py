@@ -62,6 +62,7 @@ class Source:
         """The environment of a process that runs this code."""
         environment = _environment_without_git()
         environment.pop("PYTHONSAFEPATH", None)
+        # First: PYTHONPATH may name another copy of the project.
         folders = [str(self.folder)]
         if python_path := os.environ.get("PYTHONPATH"):
             folders.append(python_path)
@@ -274,6 +275,7 @@ def _adopt(block: Block, folders: Folders) -> None:
     modules = ["replicate.stages.train", REGISTRY[block.model][1]]
     here = present(folders)
     clones = list((folders.work / "source").glob("[0-9a-f]*"))
+    # Commits that did not touch a model have the same digest of it.
     clones.sort(key=lambda clone: clone.stat().st_mtime)
     candidates: list[tuple[Path, str | None]] = [
         (clone, clone.name) for clone in clones if clone.name != here.commit

@@ -21,6 +21,7 @@ def steps(block: Block, source: Source, checkpoint_every: float) -> Iterator[lis
     write_text(params, params_text(block))
     if block.trained_epochs() < block.epochs:
         yield _python(_training(block, params, checkpoint_every))
+    # Before what is measured, since it removes measurements of other weights.
     keep_weights(block)
     if measuring := _measuring(block, source, params):
         yield _python(measuring)
@@ -65,6 +66,7 @@ def _measuring(block: Block, source: Source, params: Path) -> list[str]:
     values |= {"params": str(params), "data": _data(block), "weights": str(block.weights)}
     joined: list[str] = []
     for stage, (_, path) in stages.items():
+        # The record is written after the result: where it is, the stage ended.
         if record_path(path).is_file():
             continue
         if joined:

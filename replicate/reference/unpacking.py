@@ -47,6 +47,7 @@ def unpack(plan: ReferencePlan, folders: Folders, folder: Path) -> None:
             shutil.rmtree(leftover)
         with tempfile.TemporaryDirectory(prefix=".unpack-", dir=folders.work) as name:
             scratch = Path(name)
+            # All of it, aside: an archive that is damaged at its end changes nothing.
             _extract(manifest, folder, scratch)
             for packed, block in blocks:
                 new_blocks += _take_block(block, packed, scratch, here)
@@ -264,6 +265,7 @@ def _take_work(block: Block, folder: Path, commit: str | None) -> None:
     # Backwards by name: `step-N.safetensors` before `step-N.json`, which makes it a checkpoint.
     for path in sorted(folder.rglob("*"), reverse=True):
         target = block.folder / path.relative_to(folder)
+        # What is here may be newer than the pack.
         if path.is_file() and path != note and not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             path.rename(target)
