@@ -51,10 +51,12 @@ def _choices(
     choices = []
     for draw in draws:
         choices_of_draw = [
+            # One draw at a time: the samples of a whole block need not fit on the device.
             choose_bandwidth(draw.to(images.device), images, sigmas) for images in valid
         ]
         choices.append(choices_of_draw)
         for choice in choices_of_draw:
+            # JSON has no infinity, and a table no use for one.
             if not all(map(math.isfinite, choice.curve)):
                 raise ReplicateError(
                     f"the log-likelihood of seed {seed} is not finite: "

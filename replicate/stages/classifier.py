@@ -69,6 +69,7 @@ def _trained(arguments: argparse.Namespace, splits: Splits, device: torch.device
         raise ReplicateError(
             f"{arguments.data} has labels below 0 among its labelled training images."
         )
+    # Counted from the labels: a user's folder of images may have any number of classes.
     classes = int(labels.max()) + 1
     label = f"classifier {arguments.out.stem}"
     with reporting(arguments.state, label):
@@ -93,6 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
         "sure": None,
     }
     device = job.backend.device
+    # Without labels the file is empty, since the engines expect one of every data set.
     weights: dict[str, np.ndarray] = {}
     outcome = content["reason"]
     if outcome is None:

@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
             measured = measure_samples(
                 samples, judged_by, classifier, params.measures, params.likelihood
             )
+            # The first of the controls: the others are set beside it.
             if name == TRUTH:
                 truth = measured
             entries.append(
@@ -71,6 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
                 }
             )
     parameters: MeasuresParameters = measures_parameters(params)
+    # `measures` reads its samples from a file, so that their number is none of its settings.
     parameters["likelihood"]["samples"] = params.likelihood.samples
     inputs = {"data": arguments.data, "classifier": arguments.classifier}
     content: ControlResult = {

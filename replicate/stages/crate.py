@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Writes the crate, and says what is in it."""
+    # Before every byte of the run is read, which may take minutes.
     check_target(arguments.out)
     raw, where = read_document(arguments.params)
     jobs = JobList(Plan(raw, where))

@@ -29,6 +29,7 @@ def learning(training: Training) -> Iterator[Row]:
     curve = training["curve"]
     for epoch, values in zip(curve["epoch"], curve["log_likelihood"], strict=True):
         for seed, value in zip(training["seeds"], values, strict=True):
+            # A seed that failed has no value from that epoch on: a gap, and no zero.
             if value is not None:
                 yield {
                     "dataset": training["dataset"],
@@ -42,6 +43,7 @@ def learning(training: Training) -> Iterator[Row]:
 def bandwidth(choice: BandwidthChoice) -> Iterator[Row]:
     """Rows of a result of the stage `bandwidth`."""
     for seed, draws in zip(choice["seeds"], choice["curve"], strict=True):
+        # A failed seed has no draws.
         for (draw, fold), values in _by_draw_and_fold(draws or []):
             for sigma, value in zip(choice["sigmas"], values, strict=True):
                 yield {
@@ -87,6 +89,7 @@ def write(folder: Path, paths: Sequence[Path]) -> str:
 
 def _write_table(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
+        # csv ends lines by CRLF of itself.
         writer = csv.DictWriter(stream, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -302,6 +302,7 @@ def _evaluated(inputs: _Inputs, sums: Sums) -> tuple[list[SeedEvaluation], list[
             for fold, values in enumerate(log_likelihoods):
                 by_image[fold][seed_index, draw_index] = values
         means = [draw["log_likelihood"] for draw in draws]
+        # One number: verdicts count seeds, and further draws of one are no further runs.
         mean = float(np.mean(means)) if means else None
         seeds.append({"seed": seed, "failed": failure, "log_likelihood": mean, "draws": draws})
     return seeds, by_image
@@ -327,6 +328,7 @@ def run(arguments: argparse.Namespace) -> None:
     frame = job.frame(parameters, files)
     sums = None
     if arguments.merge:
+        # The frame tells parts of other samples, data or code, which must not be added up.
         sums = merged(arguments.merge, frame)
     if sums is None:
         block = inputs.samples.about["block"]

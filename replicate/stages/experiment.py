@@ -95,6 +95,7 @@ def changed(study: Study, config: Config) -> list[str]:
     """The settings that are not those of the full form on the data set; the seeds aside."""
     settings = config.model_dump(mode="json", exclude={"seeds"})
     recipe = study.recipe(settings)
+    # Dumped too, so that a tuple and the list that JSON makes of it are the same setting.
     full_form = study.Config(**recipe).model_dump(mode="json")
     # Another data set is no reduced form: its recipe is the full form there.
     names = [name for name in settings if name != "dataset"]

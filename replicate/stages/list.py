@@ -22,6 +22,7 @@ def _absent(name: str) -> dict[str, str]:
     if not isinstance(dataset, UserDataset):
         return {}
     folder = datasets.data_folder() / name
+    # There may be no parameter file yet, so the defaults say where it belongs.
     path = dataset.data_path(folder, dataset.Config())
     sentence = dataset.missing(path)
     return {"absent": sentence} if sentence else {}

@@ -86,6 +86,7 @@ def run(arguments: argparse.Namespace) -> None:
     model, about = read_model(arguments.weights, device, splits)
     samples = Samples.read(arguments.samples)
     samples.check_compatible(torch.from_numpy(splits.flat("valid")), arguments.data)
+    # Samples of one job beside the weights of another would give numbers like any other.
     names = ("dataset", "model", "block")
     if any(samples.about[name] != about[name] for name in names):  # type: ignore[literal-required]
         raise ReplicateError(

@@ -125,6 +125,7 @@ def run(arguments: argparse.Namespace) -> None:
     out = arguments.json
     if arguments.renew:
         out = arguments.results / FOR_THE_PAGE
+        # The page would lose every claim that is not named.
         if arguments.claims:
             raise ReplicateError("--renew counts all claims; name none, or write to --json FILE.")
     if out is not None:

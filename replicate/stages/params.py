@@ -61,6 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"params: wrote {schema_path()}")
     elif arguments.check_schema:
         path = schema_path()
+        # Snakemake and editors read the committed file, and would check by settings that are gone.
         if not path.is_file() or path.read_text(encoding="utf-8") != build_schema():
             raise ReplicateError(
                 f"{path} differs from the types; run `params --write-schema` and commit it."

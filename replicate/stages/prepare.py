@@ -83,6 +83,7 @@ def _verified(
     if isinstance(dataset, PinnedDataset) and is_of_dataset:
         sources = pinned_entries(dataset)
         if content["sources"] == sources:
+            # Once more: what `fetch` verified may have been changed since.
             return verified_files(dataset, folder), sources
     raise ReplicateError(
         f"{manifest} does not list the files of {dataset.name!r} that this version works with; "

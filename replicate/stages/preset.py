@@ -47,9 +47,11 @@ def _keep_aside(target: Path, presets: Iterable[Path]) -> Path | None:
         return None
     except OSError as error:
         raise ReplicateError(f"cannot read {target} to keep it aside: {error.strerror}.") from None
+    # A preset can be had again, so there is nothing to keep.
     if content in [preset.read_bytes() for preset in presets]:
         return None
     digest = hashlib.sha256(content).hexdigest()
+    # Named by its content: two edited files in a row keep both, the same one is kept once.
     copy = target.with_name(f"{target.name}.bak-{digest[:8]}")
     _copy(content, copy)
     return copy

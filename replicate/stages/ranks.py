@@ -127,11 +127,13 @@ def _column(entry: Measured, number: int, models: Sequence[str], rows: _Rows) ->
     """A measure over models; None where it does not rank, or lacks a value of one of them."""
     name = label(entry)
     complete = all(name in rows.models[model] for model in models)
+    # Ranks among some models alone could not be set beside ranks among all.
     if not (REGISTRY[entry["measure"]].ranked and complete and len(models) >= FEWEST):
         return None
     goods, means = [], []
     for position, model in enumerate(models):
         seeds = rows.models[model][name]
+        # By the place of the cell: `_value_of_model` draws the same numbers again.
         resampled = resampled_means(seeds, (number, position))
         goods.append([goodness(entry["measure"], value) for value in resampled.tolist()])
         means.append(goodness(entry["measure"], _mean(seeds)))
@@ -157,6 +159,7 @@ def _ranks_of(dataset: str, rows: _Rows) -> RanksOfDataset:
             for n, (entry, column) in enumerate(zip(entries, columns, strict=True))
         ]
         table.append({"name": name, "kind": "model", "values": values})
+    # Numbered after the models, so that no two rows share random numbers.
     for position, name in enumerate(references, len(models)):
         values = [
             _value_of_model(rows.models[name].get(label(entry)), (n, position), None)
@@ -246,6 +249,7 @@ def _agreement(
         return agreement
     concordance = float(kendall_w(np.stack([ranks(column.means) for column in ranking])))
     resampled = kendall_w(np.stack([ranks(column.goods) for column in ranking], axis=1))
+    # Where all models tie in every measure, W is 0 / 0.
     if np.isfinite(concordance) and np.isfinite(resampled).all():
         agreement["kendall_w"] = concordance
         agreement["interval"] = interval_of(resampled)

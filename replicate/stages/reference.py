@@ -295,6 +295,7 @@ def _continue(
         runner.end_at = started + seconds
         runner.stop_at = runner.end_at - min(RESERVE * seconds, RESERVE_SECONDS)
     if runner.run():
+        # Stopped by a signal: it ends as any command that was, with status 130.
         raise KeyboardInterrupt
     print(
         f"reference: {runner.finished} finished, {runner.troubled} in trouble; "

@@ -77,6 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
     write_tensors(arguments.out, {"samples": samples.numpy()}, metadata)
     image_count = samples.shape[0] * draws * count
     seconds_per_10000 = seconds * 10_000 / image_count
+    # In the run record and not among the samples: seconds differ from run to run.
     job.facts["images"] = image_count
     job.facts["seconds_per_10000"] = round(seconds_per_10000, 3)
     line = f"{subject} seeds {weights['block']}: {draws} x {count} images of each seed"

@@ -140,6 +140,7 @@ def run(arguments: argparse.Namespace) -> None:
     for seed_index, seed in enumerate(about["seeds"]):
         if str(seed) in about["failed"]:
             for runs_of_sampler in runs.values():
+                # Its weights are those of an epoch before it failed: no trained model.
                 runs_of_sampler["per_seed"][seed_index] = None
     parameters: SamplersParameters = {
         "compared": compared.model_dump(mode="json"),

@@ -135,6 +135,7 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
     outputs = [path for path in (arguments.json, arguments.html) if path is not None]
     for path in outputs:
         output_path(path)
+        # The samples may be the only copy that there is.
         if path.resolve() in read:
             raise ReplicateError(f"{path} is read; name another file for what is written.")
     if len({path.resolve() for path in outputs}) < len(outputs):
@@ -146,6 +147,7 @@ def _compute(threads: int | None, params: Params) -> Compute:
     if threads is None:
         return params.compute
     document = {"compute": {**compute_parameters(params.compute), "threads": threads}}
+    # By the types, so that the number has the same bounds as in a parameter file.
     return Params.parse(document, "--threads").compute
 
 
@@ -156,6 +158,7 @@ def run(arguments: argparse.Namespace) -> None:
     compute = _compute(arguments.threads, params)
     # A tool at a user's own prompt, where bad input ends in one sentence.
     job = DeviceJob("score", compute, names_device=False)
+    # By the process, since two files of one name may be scored at the same time.
     with reporting(arguments.state, f"score {os.getpid()}"):
         scored = score(arguments, params.likelihood, job.backend.device)
     result = _result(scored, job, params, compute)

@@ -33,6 +33,7 @@ def _results_by_statement(paths: Sequence[Path]) -> dict[str, tuple[str, Experim
     for path in paths:
         content = read_result(path, ExperimentResult)
         for statement in content["checks"]:
+            # Which of the two counted would hang on their order.
             if statement in results:
                 other, _ = results[statement]
                 raise ReplicateError(

@@ -76,6 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.write_resources:
         path = arguments.state / RESOURCES.name
         count = write_needs(jobs, path)
+        # To standard error, since --json has the other stream to itself.
         print(f"wrote what {count} training job(s) need to {path}", file=sys.stderr)
     if arguments.json:
         document = {

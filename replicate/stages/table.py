@@ -148,6 +148,7 @@ def write_table(
         "parameters": parameters,
         **table,
     }
+    # Both or none: a CSV of another table beside the JSON would look right.
     with atomic_write(out, out.with_suffix(".csv")) as (values, rows):
         values.write_text(canonical_json(content), encoding="utf-8")
         rows.write_text(table_csv(table), encoding="utf-8")

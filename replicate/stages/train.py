@@ -99,6 +99,7 @@ def sweep_for(
         images = splits.validation(params.likelihood.validation_limit)
         valid = torch.from_numpy(images).to(backend.device)
     model = kind(config, splits.shape, Streams(seeds, backend.device))
+    # Known before any job where the size of the set is (jobs/precheck.py); else it shows here.
     if config.batch_size * model.batches_per_step > len(train):
         raise ReplicateError(
             f"batch_size: {config.batch_size} is more than the {len(train)} training images allow; "
@@ -165,6 +166,7 @@ def run(arguments: argparse.Namespace) -> None:
     checkpoints = _checkpoints(arguments, job, frame, parameters, kind.extends)
     state = arguments.state / "progress" / f"{dataset}-{model}-{block}.json"
     progress = Progress(state, f"{dataset} {model} {block}", config.epochs)
+    # Before any checkpoint is read: another process could be writing one.
     with checkpoints.locked():
         sweep = sweep_for(
             params,

@@ -199,6 +199,7 @@ class _Tuner:
         changes = self.trials.models[model].trials[number]
         seeds = self.trials.seeds
         if key in earlier:
+            # The key says what was measured; where it stands in the file may have changed.
             return {**earlier[key], "trial": number, "changes": changes, "seeds": seeds}
         history, seconds = self.trained(model, config, key)
         return {

@@ -94,6 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Prints one line per comparison and a count; an error where one failed."""
     pairs = _pairs(arguments.run, arguments.reference)
     with understanding(f"a result below {arguments.run}"):
+        # All at once: the level of an interval hangs on how many there are.
         comparisons, intervals, level = decide(pairs)
     failed = []
     for comparison in comparisons:
