@@ -285,6 +285,7 @@ def _claim_source(run: ComparedRun, name: str, is_ordering: bool) -> Traced | No
 def _is_same(beside: Beside) -> bool:
     """Whether both runs measured the same things, and all of them to the same bits."""
     counts = beside.content["counts"]
+    # What only one of them measured cannot be the same.
     if counts["rows_of_one_run"] > 0:
         return False
     if counts["rows_same_bits"] < counts["rows"]:

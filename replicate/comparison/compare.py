@@ -44,6 +44,7 @@ UNATTEMPTED = "not attempted"
 
 def _no_difference(our_measured: Measured, their_measured: Measured) -> str | None:
     """Why there is no difference of means, in words; None where there is one."""
+    # Densities of other spaces have no difference, under whatever name of a data set.
     if our_measured.dimension != their_measured.dimension:
         return "images of another size: another space"
     if (
@@ -65,6 +66,7 @@ def _difference(
     our_values = our_measured.values
     their_values = their_measured.values
     fewest = min(len(our_values), len(their_values))
+    # Equal bits leave nothing to chance, so that an interval would say the wrong thing.
     if bits == "same" or fewest < 2:
         value = float(np.mean(our_values) - np.mean(their_values))
         return {"value": value, "error": None, "degrees": None, "ci95": None}
@@ -210,6 +212,7 @@ def comparison(our_run: ComparedRun, their_run: ComparedRun) -> RunComparison:
     # Without a file of statements a run is not one that attempted none.
     if our_run.statements_file and their_run.statements_file:
         claims += _compared_claims("statement", our_run.statements, their_run.statements)
+    # Stable: those with one outcome keep their order.
     claims.sort(key=lambda claim: CHANGES.index(claim["change"]))
     # The digest is that of `beside`, which imports this module and fills in the settings.
     code = code_digest(["replicate.comparison.beside"])

@@ -225,6 +225,7 @@ def _read(path: Path, name: str, stage: str) -> Traced:
         ReplicateError: says what the file is instead.
     """
     content = read_json(path)
+    # By what it says of itself: any folder may hold a file of that name.
     if not isinstance(content, dict) or content.get("stage") != stage:
         raise ReplicateError(
             f"{path} is not a result of the stage {stage!r} of this project; "

@@ -99,6 +99,7 @@ def grouped(settings: Iterable[Setting]) -> list[Setting]:
 
 def _parameters(result: Traced) -> Leaves:
     parameters = leaves(child(result, "parameters"))
+    # They say which job it is, and every pair is of one cell already.
     names = [name for name in parameters if name not in IDENTITY]
     return {name: parameters[name] for name in names}
 

@@ -113,6 +113,7 @@ def differences(
     sentences: list[str] = []
     names = dict.fromkeys([*our_settings, *their_settings])
     for name in names:
+        # A setting that only one version knows shows as "none" in the other.
         our_value = our_settings.get(name)
         their_value = their_settings.get(name)
         sentences += differs(name, our_value, their_value)
@@ -140,6 +141,7 @@ def _paired_children(
 ) -> Iterable[tuple[str | int, object, object]] | None:
     """Key or index, and both values there; None where two values do not have the same ones."""
     if isinstance(our_value, Mapping) and isinstance(their_value, Mapping):
+        # With other fields the objects differ as a whole, and no place in them is the first.
         if our_value.keys() != their_value.keys():
             return None
         return [(key, our_value[key], their_value[key]) for key in sorted(our_value)]
@@ -205,6 +207,7 @@ def same_bits(our_jobs: Mapping[str, Job], their_jobs: Mapping[str, Job]) -> boo
 
     Only stages whose results both kept are compared.
     """
+    # Blocks are trained together: other blocks of the same seeds may end in other bits.
     if our_jobs.keys() != their_jobs.keys():
         return False
     for block, our_job in our_jobs.items():
@@ -223,6 +226,7 @@ def _differing_stage(our_job: Job, their_job: Job) -> str | None:
 
 def _shared_stages(our_job: Job, their_job: Job) -> list[str]:
     """The stages whose results both runs kept of a job, in their order."""
+    # Kept runs may hold less than a run's own folder.
     return [stage for stage in JOB_STAGES if stage in our_job and stage in their_job]
 
 
@@ -282,6 +286,7 @@ def data_digest(content: Mapping[str, object]) -> str | None:
     """The first digits of the digest of the prepared data of a result; None without data."""
     inputs = cast(Mapping[str, str], content["inputs"])
     digest = inputs.get("data")
+    # A study without images has no data among its inputs.
     if not digest:
         return None
     return digest[:16]
@@ -564,6 +569,7 @@ def _decide(pair: Pair, level: float) -> Comparison:
 
 
 def _outcome(pair: Pair, tests: Sequence[_Tested]) -> Outcome:
+    # First of all: one number that differs is not made good by others that agree.
     if any(test.differs for test in tests):
         return "failed"
     if pair.settled is not None:
