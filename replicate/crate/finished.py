@@ -60,6 +60,7 @@ def finished_jobs(jobs: JobList) -> list[FinishedJob]:
 def _finished(jobs: JobList, job: Job) -> FinishedJob:
     record_file = Path(job.record)
     seal = read_seal(record_file)
+    # It was judged a moment ago: only another process can have changed it since.
     if seal is None:
         raise ReplicateError(f"{job.record} has changed just now; start again.")
     records = list(_records(job))

@@ -202,6 +202,7 @@ class CrateGraph:
             self._add(self._identifiers[file.path], kind, **properties)
 
     def _add_workflow(self) -> None:
+        # The page comes last, so its commit is the one at which the run was finished.
         last = self.jobs[-1]
         language = self._add(
             LANGUAGE, "ComputerLanguage", name="Snakemake", url="https://snakemake.github.io"
@@ -275,6 +276,7 @@ class CrateGraph:
         version = self.jobs[-1].versions.get("snakemake", "unknown")
         engine = self._package("snakemake", version)
         created = self._united("outputs")
+        # What one job made and another read is no input of the run.
         read = self._united("inputs") - created
         times: Entity = {
             "startTime": min(job.started for job in self.jobs),

@@ -78,6 +78,7 @@ def crate_files(
     paths = set(_project_files())
     tensors: set[str] = set()
     for job in jobs:
+        # The record too: it is none of the outputs that it seals.
         paths |= {job.job.record, *job.inputs, *job.outputs}
         tensors |= set(_tensors(job))
     # In place of the file of that name: a run may have been given another one.
@@ -182,6 +183,7 @@ def _new_folder(target: Path) -> Iterator[Path]:
     try:
         temporary.mkdir(parents=True)
         yield temporary
+        # Last, so that what has the name is whole.
         temporary.rename(target)
     except OSError as error:
         raise write_error(target, error) from error
