@@ -95,6 +95,7 @@ def _inside(listener: Listener, level: Level) -> Iterator[None]:
     try:
         yield
     finally:
+        # With all below it: a loop that was left early may not have been closed yet.
         del listener.levels[depth:]
         listener.levels[-1].end_turn()
 

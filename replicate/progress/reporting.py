@@ -156,6 +156,7 @@ class Progress:
         timed_epochs = epoch - self._first_epoch
         if timed_epochs:
             epoch_seconds = (time.monotonic() - self._started) / timed_epochs
+        # In the first step nothing is timed yet.
         if epoch_seconds:
             seconds_left = epoch_seconds * (self._epochs - epoch)
             speed = self._images_per_epoch / epoch_seconds
