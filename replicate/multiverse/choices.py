@@ -47,6 +47,7 @@ class Choices(Section):
     def _several_options_each(self) -> Self:
         for choices in (self.number, self.statement):
             for name, options in choices.items():
+                # With one option nothing is chosen.
                 if len(options) < 2:
                     raise ValueError(f"{name}: a choice has two options or more")
         return self
@@ -104,6 +105,7 @@ def without_each(labels: Sequence[str]) -> list[Alternative]:
 def subsets_of_seeds(options: Options, labels: Sequence[str]) -> list[Alternative]:
     """All seeds, all but one of three or more, and halves of four or more."""
     subsets = alternatives(options, ["all"])
+    # Of two one would be left, of which no spread is known.
     if len(labels) >= 3:
         subsets += without_each(labels)
     if len(labels) >= 4:

@@ -38,6 +38,7 @@ def counted(claim: Claim) -> MultiverseCounts:
     counts: Counter[VerdictState] = Counter()
     for analysis in analyses(claim.alternatives):
         state = claim.state(analysis)
+        # Combinations that do not go together are no analyses, and no share is of them.
         if state is not None:
             counts[state] += 1
     own_state = claim.state(protocol_analysis(claim.alternatives))

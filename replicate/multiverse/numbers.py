@@ -109,6 +109,7 @@ class NumberClaim:
             chosen[choice] = [option for option in chosen[choice] if option.name in names]
         if self._context.pooled is None:
             chosen["error"] = [option for option in chosen["error"] if option.name != "pooled"]
+        # A choice that changes nothing would count every analysis twice.
         if self._rising is None:
             del chosen["rising"]
         if self._deviation is None:
@@ -175,6 +176,7 @@ class NumberClaim:
         # The protocol asks how many a run has; another analyst may still look at some of them.
         if self._is_small and _name(analysis, "minimum") == "protocol":
             return self._context.rule.minimum_seeds
+        # These errors do not come from the spread of the seeds that are counted.
         if _name(analysis, "error") in ("pooled", "test_images"):
             return 1
         return 2

@@ -110,6 +110,7 @@ def _claims_of_table(
             measured = cell["measured"]
             claim = cell["claim"]
             published = cell["published"]
+            # Only values that the paper has are claims of it.
             if measured is None or claim is None or published is None:
                 continue
             context = NumberContext(
@@ -200,6 +201,7 @@ def values_of_row(measured: MeasuredCell, jobs: Sequence[Job]) -> Values:
     if samplers is not None:
         for name, summary in samplers["samplers"].items():
             of_seed = {entry["seed"]: entry["log_likelihood"] for entry in summary["per_seed"]}
+            # A sampler that was run for some seeds alone would be compared on other seeds.
             if name != "published" and of_seed.keys() == set(seeds):
                 values["chosen", "coarse", name] = [of_seed[seed] for seed in seeds]
     return values
@@ -236,6 +238,7 @@ def _changes_to_the_end(jobs: Sequence[Job]) -> dict[int, float]:
         last_look = training["curve"]["log_likelihood"][-1]
         chosen_look = training["chosen_log_likelihood"]
         for seed, last, chosen in zip(training["seeds"], last_look, chosen_look, strict=True):
+            # A seed that failed has no last look.
             if last is not None and chosen is not None:
                 of_seed[seed] = last - chosen
     return of_seed
