@@ -222,6 +222,7 @@ def _check_digest(path: Path) -> None:
     SHA-256.
     """
     description = path.with_suffix(".json")
+    # Prepared data may travel without their description; a missing file is told by its reader.
     if not description.is_file() or not path.is_file():
         return
     content = read_json(description)

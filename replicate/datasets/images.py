@@ -89,6 +89,7 @@ class Layout:
         """Group -> classes (n,), numbered in the order of their names; all 0 without classes."""
         if not self.classes:
             return {group: np.zeros(len(files), np.int64) for group, files in self.names.items()}
+        # Over all splits: a class that one of them lacks must not shift the numbers of the others.
         names: set[str] = set()
         for labels in self.classes.values():
             names.update(labels)
@@ -338,6 +339,7 @@ def _read(
     images: dict[str, NDArray[np.uint8]] = {}
     destinations: dict[tuple[str, int], tuple[str, int]] = {}
     for split, (group, chosen) in rows.items():
+        # Filled image by image, so that the set is in memory once.
         images[split] = np.empty((len(chosen), *config.shape), np.uint8)
         for index, row in enumerate(chosen.tolist()):
             destinations[group, row] = split, index

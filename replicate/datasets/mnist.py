@@ -50,6 +50,7 @@ def decompressed(path: Path, size: int) -> bytes:
     """
     try:
         with gzip.open(path) as stream:
+            # One byte more than there may be: a bomb is not unpacked to its end.
             content = stream.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise ReplicateError(f"{path} is not a whole gzip file ({error}); {AGAIN}.") from None

@@ -54,6 +54,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[np.number
 
     _refuse_unreadable(path)
     try:
+        # Only these: who asks for the folds of TFD has no need of its images.
         variables = loadmat(path, variable_names=list(names))
     except Exception as error:  # a damaged file makes its reader raise anything
         raise _damaged(path, error) from None

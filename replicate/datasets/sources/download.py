@@ -77,6 +77,7 @@ def _reject(path: Path, reason: str) -> Path:
     digest = digest_of(path)
     rejected = path.with_name(f"{path.name}.rejected-{digest[:8]}")
     if rejected.exists() and digest_of(rejected) != digest:
+        # Another file whose digest begins alike: nothing that was kept aside is written over.
         rejected = path.with_name(f"{path.name}.rejected-{digest}")
     path.replace(rejected)
     _print(f"{path} {reason}; it was kept as {rejected.name}.")
@@ -190,11 +191,13 @@ class _Fetcher:
                     with progress(source.name, source.size) as report:
                         transfer(address, partial, source.size, self.limits, min_speed, report)
             except Interrupted:
+                # An address that broke off without a new byte would do so again.
                 if attempt == self.limits.tries or partial.stat().st_size <= before:
                     raise
                 continue
             digest = digest_of(partial)
             if digest == source.sha256:
+                # Only now, by one rename: what has the pinned name is the whole and right file.
                 partial.replace(path)
                 flush_folder(path.parent)
                 return
@@ -254,6 +257,7 @@ def fetch(
     faulty = []
     for source in dataset.sources:
         path = paths[source.name]
+        # A file elsewhere ships with a dependency, and cannot be downloaded.
         if path.parent == folder and fault(path, source) is not None:
             faulty.append(source)
     if faulty:

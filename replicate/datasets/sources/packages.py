@@ -93,6 +93,7 @@ class Packages:
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory()
         folder = Path(self._folder.name)
+        # Where there is no registry, npm would retry for minutes by its defaults.
         options = ["--silent", "--ignore-scripts", "--fetch-retries=0", "--fetch-timeout=20000"]
         output = _output([SCHEME, "pack", package, *options], cwd=folder)
         lines = output.decode(errors="replace").split()

@@ -193,9 +193,11 @@ def _read_file(path: Path) -> bytes:
 
 def _name(member: zipfile.ZipInfo) -> str:
     """The name of a member: UTF-8 if it can be, which archivers also write without saying so."""
+    # Bit 11: the archiver says that the name is UTF-8.
     if member.flag_bits & 0x800:
         return member.filename
     try:
+        # zipfile has read the bytes as cp437, as the format has it.
         return member.filename.encode("cp437").decode("utf-8")
     except UnicodeError:
         return member.filename
@@ -241,6 +243,7 @@ def opened(path: Path, is_kept: Callable[[str], bool]) -> Iterator[Store]:
             sizes = {name: file.stat().st_size for name, file in files.items()}
             yield _store(path, sizes, is_kept, lambda name: _read_file(files[name]))
             return
+        # Read member by member in place: names are never paths on this disk.
         with zipfile.ZipFile(path) as archive:
             members = dict(_members(archive, path))
             sizes = {name: member.file_size for name, member in members.items()}

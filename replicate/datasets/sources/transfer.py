@@ -150,6 +150,7 @@ def _open_http(address: str, offset: int, size: int, timeout: float) -> tuple[St
     """An HTTP answer and the place where its bytes begin; urllib takes proxies from the
     environment.
     """
+    # "identity": a server that compressed on the way would send other bytes at other places.
     headers = {"User-Agent": "replicate", "Accept-Encoding": "identity"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
@@ -160,6 +161,7 @@ def _open_http(address: str, offset: int, size: int, timeout: float) -> tuple[St
         answer: http.client.HTTPResponse = opener.open(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         error.close()
+        # The server's file ends before what lies here does: once more from its start.
         if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
             return _open_http(address, 0, size, timeout)
         raise TransferError(f"HTTP {error.code} {error.reason}".strip()) from None
