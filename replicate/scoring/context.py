@@ -50,6 +50,7 @@ def _control(dataset: str, model: str, title: str, dimension: int) -> ScoreNeigh
     """What the kept run with the most seeds measured of a control; None where none did."""
     best: tuple[int, Path, Evaluation] | None = None
     for path in sorted((package_root() / KEPT_RUNS).rglob("evaluation.json")):
+        # A kept run has the model's folder, or below it one of each block of seeds.
         if path.parent.name != model and path.parent.parent.name != model:
             continue
         if not is_result_of(read_json(path), "evaluate"):

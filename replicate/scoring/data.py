@@ -161,4 +161,5 @@ def _value_range(images: Mapping[str, NDArray[np.generic]]) -> tuple[float, floa
         return UNIT
     if -1 <= low < -0.5 and 0.5 < high <= 1:
         return SYMMETRIC
+    # Images of one value alone would have a range without any width.
     return low, max(high, np.nextafter(low, np.inf))

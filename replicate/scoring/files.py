@@ -159,6 +159,7 @@ def _npy(path: Path, name: str | None) -> Arrays:
     except (ValueError, EOFError, SyntaxError, zipfile.BadZipFile) as error:
         raise _unreadable_by_numpy(path, "NumPy array", error) from None
     if not isinstance(values, np.ndarray):
+        # `numpy.load` goes by the content: an .npz under the name .npy is an open archive.
         values.close()
         raise ReplicateError(f"{path} is an archive of arrays; give its name the ending .npz.")
     return {"array": values.shape}, lambda _: values
@@ -236,6 +237,7 @@ def _pytorch(path: Path, name: str | None) -> Arrays:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickles that are refused anyway
+            # weights_only: an unpickler that builds tensors and plain containers, and runs nothing.
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ReplicateError(
@@ -262,6 +264,7 @@ def _pytorch(path: Path, name: str | None) -> Arrays:
 def _table(path: Path, name: str | None) -> Arrays:
     """A text file of one image a line, with or without a line of titles."""
     try:
+        # -sig: spreadsheets begin a file by a mark of three bytes, which is no number.
         with path.open(encoding="utf-8-sig") as stream:
             first = stream.readline()
         separator = next((mark for mark in SEPARATORS if mark in first), None)
@@ -284,6 +287,7 @@ def _table(path: Path, name: str | None) -> Arrays:
         ) from None
     is_whole = values.size > 0 and bool(np.all(values == np.rint(values)))
     if is_whole and values.min() >= 0 and values.max() <= 255:
+        # As image files have them; `rows.as_pixels` then takes them for bytes.
         values = values.astype(np.uint8)
     if values.size == 0:
         raise ReplicateError(f"{path} holds no numbers; save the samples once more.")

@@ -194,6 +194,7 @@ def as_pixels(images: Numbers, divisor: float, array: ForeignArray) -> tuple[Pix
             f"{array.path} holds whole numbers from {low} to {high}, which are no bytes of an "
             "image; save pixel values as float32."
         )
+    # Bits, whatever the divisor: 1 of 255 would be nearly black.
     if high <= 1:
         return flat.astype(np.float32), []
     largest = divisor if divisor > 1 and high <= divisor else LARGEST_BYTE
@@ -204,6 +205,7 @@ def as_pixels(images: Numbers, divisor: float, array: ForeignArray) -> tuple[Pix
 def _check_finite(pixels: Pixels, array: ForeignArray) -> None:
     """Refuses numbers that are NaN or infinite."""
     with np.errstate(invalid="ignore"):
+        # One sum an image first: a mask of every pixel is made only where something is wrong.
         sums = pixels.sum(1, dtype=np.float64)
     if bool(np.isfinite(sums).all()):
         return

@@ -135,6 +135,7 @@ def score(arguments: argparse.Namespace, likelihood: Likelihood, device: torch.d
     data = read_data(arguments)
     shape = data.splits.shape
     array = read_array(arguments.file, arguments.name, lambda stored: fits(stored, shape))
+    # In the list's order, whatever the command line's: `crop` takes what `grey` has made.
     fixes = [name for name in FIXES if name in arguments.fix]
     rows = fixed_rows(array, data, fixes)
     sigmas, limit = likelihood.sigmas, likelihood.validation_limit

@@ -218,6 +218,7 @@ def traps(rows: Rows, splits: Splits, at_edge: Sequence[float]) -> list[Trap]:
     if interval is not None:
         findings.append(_range_trap(interval, splits))
         if math.isfinite(interval.scale):
+            # Into the data's range, with which all later traps compare.
             seen = replace(seen, pixels=interval.undone(seen.pixels))
     findings += _of_values(seen, splits)
     findings += _of_position(seen, splits)
@@ -301,6 +302,7 @@ def _nearest(rows: Pixels, images: Pixels) -> Tensor:
     """The distance of every row to its nearest image, (n,)."""
     targets = torch.from_numpy(images)
     centre = targets.mean(0)
+    # Distances by a matrix product lose digits far from the origin.
     targets = targets - centre
     minima = []
     for part in torch.split(torch.from_numpy(rows) - centre, DISTANCE_ROWS):
@@ -408,6 +410,7 @@ def _of_copies(rows: Rows, splits: Splits) -> Iterator[Trap]:
     """Equal samples, and images of the data among them."""
     keys = _keys(rows.pixels, splits)
     count = len(keys)
+    # By all digits: as bytes of an image, distinct samples of few levels may be equal.
     stored = {row.tobytes() for row in rows.pixels}
     repeated = count - len(stored)
     if repeated >= THRESHOLDS.equal * count:
@@ -419,6 +422,7 @@ def _of_copies(rows: Rows, splits: Splits) -> Iterator[Trap]:
         )
     train, held_out = training_images(splits), _held_out(splits)
     train_keys = set(_keys(train, splits))
+    # An image that a data set has in both is no sign of either.
     held_out_keys = set(_keys(held_out, splits)) - train_keys
     of_train = sum(key in train_keys for key in keys)
     of_held_out = sum(key in held_out_keys for key in keys)
