@@ -22,6 +22,7 @@ class Analyses:
 
     def __init__(self, results: ResultFolder) -> None:
         self._entries: dict[tuple[str, str], Traced] = {}
+        # Results without kept runs have a page, too.
         if not (results.folder / FILE).is_file():
             return
         content = results.read(FILE)

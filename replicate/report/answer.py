@@ -177,6 +177,7 @@ def _epochs(results: ResultFolder, run: str, model: str, dataset: str) -> Traced
         training = results.read(name)
         if training["dataset"] == dataset:
             epochs.append(training["epochs"])
+    # The shortest, so that no block is said to have been trained for longer than it was.
     return min(epochs, key=value_of, default=None)
 
 
@@ -222,6 +223,7 @@ def table_columns(
         name = dataset["name"]
         rows = []
         for row in table["rows"]:
+            # Only rows of the paper's own table have a claim.
             if name not in row["cells"] or row["cells"][name]["claim"] is None:
                 continue
             cell = row["cells"][name]

@@ -178,6 +178,7 @@ def claim_map(
         for title, names in parts.items():
             badges = []
             for statement, name in names.items():
+                # A protocol of another version may not have it.
                 if statement in unplaced:
                     badges.append(_statement_badge(name, unplaced.pop(statement)))
             yield Group(title, badges)
@@ -191,4 +192,5 @@ def claim_map(
     groups += statement_groups(AFTER_TABLE_1)
     unnamed = [_statement_badge(statement, card) for statement, card in unplaced.items()]
     groups.append(Group("Others", unnamed))
+    # The paper has no number on digits, so their column has no claim.
     return [group for group in groups if group.badges]

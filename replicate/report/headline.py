@@ -50,6 +50,7 @@ def headline(columns: Sequence[TableColumn]) -> list[Clause]:
     for column in columns:
         cells = [(row.title, row.verdict["state"]) for row in column.rows]
         states = {state for _, state in cells}
+        # One row alone is named by its title.
         if len(cells) > 1 and len(states) == 1:
             state = states.pop()
             # "did not attempt every row" would mean that it attempted some.

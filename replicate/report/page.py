@@ -255,10 +255,12 @@ def environment(
     jinja = Environment(
         loader=FileSystemLoader(folder / "templates"),
         autoescape=True,
+        # Jinja's own default would print nothing, and the page would lack a number in silence.
         undefined=Missing,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # Numbers reach a template through these alone, which write the source beside them.
     jinja.filters |= {
         "text": text,
         "named_once": named_once,

@@ -61,6 +61,7 @@ def _step(jobs: JobList, job: Job, stage: str, results: ResultFolder, table: Pat
         sha256 = inputs.get(key, "not recorded")
         return Step(stage, command, shown_name, sha256, None)
     path = results.folder / name
+    # `--table` may name a file outside the folder of results.
     if stage == "table":
         path = table
     result = traced(shown_name, path)

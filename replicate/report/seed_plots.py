@@ -48,6 +48,7 @@ def dot_plot(table: Traced, dataset: Traced, run: str = "") -> Markup | None:
         if measured is not None:
             plot_row["failed"] = len(measured["failed"])
             plot_row["seeds"] = _seeds(measured["per_seed"])
+        # A published value without a measurement is a row too: what is missing is to be seen.
         if measured is not None or cell["published"] is not None:
             rows.append(plot_row)
     if not any(row["seeds"] for row in rows):

@@ -259,6 +259,7 @@ class FigureFolders:
             name = figure.source["name"]
             if name in own_names or (is_first and name not in named):
                 chosen.append(figure)
+        # Sorted by being another one: the sort is stable, so the others keep their order.
         leading = LEADING.get(statement)
         return sorted(chosen, key=lambda figure: figure.source["name"] != leading)
 

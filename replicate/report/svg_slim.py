@@ -46,6 +46,7 @@ def slim(svg: str, id_prefix: str = "") -> str:
         _drop_layout(element, root)
         _shorten_numbers(element)
         _leave_to_style_sheet(element)
+    # Before marks are joined, which only works for neighbours.
     _drop_empty_elements(root)
     _join_marks(root)
     for attributes in (_CLIP, _INK):

@@ -73,6 +73,7 @@ def read_training_job(results: ResultFolder, dataset: str, model: str, block: st
     costs = {}
     for kind in ("train", "samples"):
         record = f"{kind}/{stem}.run.json"
+        # A result that a cache brought back has no record.
         if (results.folder / record).exists():
             costs[kind] = results.read(record)
     return TrainingJob(
