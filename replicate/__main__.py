@@ -114,12 +114,14 @@ def _loaded(name: str) -> ModuleType:
     job's time, and there is none.
     """
     module = f"replicate.stages.{name}"
+    # A stage before, in the same process, has loaded it.
     if module in sys.modules:
         return sys.modules[module]
     gc.disable()
     try:
         return importlib.import_module(module)
     finally:
+        # What is alive now stays so: later collections need not look at it again.
         gc.freeze()
         gc.enable()
 
@@ -225,6 +227,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
     name = commands[0][0]
     try:
+        # Outside `around`: a wrong word must not begin a job.
         calls = [_call(command) for command in commands]
         with around:
             for command, call in zip(commands, calls, strict=True):

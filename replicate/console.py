@@ -20,10 +20,12 @@ class _Output(io.FileIO):
         try:
             return super().write(data)
         except BrokenPipeError:
+            # Of `head -1`, which has what it wanted: no fault, and nobody is left to tell.
             raise SystemExit(UNREAD) from None
         except OSError as error:
             sentence = f"replicate: what was printed could not be written: {error.strerror}.\n"
             with contextlib.suppress(OSError):
+                # Not by print: standard error may be the stream that failed.
                 os.write(2, sentence.encode())
             raise SystemExit(UNWRITTEN) from None
 
