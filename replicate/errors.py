@@ -53,6 +53,7 @@ def understanding(files: object) -> Iterator[None]:
     try:
         yield
     except MISREAD as error:
+        # One line: messages of libraries may run over many.
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise ReplicateError(
             f"{files}: the content is not what its stage writes ({reason}); "

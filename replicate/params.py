@@ -440,6 +440,7 @@ def _own_faults(error: ValidationError) -> list[Any]:
     faults = error.errors()
     own = []
     for fault in faults:
+        # pydantic drops an entry that is wrong, and then finds the list too short.
         is_of_length = fault["type"] in ("too_short", "too_long")
         if not is_of_length or not _has_fault_below(fault["loc"], faults):
             own.append(fault)

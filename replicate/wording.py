@@ -127,6 +127,7 @@ def of_types(fault: Mapping[str, Any]) -> str:
     # The values were valid JSON but for halves of characters.
     if kind == "json_invalid":
         return "a text among the values is not UTF-8; write it as UTF-8"
+    # Both libraries word these in their own way; the same fault is to read the same.
     if kind in _BY_FAULT:
         return _refused(_BY_FAULT[kind], value)
     # Clauses begin after a path and a colon, so with a small letter.

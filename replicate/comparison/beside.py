@@ -241,6 +241,7 @@ def _measured_pairs(
     """What both runs measured for a claim, by its label, ours first."""
     our_entries = _by_label(our_claim, entries, label)
     their_entries = _by_label(their_claim, entries, label)
+    # A dict keeps the order, ours first, where a set would have none.
     names = dict.fromkeys([*our_entries, *their_entries])
     pairs = []
     for name in names:
@@ -296,6 +297,7 @@ def _is_same(beside: Beside) -> bool:
 
 def _abbreviated(subjects: Sequence[str], groups: Mapping[str, list[str]]) -> list[str]:
     """What a setting was set for, where a group of more than one goes by its own name."""
+    # Named as a group only where all of it differs in that setting.
     complete = {
         name: members
         for name, members in groups.items()

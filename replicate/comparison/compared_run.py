@@ -399,6 +399,7 @@ def _cells_of(table: Table, source: Traced) -> dict[CellName, Sourced[Cell]]:
     """The cells of a table, column by column."""
     cells = {}
     for dataset in table.datasets:
+        # Validated values to compute with, and beside them the places that the page names.
         for row, row_source in zip(table.rows, source["rows"], strict=True):
             cell = row.cells.get(dataset.name)
             if cell is not None:
@@ -463,6 +464,7 @@ def shown_name(project: Path) -> str:
     plain = re.sub(r"[^\w.-]+", "-", project.name)
     name = plain.strip("-.")[:LONGEST]
     is_like_ours = name in ("", "results", "report")
+    # The folder of a home is called as its user is.
     is_home = project.parent.name in HOMES
     if is_like_ours or is_home or project.name in _user_names(project):
         return NAMELESS

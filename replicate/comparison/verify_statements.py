@@ -159,6 +159,7 @@ def _numbers(
     their_checks = their_statement.verdict["checks"]
     for our_check, their_check in zip(our_checks, their_checks, strict=True):
         reads = our_check["reads"]
+        # Exact checks have one number for all seeds, and no spread to test.
         if our_check["exact"]:
             our_value, their_value = our_check["value"], their_check["value"]
             exact.append(f"{reads}: {our_value:.4g} here, {their_value:.4g} there")
@@ -217,6 +218,7 @@ def _compare(our_statement: _Statement, their_statement: _Statement) -> Pair:
     difference = None
     if our_statement.result is not None and their_statement.result is not None:
         difference = measured_difference(our_statement.result, their_statement.result)
+    # Without the results the verdict's own numbers must do.
     if difference is None and our_statement.measured == their_statement.measured:
         says = f"{our_statement.verdict['state']} in both"
         return Pair(subject, reference, "same bits", says)

@@ -130,6 +130,7 @@ class CrateGraph:
 
     def _add(self, identifier: str, kind: object, **properties: object) -> str:
         """Describes something, or says more of it; returns its identifier."""
+        # Each thing is described once, however often it is mentioned.
         known = self._entities.setdefault(identifier, {"@id": identifier})
         known |= {"@type": kind, **properties}
         return identifier
@@ -175,6 +176,7 @@ class CrateGraph:
             return self._add(_local("author", name), "Organization", name=name)
         parts = [author.get("given-names"), author.get("family-names")]
         name = " ".join(filter(None, parts))
+        # An ORCID is an address of its own, by which others find the person.
         identifier = author.get("orcid") or _local("author", name)
         return self._add(identifier, "Person", name=name)
 

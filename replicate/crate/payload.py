@@ -188,6 +188,7 @@ def _new_folder(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise write_error(target, error) from error
     finally:
+        # After a success there is no such folder any more.
         shutil.rmtree(temporary, ignore_errors=True)
 
 

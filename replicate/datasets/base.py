@@ -229,6 +229,7 @@ def _check_digest(path: Path) -> None:
     if not isinstance(content, dict) or content.get("stage") != "prepare":
         return
     digest = content.get("sha256")
+    # Only the description can tell: the tensors themselves hold no digest (see `write`).
     if digest is not None and digest != sha256_file(path):
         raise ReplicateError(
             f"{path} is not the data set that {description} tells of; run `prepare` again."
@@ -379,6 +380,7 @@ class UserDataset(Dataset):
         try:
             path.stat()
         except OSError as error:
+            # A link first: that its disk is not mounted says more than that the file is missing.
             link = dangling_link(path)
             if link is not None:
                 reason = f"is not there, for {unmounted(link)}"

@@ -256,6 +256,7 @@ def layout(names: Sequence[str], path: Path) -> Layout:
         names_of.setdefault(group, []).append(name)
         classes_of.setdefault(group, []).append(label)
         sorted_count += label != ""
+    # Images outside class folders would be a class of their own without a name.
     if sorted_count not in (0, len(names)):
         raise ReplicateError(
             f"{path}: some images lie in class folders and some do not; sort all of them, or none."

@@ -125,6 +125,7 @@ def _claims_of_table(
             jobs = run.models.get((dataset, row["model"]), {})
             values = values_of_row(measured, list(jobs.values()))
             digest = cell["verdict"]["protocol_sha256"]
+            # A cell without any verdict names no rule.
             is_earlier = digest is not None and digest != protocol.sha256(claim)
             judgement = NumberClaim(measured, values, context, choices.number)
             state = cell["verdict"]["state"]

@@ -216,6 +216,7 @@ class StatementClaim:
         self._asked_for: dict[int | None, tuple[list[int], list[int]]] = {None: self._indices(None)}
         for index in range(len(checks)):
             self._asked_for[index] = self._indices(index)
+        # Most analyses share their tests: what differs is the level, or which checks count.
         self._p_values = functools.cache(self._p_values_of)
         self._level = functools.cache(Level.of)
         self._count = functools.cache(self._count_of)

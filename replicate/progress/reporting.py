@@ -194,6 +194,7 @@ class JobProgress:
         share = share_done(self.levels)
         seconds = time.monotonic() - self._started
         seconds_left = None
+        # Nothing is done yet, so nothing tells how long it takes.
         if share:
             seconds_left = seconds * (1 - share) / share
         clauses = [level.text for level in self.levels if level.text]

@@ -24,6 +24,7 @@ def prepared(dataset: str, options: Options, folders: Folders, source: Source) -
     description = path.with_suffix(".json")
     if not (path.is_file() and description.is_file()):
         _prepare(dataset, options, folders, source, path)
+    # Blocks of many days read this one file: a bit that flips would be in all of them.
     if sha256_file(path) != read_json(description)["sha256"]:
         raise ReplicateError(
             f"{path} is damaged: it does not match the digest in {description}; remove both."

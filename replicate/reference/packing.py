@@ -192,6 +192,7 @@ def _add_states(contents: _Contents, block: Block) -> bool:
         return False
     paths = [block.origin_file]
     for folder, _ in block.states():
+        # Names have their step with leading zeros, so that the last one by name is the newest.
         newest = max(folder.glob("step-*.json"))
         paths += [folder / "run.json", folder / "attempts.json"]
         paths += [newest, newest.with_suffix(".safetensors")]

@@ -214,6 +214,7 @@ class Runner:
         """Starts the next block that can be started; False where none is left."""
         while self.waiting:
             block = self.waiting.popleft()
+            # Another process may have finished it since the list was made.
             if block.is_finished():
                 continue
             # Held until the lane ends, whichever way it does.
@@ -319,6 +320,7 @@ class Runner:
                 except ReplicateError as error:
                     lane.resources.close()
                     self._report_trouble(lane.block, "failed", str(error))
+            # It was asked to: its status, 130 or that of SIGKILL, is no failure.
             elif lane.stop_requested:
                 _close_stopped(lane)
             else:

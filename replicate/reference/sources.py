@@ -163,6 +163,7 @@ def _cloned(folders: Folders, commit: str) -> Source:
             another folder.
     """
     clone = folders.work / "source" / commit
+    # A clone is made once and used by every block of its commit.
     if not _has_project(clone):
         _clone(package_root(), clone, commit)
     project = _project_in(clone)
@@ -245,6 +246,7 @@ def source_of(block: Block, folders: Folders) -> Source:
         has_clone = (folders.work / "source" / commit).is_dir()
         if has_clone or is_checkout(root):
             return _cloned(folders, commit)
+    # Without the commit the same code will do, wherever it came from.
     if package_digest(root) == package:
         return Source(commit, package, root)
     if commit is None:

@@ -43,6 +43,7 @@ def unpack(plan: ReferencePlan, folders: Folders, folder: Path) -> None:
     new_blocks = 0
     try:
         folders.work.mkdir(parents=True, exist_ok=True)
+        # What a kill left: a temporary folder goes only with its process's own ending.
         for leftover in folders.work.glob(".unpack-*"):
             shutil.rmtree(leftover)
         with tempfile.TemporaryDirectory(prefix=".unpack-", dir=folders.work) as name:
@@ -200,6 +201,7 @@ def _extract(manifest: Manifest, folder: Path, scratch: Path) -> None:
 def _take_block(block: Block, packed: PackedBlock, scratch: Path, here: Source) -> bool:
     """Takes the results and the state of a block; returns whether its results are new."""
     commit = packed.origin.commit or here.commit
+    # A run that goes on writes the same folders.
     with block.locked() as handle:
         if handle is None:
             print(
@@ -216,6 +218,7 @@ def _take_results(block: Block, packed: PackedBlock, scratch: Path, commit: str 
     """Takes the results of a block where they are of more epochs; returns whether they are."""
     folder = scratch / "results" / block.entry.name / block.model / block.seeds
     epochs_here = block.published_epochs()
+    # A longer training is worth more, whichever of both is newer.
     if epochs_here >= packed.epochs:
         if epochs_here > packed.epochs or not _same_results(block, folder):
             print(
@@ -249,6 +252,7 @@ def _same_results(block: Block, folder: Path) -> bool:
 def _take_work(block: Block, folder: Path, commit: str | None) -> None:
     """Takes a block's note, its likelihoods of every test image, and its states."""
     note = folder / "block.json"
+    # Packed where only results were, and no work on the block.
     if not note.is_file():
         return
     origin = read_origin(note)

@@ -144,6 +144,7 @@ def _kept_orderings(references: Mapping[str, Traced], claim: str) -> Iterator[tu
     for folder, table in references.items():
         for ordering in table["orderings"]:
             state = ordering["verdict"]["state"]
+            # A kept run of some rows alone has the orders of all, most of them not attempted.
             if ordering["claim"] == claim and state != "not attempted":
                 yield _kept_folder(folder), state
 

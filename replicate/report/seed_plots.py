@@ -18,6 +18,7 @@ def _plot(rows: list[curves.DotRow], title: str, run: str, name: str) -> Markup:
     if run:
         title += f", reference run {run}"
     drawn = curves.dots(rows, title, name)
+    # Drawn here, and checked all the same: all SVG of the page passes one gate.
     checked = theme.checked_svg(drawn)
     return Markup(slim(checked))
 

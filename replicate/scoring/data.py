@@ -76,6 +76,7 @@ def _data_set(arguments: argparse.Namespace) -> Data:
     name = arguments.dataset
     dataset = load_dataset(name)
     path = arguments.data
+    # With --params another cut may be meant than the one that lies there prepared.
     if path is None and arguments.params is None:
         prepared = Path(f"results/data/{name}.safetensors")
         path = prepared if prepared.is_file() else None

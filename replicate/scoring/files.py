@@ -124,6 +124,7 @@ def _chosen(
     if len(shapes) == 1:
         (only,) = shapes
         return _checked(read(only), path), ()
+    # A file of samples often has labels or noise beside them, which have other shapes.
     candidates = [key for key, shape in shapes.items() if fits(shape)]
     if len(candidates) != 1:
         raise ReplicateError(
@@ -204,6 +205,7 @@ def _safetensors(path: Path, name: str | None) -> Arrays:
                 shapes[key] = tuple(stored.get_slice(key).get_shape())
     except SafetensorError as error:
         raise _damaged(path, "safetensors file", error) from None
+    # The tool knows one set of samples, and a block has seeds and draws.
     if "about" in metadata and len(shapes.get("samples", ())) == 4:
         raise ReplicateError(
             f"{path} is a block of seeds that `python -m replicate sample` wrote; "
@@ -357,6 +359,7 @@ def _of_images(path: Path, kind: str) -> ForeignArray:
         )
     values = np.stack(images)
     notes = []
+    # `save_image` of torchvision writes grey images with three equal channels.
     if bool((values == values[..., :1]).all()):
         values = values[..., 0]
     if any(name.lower().endswith((".jpg", ".jpeg")) for name in names):

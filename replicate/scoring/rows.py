@@ -64,6 +64,7 @@ def fits(stored: tuple[int, ...], shape: Shape) -> bool:
     if len(stored) < 2 or math.prod(stored) == 0:
         return False
     dimension = math.prod(shape)
+    # Images along the first axis, or along the last one, as MATLAB has them.
     return dimension in (math.prod(stored[1:]), math.prod(stored[:-1]))
 
 

@@ -275,6 +275,7 @@ def _of_values(rows: Rows, splits: Splits) -> Iterator[Trap]:
 def _are_bits(pixels: Pixels) -> bool:
     """Whether the pixels have two values at most."""
     first = pixels[:NEIGHBOURS]
+    # Few rows first: most samples show more levels at once, and sorting all pixels is slow.
     levels = np.unique(first)
     if len(levels) > THRESHOLDS.levels:
         return False

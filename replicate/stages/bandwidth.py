@@ -50,8 +50,8 @@ def _choices(
     """The choice for every draw of one seed on every fold's validation images, [draw][fold]."""
     choices = []
     for draw in draws:
+        # One draw at a time: the samples of a whole block need not fit on the device.
         choices_of_draw = [
-            # One draw at a time: the samples of a whole block need not fit on the device.
             choose_bandwidth(draw.to(images.device), images, sigmas) for images in valid
         ]
         choices.append(choices_of_draw)

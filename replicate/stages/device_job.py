@@ -32,4 +32,5 @@ def _name(backend: Backend) -> None:
     device = backend.device.type
     hardware = "" if device == "cpu" else f", {backend.name}"
     host = socket.gethostname()
+    # To standard error: the other stream has the stage's one line of result.
     print(f"computes on the {device} of {host}{hardware} (compute.device: auto)", file=sys.stderr)

@@ -194,6 +194,7 @@ class _Inputs:
             if folds_by_draw != [fold_count] * draw_count:
                 raise ValueError(f"seed {seed} has no bandwidth for each of its draws and folds")
             for choice in itertools.chain.from_iterable(choices):
+                # The file may have been edited: beyond these bounds float32 overflows.
                 widths = (choice.sigma, choice.fine_sigma)
                 if not all(SMALLEST <= width <= LARGEST for width in widths):
                     raise ValueError(f"seed {seed} has the bandwidths {widths}")
@@ -314,6 +315,7 @@ def run(arguments: argparse.Namespace) -> None:
     shard = None
     if arguments.shard is not None:
         shard = Shard.parse(arguments.shard)
+    # Before the work: a part that is called .json would be taken for a result.
     if shard and out.suffix != ".safetensors":
         raise ReplicateError(f"--out {out}: the name of a part must end in .safetensors.")
     params = load_params(arguments.params)
@@ -383,6 +385,7 @@ def _write(out: Path, inputs: _Inputs, sums: Sums, frame: Frame, parameters: OnD
         **samples.rounding,
     }
     tensors = {f"fold{fold}": values for fold, values in enumerate(by_image)}
+    # Both or none: means beside the images of another run could not be computed again.
     with atomic_write(out, out.with_suffix(".safetensors")) as (evaluation, images):
         dump_tensors(images, tensors)
         evaluation.write_text(canonical_json(content), encoding="utf-8")

@@ -136,6 +136,7 @@ def read_samples(paths: Sequence[Path], dataset: str) -> dict[str, ModelSamples]
             )
         images_by_seed = images.setdefault(model, {})
         for seed, draws, _ in samples.per_seed():
+            # Which of both counted would hang on the order of the files.
             if seed in images_by_seed:
                 raise ReplicateError(
                     f"{path} has samples of {model}, seed {seed}, that another file has too."
@@ -172,6 +173,7 @@ def read_measures(paths: Sequence[Path], dataset: str) -> dict[str, ModelMeasure
             for measured in entry["measures"]:
                 if measured["value"] is not None:
                     of_seed[label(measured)] = measured["value"]
+            # A failed seed stays in, so that no mean is silently one of fewer seeds.
             of_model[entry["seed"]] = None if entry["failed"] else of_seed
     return {
         model: ModelMeasures(dict(sorted(of_model.items())), samplers[model])

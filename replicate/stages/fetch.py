@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> None:
     else:
         assert isinstance(dataset, PinnedDataset)
         fetch(dataset, folder, args.mirror, args.offline)
+        # What is pinned and not what lies there: `fetch` ends in an error unless both are the same.
         sources = pinned_entries(dataset)
         outcome = "verified"
     content: Manifest = {

@@ -21,6 +21,7 @@ class StageJob:
     def __init__(self, stage: str) -> None:
         self.stage = stage
         self.facts: dict[str, object] = {}
+        # Before anything is read: reading is a part of what a stage costs.
         self._meter = StageMeter(stage)
 
     def frame(

@@ -108,6 +108,7 @@ def run(arguments: argparse.Namespace) -> None:
     inputs = {
         name: getattr(arguments, name) for name in ("weights", "data", "samples", "classifier")
     }
+    # Models without Markov chains have no sampler among their settings.
     settings = about["parameters"].get("config") or {}
     content: MeasuresOfBlock = {
         **job.frame(parameters, inputs, Subject(model=about["model"])),

@@ -148,6 +148,7 @@ def run(arguments: argparse.Namespace) -> None:
     bandwidth = read_result(arguments.bandwidth, BandwidthChoice)
     _check_job(about, training, arguments.training, arguments.weights)
     _check_job(about, bandwidth, arguments.bandwidth, arguments.weights)
+    # Its title is drawn into the plots.
     if about["dataset"] not in datasets.REGISTRY:
         raise ReplicateError(
             f"{arguments.weights} is of the data set {about['dataset']!r}, which is not registered."

@@ -75,6 +75,7 @@ def _verified(
     if isinstance(dataset, UserDataset) and is_of_dataset:
         files, sources = user_files(dataset, folder, options)
         if content["sources"] != sources:
+            # Users bring one file or folder.
             (path,) = files.values()
             raise ReplicateError(
                 f"{path} is not what {manifest} lists: it changed since `fetch`; {again}."

@@ -80,6 +80,7 @@ class _Rows:
         for control in self.controls:
             for entry in control["measures"]:
                 columns.setdefault(label(entry), entry)
+        # Not that of the files: columns stay where they are when a model is added.
         order = list(REGISTRY)
         return sorted(columns.values(), key=lambda entry: order.index(entry["measure"]))
 
@@ -104,6 +105,7 @@ def _read(paths: Sequence[Path]) -> dict[str, _Rows]:
 def _add(of_model: dict[str, list[Measured]], block: MeasuresOfBlock) -> None:
     for seed in block["per_seed"]:
         for entry in seed["measures"]:
+            # A measure of another version has no better side by which to rank.
             if entry["measure"] not in REGISTRY:
                 raise ValueError(f"there is no measure {entry['measure']!r}")
             if entry["value"] is not None:

@@ -102,6 +102,7 @@ def run(arguments: argparse.Namespace) -> None:
                 continue
             compared = images[0, :COMPARED].to(device)
             entry["memorisation"] = memorisation(compared, train, held_out)
+            # Chains take turns: the next image of one is as many rows on as there are chains.
             entry["correlation"] = correlation(images[0], samples.chains or 1)
             if known["reason"] is None:
                 pictures = images.reshape(-1, *known["shape"]).to(device)

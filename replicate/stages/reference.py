@@ -135,6 +135,7 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     if arguments.minutes is not None and not 0 < arguments.minutes < 1e6:
         raise ReplicateError(f"--minutes {arguments.minutes:g}: a number above 0 is needed.")
+    # Before the plan is read: lists of kept runs need none.
     if arguments.sums is not None:
         return _sums(arguments.sums, arguments.results)
     plan = read_plan(arguments.plan)

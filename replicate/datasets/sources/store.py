@@ -112,6 +112,7 @@ def _store(
     for name, plain in plain_names.items():
         # macOS writes an umlaut as two characters: the same name must not be another one there.
         plain = unicodedata.normalize("NFC", plain.removeprefix(common))
+        # Of two files one would silently take the other's place.
         if plain in names:
             raise ReplicateError(f"{path} has two files of the name {plain}; rename one of them.")
         if sizes[name] > MAX_BYTES:
@@ -213,6 +214,7 @@ def _members(archive: zipfile.ZipFile, path: Path) -> Iterator[tuple[str, zipfil
     for member in archive.infolist():
         name = _name(member)
         plain = _plain(name, path)
+        # By their name only the last of them would be read.
         if name in names:
             raise ReplicateError(
                 f"{path} has two members of the name {name}; make the archive anew."

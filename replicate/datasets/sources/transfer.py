@@ -100,6 +100,7 @@ def local_path(address: str) -> Path:
     machine, slash, path = "", "", rest
     if rest.startswith("//"):
         machine, slash, path = rest[2:].partition("/")
+    # file://data/mnist names a machine called "data", where a folder was meant.
     if machine not in ("", "localhost"):
         raise TransferError(
             "a file:// address names a path on this machine: file:///path/to/folder"
@@ -238,6 +239,7 @@ def transfer(
             done += count
             report(done)
             pace.add(count)
+        # Flushed before it gets its name, so that a power cut leaves no empty file there.
         sink.flush()
         flush(sink.fileno(), partial.parent)
 

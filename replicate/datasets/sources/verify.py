@@ -41,6 +41,7 @@ def fault(path: Path, source: Source) -> str | None:
         ) from None
     if stat.S_ISDIR(status.st_mode):
         raise ReplicateError(f"{path} is a folder where a file should be; move it away.")
+    # The size first: it is known without a byte being read.
     size = status.st_size
     if size != source.size:
         cut_short = "is cut short: it " if size < source.size else ""
