@@ -109,6 +109,8 @@ class SplitRows(NamedTuple):
 
 def split_of(folder: str) -> str | None:
     """The split that a folder's name says it holds; None for a name that says none."""
+    # In any case: taken for classes, `Train/` and `Test/` would train on test images
+    # (huggingface/datasets#7880).
     name = folder.casefold()
     for word, split in SPLIT_WORDS.items():
         if name.startswith(word) and name.removeprefix(word).strip("_- .") in SPLIT_SUFFIXES:

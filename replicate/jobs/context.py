@@ -82,6 +82,7 @@ def _lives(engine: Engine) -> bool:
 
 def _watch(engine: Engine) -> None:
     """Ends this process as by SIGTERM once its engine is gone: a training saves its state first."""
+    # Left to itself it would write over what the next run makes.
     while _lives(engine):
         time.sleep(LOOK_EVERY)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -125,6 +125,8 @@ class Standing:
         """What the job would be given now, and was not."""
         if (seal.rule, seal.about) != (job.rule, job.about):
             return Finding(job, f"{job.record} is that of {seal.rule} {seal.about}")
+        # Snakemake's own record does not do: of a job that failed it keeps the new parameters as
+        # those of its outputs (it calls `persistence.finished` on failure, too).
         if seal.given != self.jobs.given(job):
             return Finding(job, "its parameters have changed")
         if seal.code != self.jobs.code(job):

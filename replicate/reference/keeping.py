@@ -71,6 +71,7 @@ def _keep(block: Block, path: Path) -> WeightsFile:
     digest = sha256_file(path)
     target = block.folders.weights / f"{digest}.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)
+    # Named by its content: a file that is there is the same one.
     if not target.exists():
         try:
             # A second name costs no space.

@@ -285,6 +285,7 @@ def _write_parts(
     writer = _PartWriter(folder, f"reference-{digest}.tar", largest)
     with (
         io.BufferedWriter(writer, _PIECE) as stream,
+        # "w|" never goes back: a part that is full is closed for good.
         tarfile.open(fileobj=stream, mode="w|", format=tarfile.GNU_FORMAT) as archive,
     ):
         for member in manifest.members:

@@ -23,6 +23,7 @@ def embedded_png(path: Path) -> Markup:
     """Attributes of an `img`: the file as a data address, and its size by a whole factor."""
     try:
         content = path.read_bytes()
+        # By one decoder alone, whatever the bytes pretend to be.
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             width, height = image.size
     except FileNotFoundError:

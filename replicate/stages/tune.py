@@ -294,6 +294,7 @@ def _write(
         "parameters": parameters,
         "dataset": trials.dataset,
         "budget": trials.budget,
+        # Models that this command was not asked for keep what they have.
         "models": {model: results[model] for model in trials.models if results.get(model)},
     }
     write_json(arguments.out, content)

@@ -124,6 +124,7 @@ class _Document(ABC, Generic[NodeT]):
                     path, f"the name {name!a} has a character that nobody can see; remove it"
                 )
             path_of_value = (*path, name)
+            # PyYAML takes the last one and says nothing (yaml/pyyaml#165); DVC refuses.
             if name in values:
                 # JSON's parser tells no lines.
                 lines = f" (lines {first_lines[name]} and {line})" if line else ""

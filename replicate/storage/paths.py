@@ -91,6 +91,7 @@ def output_path(path: Path) -> Path:
         if error.errno in (errno.ENOENT, errno.ELOOP) and path.is_symlink():
             raise ReplicateError(f"cannot write {path}: {unmounted(path)}.") from None
         return path  # absent, or the write says what is wrong
+    # The rename would put a file in the place of whatever stands there: as root, of a device too.
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "no plain file")
         raise ReplicateError(

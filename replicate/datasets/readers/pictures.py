@@ -163,6 +163,7 @@ def pixels(content: bytes, size: int, grayscale: bool, crop: Crop) -> NDArray[np
     from PIL import Image, UnidentifiedImageError
 
     try:
+        # Pillow refuses a picture for one odd tag of its EXIF (python-pillow/Pillow#8363).
         with Image.open(io.BytesIO(_without_metadata(content)), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableError(

@@ -82,6 +82,7 @@ def _plain(name: str, path: Path) -> str:
     Raises:
         ReplicateError: it would lead out of the folder or archive at `path`.
     """
+    # Archives made on Windows may have names such as train\cat\1.png (python/cpython#91036).
     parts = name.replace("\\", "/").split("/")
     has_drive = re.match("[A-Za-z]:", name) is not None
     if parts[0] == "" or ".." in parts or has_drive:
@@ -162,6 +163,8 @@ def _walk(
         elif entry.is_file():
             yield name, entry
         else:
+            # git-annex leaves a link to nothing for every file that was not fetched; passed over in
+            # silence they would make a smaller data set of the same name.
             kind = "a link to nothing" if entry.is_symlink() else "no file or folder"
             faults.append(f"{name} is {kind}")
 
