@@ -14,6 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from replicate.datasets import REGISTRY as DATASETS
+from replicate.models import load_model
+from replicate.params import load_params
 from replicate.records.sourced import ResultFolder, Traced, value_of
 from replicate.report.answer import (
     Answer,
@@ -31,6 +33,7 @@ from replicate.report.answer import (
 from replicate.report.claim_map import NAMES
 from replicate.report.page import first_lower
 from replicate.report.statement_cards import (
+    OWN_DATA,
     KeptStatement,
     StatementCard,
     in_kept_runs,
@@ -87,16 +90,33 @@ def measured(measurement: Measurement) -> str:
     return f"{mean} (SD {number(value['sd_over_seeds'])})"
 
 
-def trained(measurement: Measurement, with_epochs: bool = True) -> str:
-    """Seeds and epochs, with a link to the run."""
+def trained(measurement: Measurement, whole: int | None = None, with_epochs: bool = True) -> str:
+    """Seeds and epochs, with a link to the run.
+
+    Args:
+        whole: epochs of the recipe, named where the run had fewer.
+        with_epochs: False for rows that train nothing.
+    """
     seeds = len(measurement.cell["measured"]["seeds"])
     words = "1 seed" if seeds == 1 else f"{seeds} seeds"
     if with_epochs and measurement.epochs is not None:
-        words += f", {value_of(measurement.epochs):,} epochs"
+        epochs = value_of(measurement.epochs)
+        is_short = whole is not None and epochs < whole
+        words += f", {epochs:,} of {whole:,} epochs" if is_short else f", {epochs:,} epochs"
     return f"[{words}](results/reference/{measurement.run})"
 
 
-def table_rows(column: TableColumn) -> Iterator[str]:
+def epochs_of_recipes(root: Path) -> dict[str, int]:
+    """Model -> epochs that its recipe has in the preset that measures Table 1's MNIST column."""
+    params = load_params(str(root / "presets/mnist.yaml"))
+    epochs = {}
+    for dataset, model, _ in params.runs:
+        changes = params.models[model][dataset]
+        epochs[model] = load_model(model).config_for(dataset, changes).epochs
+    return epochs
+
+
+def table_rows(column: TableColumn, recipe_epochs: Mapping[str, int]) -> Iterator[str]:
     """The rows of a data set as Markdown."""
     for row in column.rows:
         title = f"{row.title}, {column.title}"
@@ -105,12 +125,19 @@ def table_rows(column: TableColumn) -> Iterator[str]:
             continue
         verdict = row.best.cell["verdict"]
         reason = f": {verdict['reason']}" if verdict["reason"] else ""
-        cells = [title, published(row), measured(row.best), trained(row.best)]
+        cells = [
+            title,
+            published(row),
+            measured(row.best),
+            trained(row.best, recipe_epochs.get(row.model)),
+        ]
         yield f"| {' | '.join(cells)} | {verdict['state']}{reason} |"
 
 
 def dataset_title(name: str) -> str:
-    """A data set's title; an experiment's own data are none."""
+    """A data set's title; what an experiment draws for itself has none."""
+    if name == OWN_DATA:
+        return "synthetic data"
     return DATASETS[name][0] if name in DATASETS else name
 
 
@@ -163,8 +190,8 @@ def sampler_sentence(columns: Sequence[TableColumn], results: ResultFolder) -> I
             "Some models draw images with a Markov chain, and how it is run decides the value: the "
             f"same weights give {' and '.join(ranges)}, means over seeds ([the ways to run it]"
             "(docs/faq.md#why-is-a-dbn-at-138-nats-here-and-at-245-there)). The papers do not say "
-            "how the published numbers were drawn. That is one reason to be far from them; a "
-            "training that was *still rising* is another."
+            "how the published numbers were drawn. That is one reason why ours differ; training "
+            "that had not ended (*still rising*) is another."
         )
 
 
@@ -213,7 +240,7 @@ class Statements:
         """
         statement = states.statement
         name = NAMES.get(statement, statement)
-        text = f"*{name}*{outcome}: {self.meanings[statement][meaning]}"
+        text = f"*{name}* ({self.code(statement)}){outcome}: {self.meanings[statement][meaning]}"
         failed = self.failed_checks(statement) if meaning == "fails" else ""
         details = [failed] if failed else []
         if statement in CHAPTERS:
@@ -221,20 +248,29 @@ class Statements:
             details.append(f"[{question}]({STUDENT_PAGE}{heading})")
         return f"  - {text} ({'; '.join(details)})" if details else f"  - {text}"
 
+    def code(self, statement: str) -> str:
+        """Its name in the protocol, with a link to the kept run that has the most seeds."""
+        run = self.cards[statement].full_form
+        if run is None:
+            return statement
+        return f"[{statement}](results/reference/statements/{run.name})"
+
     def failed_checks(self, statement: str) -> str:
-        """How many checks came out on the other side in the run with the most seeds."""
+        """How many checks contradict it in the run with the most seeds."""
         run = self.cards[statement].full_form
         if run is None:
             return ""
         checks = value_of(run.statement["checks"])
         failed = [check for check in checks if check["state"] == "not replicated"]
-        return f"{len(failed)} of {len(checks)} checks came out on the other side"
+        return f"{len(failed)} of {len(checks)} checks contradict it"
 
     def lines(self) -> Iterator[str]:
         """What became of the statements, a list item for each state."""
         replicated = self.answer.ended_in("replicated")
         if replicated:
-            names = ", ".join(map(name_of, replicated))
+            names = ", ".join(
+                f"{name_of(states)} ({self.code(states.statement)})" for states in replicated
+            )
             lead = f"**Replicated** in every run of the full experiment ({self.extent()})"
             yield f"- {lead}: {names}."
         for state, (lead, meaning) in LEADS.items():
@@ -288,8 +324,8 @@ class Statements:
             yield ""
             yield (
                 "All verdicts are by today's rules. Some of these were changed after results were "
-                "known ([which, and why](docs/protocol.md#6-statements-beside-table-1)); by the "
-                f"earlier rules other verdicts had come out: {', '.join(changed)}."
+                "known ([which, and why](docs/protocol.md#6-statements-beside-table-1)). Under "
+                f"earlier rules these verdicts were different: {', '.join(changed)}."
             )
 
 
@@ -329,15 +365,21 @@ def results_text(root: Path) -> str:
     meanings = read_meanings(root / "report/templates/statements.yaml")
     by_name = {str(card.statement["statement"]): card for card in cards}
     statements = Statements(answer, by_name, meanings)
+    recipe_epochs = epochs_of_recipes(root)
     lines = [BEGIN, HEADER]
     for column in answer.columns:
-        lines += table_rows(column)
+        lines += table_rows(column, recipe_epochs)
         if column.dataset == SCALE_DATASET:
             lines += scale_rows(tables, results)
     lines += sampler_sentence(answer.columns, results)
     for column in answer.columns:
         lines += order_sentence(column, tables, protocol)
-    lines += ["", f"Of the {len(answer.statements)} statements in words:", ""]
+    lines += [
+        "",
+        f"Of the {len(answer.statements)} statements in words "
+        "([each of them](docs/protocol.md#6-statements-beside-table-1)):",
+        "",
+    ]
     lines += statements.lines()
     lines += statements.earlier_rules()
     lines += [END]
