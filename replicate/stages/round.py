@@ -106,8 +106,8 @@ def _moved(distance_of_pixels: RoundingDistance) -> str:
     root_mean_square = distance_of_pixels["root_mean_square"]
     largest = distance_of_pixels["largest_difference"]
     return (
-        f"a pixel moves by {mean:.2g} on average, {root_mean_square:.2g} (root of the mean square), "
-        f"{largest:.2g} at most ({distance_of_pixels['images']} images)"
+        f"a pixel moves by {mean:.2g} on average, by {root_mean_square:.2g} as root of the mean "
+        f"square, {largest:.2g} at most ({distance_of_pixels['images']} images)"
     )
 
 

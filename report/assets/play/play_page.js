@@ -80,13 +80,11 @@
     const choice = document.createElement("input");
     choice.type = "radio";
     choice.name = "digit";
+    choice.setAttribute("aria-label", `z number ${place + 1}`);
     choice.addEventListener("change", () => choose(place));
     const canvas = document.createElement("canvas");
-    const words = document.createElement("span");
-    words.className = "visually-hidden";
-    words.textContent = `z number ${place + 1}`;
     const label = document.createElement("label");
-    label.append(choice, canvas, words);
+    label.append(choice, canvas);
     element("digits").append(label);
     return { choice, canvas };
   });
