@@ -1,5 +1,5 @@
 """Rounds the generator of one trained seed to 8 bits a weight, for a page that a browser computes
-with (`python -m replicate play`).
+with (the tool `play`).
 
 Only adversarial nets by the released MNIST recipe, or one of its kind: grey sigmoid pixels, uniform
 z. Every weight becomes a whole number from -127 to 127 times a scale of its unit; biases keep 32
