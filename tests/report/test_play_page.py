@@ -47,6 +47,8 @@ PARAMETERS = {
 }
 #: How far a pixel that the browser computes may be from Python's, of 0 (black) to 1.
 PIXEL = 1e-5
+#: Of a window; the one in the middle is tried by the longer checks.
+WIDTHS = [360, pytest.param(768, marks=pytest.mark.slow), 1440]
 #: Bytes that the demo's page may grow by.
 GROWTH = 1000
 
@@ -459,33 +461,40 @@ def test_where_motion_is_not_wanted_a_press_is_a_step(opened: Callable[..., Any]
     assert share.input_value() == "0"
 
 
-@pytest.mark.parametrize("width", [360, 768, 1440])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_is_for_everyone(axe: str, opened: Callable[..., Any], scheme: str, width: int) -> None:
-    page = until_live(opened(color_scheme=scheme, viewport={"width": width, "height": 900}))
-    assert violations(page, axe, [*TAGS, "best-practice"]) == []
-    assert page.evaluate("document.documentElement.scrollWidth") == width
-
-
-@pytest.mark.parametrize("width", [360, 768, 1440])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("has_scripts", [True, False])
-def test_words_have_contrast_and_nothing_is_cut(
-    opened: Callable[..., Any], scheme: str, width: int, has_scripts: bool
-) -> None:
-    page = opened(
-        color_scheme=scheme,
-        viewport={"width": width, "height": 900},
-        java_script_enabled=has_scripts,
-    )
-    if has_scripts:
-        until_live(page)
+def assert_readable(page: Any, width: int) -> None:
+    """Words have contrast, nothing is cut off, and the page does not scroll sideways."""
     contrasts = page.evaluate(CONTRASTS)
     assert len(contrasts) > 15
     assert [one for one in contrasts if one[2] < 4.5] == []
     cut = "e => e.checkVisibility() && e.getBoundingClientRect().right > innerWidth + 1"
     cut_elements = f"[...document.querySelectorAll('body *')].filter({cut}).map(e => e.outerHTML)"
     assert page.evaluate(cut_elements) == []
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_for_everyone(axe: str, opened: Callable[..., Any], scheme: str, width: int) -> None:
+    page = until_live(opened(color_scheme=scheme, viewport={"width": width, "height": 900}))
+    assert violations(page, axe, [*TAGS, "best-practice"]) == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_can_be_read_at_every_width(opened: Callable[..., Any], scheme: str, width: int) -> None:
+    page = until_live(opened(color_scheme=scheme, viewport={"width": width, "height": 900}))
+    assert_readable(page, width)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_can_be_read_without_javascript(
+    opened: Callable[..., Any], scheme: str, width: int
+) -> None:
+    viewport = {"width": width, "height": 900}
+    page = opened(color_scheme=scheme, viewport=viewport, java_script_enabled=False)
+    assert_readable(page, width)
 
 
 def test_tab_reaches_every_control_with_an_outline(opened: Callable[..., Any]) -> None:
