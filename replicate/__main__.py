@@ -49,6 +49,8 @@ TOOLS = {
     "params": "check a parameter file, or write the JSON schema",
     "crate": "pack a finished run as one file that others can read, check and cite",
     "export": "write what sampling needs of one trained seed into a small file",
+    "round": "round one trained generator to 8 bits a weight, for the play page",
+    "play": "render report/play.html, in which one moves through the z of a trained generator",
     "reference": "go on with the reference runs of results/reference/plan.yaml whenever there is "
     "time",
     "verify": "compare a run with the reference runs: the same bits, or statistically",

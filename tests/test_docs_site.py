@@ -67,10 +67,12 @@ def build(project: Path) -> subprocess.CompletedProcess[str]:
 def test_the_site_has_the_files_of_the_repository_at_their_places(copy: Path) -> None:
     (copy / "report").mkdir()
     (copy / "report/index.html").write_text("<!doctype html><title>The report</title>")
+    (copy / "report/play.html").write_text("<!doctype html><title>Move through z</title>")
     done = build(copy)
     assert done.returncode == 0, done.stderr
     site = copy / "site"
     for name in (
+        "report/play.html",
         "protocol.yaml",
         "results/reference/mnist-500-epochs/table1.json",
         "report/index.html",
@@ -81,6 +83,7 @@ def test_the_site_has_the_files_of_the_repository_at_their_places(copy: Path) ->
     assert 'href="adversarial_nets/samples.png"' in listed
     first = (site / "index.html").read_text(encoding="utf-8")
     assert 'href="report/index.html"' in first
+    assert 'href="report/play.html"' in first
     assert re.search(r"<li><strong>Not replicated</strong>:<ul>", first), "lists stay in each other"
     assert not re.search(r'<(link|script|img)[^>]*(href|src)="(https?:)?//', first)
 

@@ -38,6 +38,7 @@ STAGES = {
     "experiment",
     "statements",
     "draw",
+    "round",
 }
 #: A run with every kind of result, which the others are set beside.
 WHOLE = KEPT / "mnist-1-seed"

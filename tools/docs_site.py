@@ -24,7 +24,7 @@ from markdown import Extension, Markdown
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/*.md")
 #: Page that a run or a tool makes -> how the navigation calls it.
-MADE = {"report/index.html": "Report of the demo", "report/play.html": "Play"}
+MADE = {"report/index.html": "Report of the demo", "report/play.html": "Move through z"}
 #: The page in the place of a folder.
 LISTED = "index.md"
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)

@@ -32,7 +32,12 @@ PAGE = Path("docs/result-files.md")
 #: The files, under the headings of the page.
 FILES: dict[str, tuple[type[object], ...]] = {
     "Data sets": (schema.Manifest, schema.DataDescription),
-    "Training": (schema.Training, schema.WeightsAbout, schema.SamplesAbout),
+    "Training": (
+        schema.Training,
+        schema.WeightsAbout,
+        schema.SamplesAbout,
+        schema.RoundedGenerator,
+    ),
     "Likelihood": (
         schema.BandwidthChoice,
         schema.Evaluation,

@@ -26,6 +26,7 @@ def results(root: Path) -> dict[str, bytes]:
             contents[str(path.relative_to(root))] = path.read_bytes()
     page = root / "report" / "index.html"
     contents["report/index.html"] = COSTS.sub(b"", page.read_bytes())
+    contents["report/play.html"] = page.with_name("play.html").read_bytes()
     return contents
 
 

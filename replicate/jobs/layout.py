@@ -53,6 +53,7 @@ FILES: dict[str, str] = {
     "bandwidth_csv": "results/curves/bandwidth.csv",
     "results_folder": "results",
     "page": "report/index.html",
+    "play_page": "report/play.html",
 }
 #: The record of a stage that makes several files of equal rank; `x.json` else has `x.run.json`.
 RECORDS = {"learning_csv": "results/curves/curves.run.json"}
@@ -233,7 +234,8 @@ STAGES: dict[str, Stage] = {
     "metrics": Stage("--table {table} --out {metrics}", makes="metrics"),
     "curves": Stage("--out {curves_folder} {trainings} {bandwidths}", makes="learning_csv"),
     "report": Stage(
-        "--params {params} --table {table} --results {results_folder} --out {page}",
+        "--params {params} --table {table} --results {results_folder} --out {page}"
+        " --play {play_page}",
         makes="page",
         # Those that it shows itself, and those in the commands that it prints.
         sections=(
@@ -376,6 +378,6 @@ RULES: dict[str, Rule] = {
             "kept_runs",
             "templates",
         ),
-        makes=("page",),
+        makes=("page", "play_page"),
     ),
 }

@@ -36,7 +36,12 @@ class Subject:
 #: What the table, the statements and the page are about.
 WHOLE_RUN = Subject()
 #: Commands that write results and are no part of the pipeline, and whose module they run.
-TOOLS: dict[str, PlugIn | None] = {"tune": "model", "score": "dataset", "multiverse": None}
+TOOLS: dict[str, PlugIn | None] = {
+    "tune": "model",
+    "score": "dataset",
+    "multiverse": None,
+    "round": None,
+}
 
 
 def source_modules(stage: str, subject: Subject) -> list[str]:

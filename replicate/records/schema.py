@@ -332,6 +332,68 @@ class SamplesAbout(ExportNote, ChainNote):
     """Markov chains that the images come from; null where they are independent."""
 
 
+class RoundParameters(TypedDict):
+    """Parameters of the tool `round`."""
+
+    seed: int
+    """Seed of the weights."""
+
+
+class RoundingDistance(Rounding):
+    """How far images of weights in 8 bits are from the exact ones; a pixel is 0 (black) to 1."""
+
+    mean_difference: float
+    """Mean over the pixels of all images, without the sign."""
+    root_mean_square: float
+    """Root of the mean square over the same."""
+
+
+class RoundedFile(TypedDict):
+    """The file with the rounded weights."""
+
+    name: str
+    """Its name, in the same folder."""
+    size: int
+    """Bytes."""
+    sha256: str
+    """Digest."""
+
+
+class RoundedGenerator(Frame):
+    """`reference/RUN/MODEL/BLOCK/rounded.json`: the generator of the play page.
+
+    Written by `python -m replicate round`, with the weights beside it: of layer 0, the one above z,
+    the tensors `rounded.0.steps` (inputs, outputs) int8, `rounded.0.scale` and `rounded.0.bias`
+    (outputs) float32; a weight is its step times the scale of its output. Nothing is estimated from
+    them.
+    """
+
+    stage: Literal["round"]
+    """Tool that wrote the file."""
+    parameters: RoundParameters
+    """The seed."""
+    dataset: str
+    """Data set of the training."""
+    model: str
+    """Model."""
+    seed: int
+    """Seed of the training."""
+    shape: list[int]
+    """Channels, height and width of an image."""
+    epochs: int
+    """Epochs of the training."""
+    chosen_epoch: int
+    """Epoch that the weights are of."""
+    commit: str | None
+    """Commit of the training; null where its record names none."""
+    command: str
+    """Command that wrote the file."""
+    rounded: RoundingDistance
+    """How far its images are from those of the weights that were given."""
+    file: RoundedFile
+    """The weights."""
+
+
 # ------------------------------------------------------------------------------------- likelihood
 
 

@@ -9,7 +9,6 @@ import json
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 from markupsafe import Markup
@@ -19,6 +18,7 @@ from replicate.jobs.job_list import PLAYED
 from replicate.records.schema import WeightsAbout
 from replicate.records.sourced import ResultFolder, Traced, value_of
 from replicate.records.tensor_about import weights_about
+from replicate.report.generator_layers import generator_layers, widths_of
 from replicate.report.training_jobs import TrainingJob
 from replicate.storage.files import read_tensors
 
@@ -50,29 +50,6 @@ def _is_small(job: TrainingJob) -> bool:
     return bool(count <= MOST_NUMBERS and channels == 1)
 
 
-def _units(config: Mapping[str, object], layers: int) -> list[str]:
-    """The units of every layer of G, from z up."""
-    sigmoid_layers = config["generator_sigmoid"]
-    assert isinstance(sigmoid_layers, list)  # checked by the stage that trained it
-    units = ["rectified"] * (layers - 1)
-    for layer in sigmoid_layers:
-        units[layer] = "sigmoid"
-    return [*units, "sigmoid"]
-
-
-def _layers(
-    tensors: Mapping[str, NDArray[np.floating]], row: int
-) -> list[tuple[NDArray[np.floating], NDArray[np.floating]]]:
-    """Weights (in, out) and biases (1, out) of one seed's G, from z up."""
-    layers: list[tuple[NDArray[np.floating], NDArray[np.floating]]] = []
-    while f"generator.{len(layers)}.weight" in tensors:
-        name = f"generator.{len(layers)}"
-        weight = tensors[f"{name}.weight"][row]
-        bias = tensors[f"{name}.bias"][row]
-        layers.append((weight, bias))
-    return layers
-
-
 def weights_element(
     tensors: Mapping[str, NDArray[np.floating]], about: WeightsAbout, seed: int
 ) -> Markup | None:
@@ -88,8 +65,10 @@ def weights_element(
     """
     config = about["parameters"]["config"]
     assert isinstance(config, dict)  # checked by the stage that trained it
-    layers = _layers(tensors, about["seeds"].index(seed))
-    parts = [part.reshape(-1) for part in chain.from_iterable(layers)]
+    layers = generator_layers(tensors, about, seed)
+    parts: list[NDArray[np.floating]] = []
+    for layer in layers:
+        parts += [layer.weight.reshape(-1), layer.bias]
     numbers = np.concatenate(parts)
     is_representable = np.abs(numbers).max() <= np.finfo(np.float16).max
     # Pixels without bounds have no grey.
@@ -97,12 +76,11 @@ def weights_element(
         return None
     halves = numbers.astype("<f2")
     compressed = zlib.compress(halves.tobytes(), 9)
-    inputs = [weight.shape[0] for weight, _ in layers]
     content = {
         "shape": about["shape"],
         "noise": config["noise"],
-        "widths": [*inputs, layers[-1][0].shape[1]],
-        "units": _units(config, len(layers)),
+        "widths": widths_of(layers),
+        "units": [layer.unit for layer in layers],
         "weights": base64.b64encode(compressed).decode(),
     }
     # None of these words and numbers has a character that HTML would read as markup.

@@ -110,6 +110,19 @@ class ComparedSamplers:
 
 
 @dataclass(frozen=True)
+class PlayLink:
+    """What the page says of the play page.
+
+    Attributes:
+        address: of its file, relative to the page.
+        generator: the provenance of its generator; None where it has none.
+    """
+
+    address: str
+    generator: Traced | None
+
+
+@dataclass(frozen=True)
 class KeptTable:
     """The table of a kept run with its folder's name.
 
@@ -362,6 +375,7 @@ def page(
     results_folder: Path,
     folder: Path | None = None,
     beside: Beside | None = None,
+    play: PlayLink | None = None,
 ) -> str:
     """The whole page as HTML.
 
@@ -372,12 +386,14 @@ def page(
         folder: templates and assets; by default the project's `report/`.
         beside: another run beside this one, which has a section of its own; by default there is
             none.
+        play: the play page that is made with this one; by default there is none.
 
     Raises:
         ReplicateError: a result lacks something that the page shows, or a template is broken.
     """
     folder = folder or package_root() / "report"
     context = _context(jobs, table_path, ResultFolder(results_folder), beside, folder)
+    context["play_link"] = play
     # A page without the section keeps its bytes whatever the section's style is.
     styles = ("style.css", "beside.css") if beside else ("style.css",)
     jinja = environment(folder, (*styles, "play.css"), SCRIPTS)

@@ -1,7 +1,9 @@
 """Renders the report, one self-contained HTML file, from the result files.
 
   python -m replicate report --params params.yaml --table results/table1.json --results results \\
-      --out report/index.html
+      --out report/index.html --play report/play.html
+
+`--play` renders the play page too (`python -m replicate play --help`), and the report links to it.
 
 The parameters name the data sets, models and blocks of seeds whose results are shown.
 
@@ -20,6 +22,7 @@ that section.
 """
 
 import argparse
+import os
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -33,9 +36,12 @@ from replicate.jobs.standing import DIGESTS, Standing
 from replicate.params import read_document
 from replicate.records.earlier_names import refuse_old_statements
 from replicate.records.kept_runs import check_kept
-from replicate.report.page import page
+from replicate.report.page import PlayLink, page
+from replicate.report.play_page import generator_of, play_page
+from replicate.report.rounded_generator import KeptGenerator
 from replicate.stages.job import StageJob
-from replicate.storage.files import atomic_write, canonical_json, write_text
+from replicate.storage.files import atomic_write, canonical_json
+from replicate.storage.paths import output_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--results", required=True, type=Path, help="folder that holds the other result files"
     )
     parser.add_argument("--out", required=True, type=Path, help="HTML file to write")
+    parser.add_argument(
+        "--play",
+        type=Path,
+        metavar="FILE",
+        help="write the play page there, below the folder of --out, and link to it",
+    )
     parser.add_argument(
         "--compare",
         type=Path,
@@ -86,31 +98,48 @@ def _check_bytes(jobs: JobList, results: Path) -> bool:
     return all(was_sealed(Path(job.record)) for job in jobs.before_page)
 
 
+def _link(out: Path, play: Path, generator: KeptGenerator | None) -> PlayLink:
+    """What the page says of the play page."""
+    address = Path(os.path.relpath(play, out.parent)).as_posix()
+    return PlayLink(address, generator.result if generator is not None else None)
+
+
 def run(arguments: argparse.Namespace) -> None:
-    """Writes the page, and beside it what was computed to compare another run with this one."""
+    """Writes the page, the play page if one is asked for, and what was computed to compare another
+    run with this one.
+    """
     job = StageJob("report")
     raw, where = read_document(arguments.params)
     jobs = JobList(Plan(raw, where))
     out = arguments.out
+    if arguments.play is not None:
+        output_path(arguments.play)
     _check_kept(arguments.results)
     is_sealed = _check_bytes(jobs, arguments.results)
     refuse_old_statements(arguments.results)
     files = f"a file below {arguments.results}"
+    texts: dict[Path, str] = {}
+    link = None
+    if arguments.play is not None:
+        generator = generator_of(arguments.results)
+        texts[arguments.play] = play_page(generator)
+        link = _link(out, arguments.play, generator)
     if arguments.compare is None:
         # A file with the bytes that its stage wrote cannot be at fault: a failure is a defect of
         # this project, and keeps its traceback.
         with nullcontext() if is_sealed else understanding(files):
-            text = page(jobs, arguments.table, arguments.results)
-        write_text(out, text)
+            text = page(jobs, arguments.table, arguments.results, play=link)
     else:
         numbers = out.with_name(f"{out.stem}.comparison.json")
         with understanding(f"{files} or {arguments.compare}"):
             beside = read_beside(
                 arguments.table, arguments.results, arguments.compare, numbers.name
             )
-            text = page(jobs, arguments.table, arguments.results, beside=beside)
-        with atomic_write(out, numbers) as (html, json):
-            html.write_text(text, encoding="utf-8")
-            json.write_text(canonical_json(beside.content), encoding="utf-8")
+            text = page(jobs, arguments.table, arguments.results, beside=beside, play=link)
+        texts[numbers] = canonical_json(beside.content)
+    texts[out] = text
+    with atomic_write(*texts) as temporaries:
+        for temporary, content in zip(temporaries, texts.values(), strict=True):
+            temporary.write_text(content, encoding="utf-8")
     kibibytes = len(text.encode()) / 1024
     job.close(out, f"report: {out} ({kibibytes:.0f} KiB)")

@@ -1,5 +1,6 @@
 """What the page's tests share: small runs, their pages, and a browser to open them in."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Generator, Iterator
@@ -20,6 +21,7 @@ Page = tuple[str, Path]
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
+NODE = shutil.which("node")
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -159,6 +161,25 @@ def browser() -> Iterator[Any]:
         browser = started.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core."""
+    file = os.environ.get("REPLICATE_TEST_AXE")
+    if not file or not Path(file).is_file():
+        pytest.skip("needs axe-core: set REPLICATE_TEST_AXE to its axe.min.js")
+    return Path(file).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def html_validate() -> list[str]:
+    """The command that validates a file by the rules of the standard."""
+    folder = os.environ.get("REPLICATE_TEST_HTML_VALIDATE")
+    script = Path(folder or "", "bin", "html-validate.mjs")
+    if NODE is None or folder is None or not script.is_file():
+        pytest.skip("needs node and html-validate: set REPLICATE_TEST_HTML_VALIDATE to its folder")
+    return [NODE, str(script), "--preset", "standard", "--formatter", "text"]
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@
 plots' contrast.
 """
 
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,15 +57,6 @@ CONTRASTS = """() => {
 @pytest.fixture
 def shown(full_html: str) -> str:
     return full_html
-
-
-@pytest.fixture(scope="session")
-def axe() -> str:
-    """The source of axe-core."""
-    file = os.environ.get("REPLICATE_TEST_AXE")
-    if not file or not Path(file).is_file():
-        pytest.skip("needs axe-core: set REPLICATE_TEST_AXE to its axe.min.js")
-    return Path(file).read_text(encoding="utf-8")
 
 
 def violations(page: Any, axe: str, tags: list[str]) -> list[str]:

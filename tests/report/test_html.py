@@ -2,8 +2,6 @@
 at.
 """
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,6 @@ import pytest
 
 from tests.report.page_helpers import parsed, words
 
-NODE = shutil.which("node")
 BROKEN = {
     "no-dup-id": ('<h2 id="runs-title">', '<h2 id="table1-title">'),
     "close-order": ("</details>", ""),
@@ -20,16 +17,6 @@ BROKEN = {
     "attribute-allowed-values": ('<th scope="row">', '<th scope="line">'),
     "unrecognized-char-ref": ("<h1>", "<h1>&nothing;"),
 }
-
-
-@pytest.fixture(scope="module")
-def html_validate() -> list[str]:
-    """The command that validates a file by the rules of the standard."""
-    folder = os.environ.get("REPLICATE_TEST_HTML_VALIDATE")
-    script = Path(folder or "", "bin", "html-validate.mjs")
-    if NODE is None or folder is None or not script.is_file():
-        pytest.skip("needs node and html-validate: set REPLICATE_TEST_HTML_VALIDATE to its folder")
-    return [NODE, str(script), "--preset", "standard", "--formatter", "text"]
 
 
 def faults(html_validate: list[str], page: str, folder: Path) -> str:

@@ -29,6 +29,7 @@ LEFT_OUT = {
     "dist",
     "dvc.lock",
     "index.html",
+    "play.html",
 }
 CACHES = shutil.ignore_patterns("__pycache__", ".*_cache", ".hypothesis", "*.egg-info", "*.bak-*")
 CHANGED = re.compile(r"^(\w+) +(\d+)$", re.MULTILINE)

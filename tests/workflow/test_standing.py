@@ -157,7 +157,7 @@ def test_the_page_is_not_made_over_a_broken_chain(here: Project) -> None:
 def test_a_defect_of_the_page_is_bad_input_only_where_nobody_knows_the_files(
     here: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def defective(*_: object) -> str:
+    def defective(*_: object, **__: object) -> str:
         raise LookupError("a slip")
 
     monkeypatch.setattr("replicate.stages.report.page", defective)

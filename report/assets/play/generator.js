@@ -25,6 +25,16 @@ class Generator {
     [, this.height, this.width] = shape;
     this.noise = noise;
     [this.dimension] = widths;
+    const take = this.reader(bytes);
+    this.layers = units.map((unit, number) => {
+      const inputs = widths[number];
+      const outputs = widths[number + 1];
+      return { inputs, outputs, unit: UNITS[unit], ...take(inputs, outputs) };
+    });
+  }
+
+  /** A function that takes the weights and biases of layer after layer out of the bytes. */
+  reader(bytes) {
     const view = new DataView(bytes);
     let offset = 0;
     const take = (count) => {
@@ -32,11 +42,7 @@ class Generator {
       offset += 2 * count;
       return numbers;
     };
-    this.layers = units.map((unit, number) => {
-      const inputs = widths[number];
-      const outputs = widths[number + 1];
-      return { inputs, outputs, unit: UNITS[unit], weights: take(inputs * outputs), biases: take(outputs) };
-    });
+    return (inputs, outputs) => ({ weights: take(inputs * outputs), biases: take(outputs) });
   }
 
   /** The generator in the data element of the page: a promise. */
@@ -44,7 +50,7 @@ class Generator {
     const about = JSON.parse(element.textContent);
     const packed = Uint8Array.from(atob(about.weights), (character) => character.charCodeAt(0));
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
-    return new Generator(about, await new Response(stream).arrayBuffer());
+    return new this(about, await new Response(stream).arrayBuffer());
   }
 
   /** The largest size of a number of z that sliders offer: all of a uniform z, nearly all of a normal one. */
