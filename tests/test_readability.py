@@ -1,6 +1,7 @@
 """The check of readable lines: what it counts, counted by hand."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -72,4 +73,7 @@ def test_a_module_above_a_limit_is_named(
     with pytest.raises(SystemExit) as end:
         readability.main()
     assert end.value.code
-    assert "replicate/m.py:1" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "replicate/m.py:1" in printed
+    assert re.search(r"nested comprehensions .*too many", printed)
+    assert re.search(r"comments per 100 lines .*too few", printed)

@@ -1,7 +1,7 @@
 """Holds the package to lines that are read once and understood: prints figures, and exits with 1
-where one is above its limit.
+where one is beyond its limit.
 
-python tools/readability.py            # the figures, and what is above a limit
+python tools/readability.py            # the figures, and what is beyond a limit
 python tools/readability.py --worst    # the functions with the most on a line, too
 
 A rough gauge: code that passes can still be hard to read. Counted are syntax-tree nodes a line and
@@ -38,6 +38,8 @@ LIMITS = {
     "nested comprehensions": 0,
     "weak names, per cent": 1.0,
 }
+#: Figure -> the least that it may be.
+LEAST = {"comments per 100 lines": 4.0}
 
 
 @dataclass
@@ -171,23 +173,28 @@ def main() -> None:
     for path in sorted(PACKAGE.rglob("*.py")):
         name = str(path.relative_to(PACKAGE.parent))
         measure(path.read_text(encoding="utf-8"), name, figures)
-    above = False
+    outside = False
     for name, value in figures.table(top=len(list(PACKAGE.glob("*.py")))).items():
         limit = LIMITS.get(name)
         mark = ""
         if limit is not None:
             mark = f"at most {limit:g}"
             if value > limit:
-                mark, above = f"{mark}: too many", True
+                mark, outside = f"{mark}: too many", True
+        least = LEAST.get(name)
+        if least is not None:
+            mark = f"at least {least:g}"
+            if value < least:
+                mark, outside = f"{mark}: too few", True
         print(f"{name:26s} {value:8.1f}  {mark}".rstrip())
-    if arguments.worst or above:
+    if arguments.worst or outside:
         for where in [*figures.long_lines, *figures.nested, *figures.weak][:60]:
             print(f"  {where}")
     if arguments.worst:
         densest = sorted(figures.per_line.items(), key=lambda item: -item[1])
         for where, value in densest[:40]:
             print(f"  {value:5.1f} {where}")
-    sys.exit(above)
+    sys.exit(outside)
 
 
 if __name__ == "__main__":
