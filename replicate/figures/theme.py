@@ -20,6 +20,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from replicate.figures.reading import readings
+
 #: Text and axes; becomes `currentColor`.
 INK = "#1b1f24"
 #: Grid lines and secondary marks.
@@ -103,6 +105,7 @@ _ATTRIBUTES = frozenset(
         "clip-rule",
         "color",
         "d",
+        "data-axes",
         "fill",
         "fill-opacity",
         "fill-rule",
@@ -196,6 +199,9 @@ def svg(figure: Figure, name: str, title: str, description: str) -> bytes:
         _mark_frame(element)
     _shorten_numbers(root)
     prefix_ids(root, f"{_slug(name)}-")
+    axes_read = readings(figure, _CLASSES, INK)
+    if axes_read is not None:
+        root.set("data-axes", axes_read)
     return _framed(root, _slug(name), title, description)
 
 

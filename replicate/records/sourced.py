@@ -210,6 +210,11 @@ def gathered(how: str, entries: Sequence[Traced], files: str) -> Traced:
     return Traced(f"{how} of {files}", first._pointer, total)
 
 
+def exponential(entry: Traced) -> Traced:
+    """The number whose natural logarithm stands at a place; its source says so."""
+    return Traced(f"exp of {entry._file}", entry._pointer, math.exp(entry._value))
+
+
 def number(entry: Any, decimals: int | None = None, digits: int | None = None) -> Markup:
     """A number of a result file as HTML: a `data` element with its exact value, and its source as
     the title.

@@ -30,10 +30,12 @@ from replicate.records.sourced import (
     traced,
     value_of,
 )
+from replicate.report import check_words
 from replicate.report.analyst import Analyses
 from replicate.report.answer import answer, kept_tables, read_meanings
 from replicate.report.claim_map import NAMES, claim_map, row_anchor
 from replicate.report.embedded import asset, data_element, data_id
+from replicate.report.glossary import Glossary
 from replicate.report.headline import headline, rank
 from replicate.report.live_generator import live_generator
 from replicate.report.measured_ranks import read_ranks
@@ -56,6 +58,9 @@ TABLE_NUMBERS = 300
 #: The scripts of the page, in their order: what others call comes first.
 SCRIPTS = (
     "script.js",
+    "hint.js",
+    "copy.js",
+    "values.js",
     "play/network.js",
     "play/game.js",
     "play/game_panel.js",
@@ -165,6 +170,16 @@ def measured_on(rows: Iterable[Traced], dataset: str) -> list[Traced]:
         if dataset in cells and cells[dataset]["measured"] is not None:
             measured.append(row)
     return measured
+
+
+def are_alike(entries: Iterable[Traced], *keys: str) -> bool:
+    """Whether all entries have the same values under some keys."""
+    found = []
+    for entry in entries:
+        values = [value_of(entry[key]) for key in keys]
+        if values not in found:
+            found.append(values)
+    return len(found) <= 1
 
 
 def _log_likelihood(trial: Traced) -> float:
@@ -292,8 +307,14 @@ def environment(
         "data_element": data_element,
         "of_kind": of_kind,
         "measured_on": measured_on,
+        "alike": are_alike,
         "first_lower": first_lower,
         "deciding": deciding_check,
+        "is_logarithm": check_words.is_logarithm,
+        "says": check_words.says,
+        "check_measures": check_words.measured,
+        "check_measures_alone": check_words.measured_alone,
+        "check_value": check_words.value,
     }
     jinja.globals |= {
         "style": asset(folder, *styles),
@@ -318,7 +339,12 @@ def _read_all(results: ResultFolder, pattern: str) -> dict[Path, Traced]:
 
 
 def _context(
-    jobs: JobList, table_path: Path, results: ResultFolder, beside: Beside | None, folder: Path
+    jobs: JobList,
+    table_path: Path,
+    results: ResultFolder,
+    beside: Beside | None,
+    folder: Path,
+    glossary: Glossary,
 ) -> dict[str, object]:
     """What the templates take, by name."""
     params = jobs.plan.params
@@ -336,7 +362,7 @@ def _context(
     trials = _read_all(results, "tuning/*.json").values()
     set_titles = {name: title for name, (title, _) in DATASETS.items()}
     runs = [read_training_job(results, *run) for run in params.runs]
-    ranks, measured = read_ranks(results, titles, set_titles)
+    ranks, measured_sets = read_ranks(results, titles, set_titles)
     return {
         "table": table,
         "headline": headline(standing.columns),
@@ -344,13 +370,14 @@ def _context(
         "analyses": Analyses(results),
         "statement_names": NAMES,
         "meanings": read_meanings(folder / "templates/statements.yaml"),
+        "glossary": glossary,
         "claim_map": claim_map(table, cards, references, results),
         "data": {name: results.read(f"data/{name}.json") for name in params.datasets},
         "dots": {dataset["name"]: dot_plot(table, dataset) for dataset in table["datasets"]},
         "statements": cards,
         "names": set_titles,
         "ranks": ranks,
-        "measured": measured,
+        "measured": measured_sets,
         "counts": state_counts(statements),
         "runs": runs,
         "generator": live_generator(runs, results),
@@ -392,11 +419,14 @@ def page(
         ReplicateError: a result lacks something that the page shows, or a template is broken.
     """
     folder = folder or package_root() / "report"
-    context = _context(jobs, table_path, ResultFolder(results_folder), beside, folder)
+    glossary = Glossary.read(folder / "templates/words.yaml")
+    results = ResultFolder(results_folder)
+    context = _context(jobs, table_path, results, beside, folder, glossary)
     context["play_link"] = play
     # A page without the section keeps its bytes whatever the section's style is.
     styles = ("style.css", "beside.css") if beside else ("style.css",)
     jinja = environment(folder, (*styles, "play.css"), SCRIPTS)
+    jinja.filters["explained"] = glossary.linked
     try:
         return jinja.get_template("page.html.j2").render(context)
     except UndefinedError as error:
