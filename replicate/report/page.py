@@ -173,9 +173,18 @@ def measured_on(rows: Iterable[Traced], dataset: str) -> list[Traced]:
 
 
 def are_alike(entries: Iterable[Traced], *keys: str) -> bool:
-    """Whether all entries have the same values under some keys."""
+    """Whether all entries have the same values under some keys.
+
+    Raises:
+        ReplicateError: an entry lacks one of the keys.
+    """
     found = []
     for entry in entries:
+        for key in keys:
+            if key not in entry:
+                raise ReplicateError(
+                    f"{source_of(entry)} has no {key!r}; run the stage that makes that file again."
+                )
         values = [value_of(entry[key]) for key in keys]
         if values not in found:
             found.append(values)

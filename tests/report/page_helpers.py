@@ -48,6 +48,8 @@ def gathered(results: Path, source: str, page: Element) -> Any:
     """What `sum of FILES with the stage NAME#/pointer` says, of the run records that the page
     lists.
     """
+    if source.startswith("exp of "):
+        return math.exp(resolve(results, source.removeprefix("exp of ")))
     told = re.fullmatch(r"(sum|largest|number) of (\S+)(?: with the stage (\w+))?#(/\w+)", source)
     assert told, source
     how, files, stage, pointer = told.groups()

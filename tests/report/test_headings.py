@@ -17,6 +17,7 @@ from scipy import stats
 
 from replicate.models import REGISTRY as MODELS
 from replicate.params import Params
+from replicate.report.check_words import in_words
 from replicate.report.page import page
 from replicate.storage.files import read_json, write_json
 from replicate.storage.paths import package_root
@@ -180,7 +181,7 @@ def test_plain_and_simultaneous_intervals_of_the_difference(
     (caption,) = (
         each
         for each in document.xpath("//caption")
-        if words(each).startswith("Ours less the published value on MNIST")
+        if words(each).startswith("Ours minus the published value on MNIST")
     )
     region = caption.getparent().getparent().get("aria-label")
     for model, published in ((MODEL, (225.0, 2.0)), ("dbn", (138.0, 2.0))):
@@ -214,7 +215,7 @@ def test_a_statements_numbers_stand_under_their_headings(document: Element, resu
     experiment = read_json(results / "experiments/theory.json")["checks"]["TH1"]
     values = np.array(experiment["shortfall_of_a_trained_discriminator"])
     rule = read_protocol(ROOT / "protocol.yaml").statements["TH1"]
-    row = rule.checks["shortfall_of_a_trained_discriminator"].reads
+    row = in_words(rule.checks["shortfall_of_a_trained_discriminator"].reads)
     expected = {
         "Mean": [values.mean()],
         "SD": [stats.tstd(values)],
