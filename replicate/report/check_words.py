@@ -24,7 +24,8 @@ def is_logarithm(check: Traced) -> bool:
 def typeset(words: str) -> str:
     """Formulas in words with a minus where the file has a hyphen."""
     spaced = words.replace(" - ", f" {MINUS} ")
-    return re.sub(r"(?<![\w.])-(?=log|\d)", MINUS, spaced)
+    signed = re.sub(r"(?<![\w.])-(?=log|\d)", MINUS, spaced)
+    return signed.replace("log 4", "log\N{NO-BREAK SPACE}4")
 
 
 def in_words(reads: str) -> str:

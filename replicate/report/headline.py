@@ -55,7 +55,7 @@ def headline(columns: Sequence[TableColumn]) -> list[Clause]:
             state = states.pop()
             # "did not attempt every row" would mean that it attempted some.
             extent = "any" if state in DENIALS else "every"
-            names.setdefault(state, []).append(f"{extent} row on {column.title}")
+            names.setdefault(state, []).append(f"{extent} row of {column.title}")
             continue
         for title, state in cells:
             names.setdefault(state, []).append(f"{title} on {column.title}")

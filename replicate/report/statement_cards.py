@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from markupsafe import Markup
@@ -42,7 +42,7 @@ OWN_FIGURES: Mapping[str, tuple[str, ...]] = {
 KEPT = "reference/statements"
 #: Instead of a data set: an experiment that makes its own data, and a kept run that does not record
 #: its data.
-OWN_DATA, UNKNOWN_DATA = "data of its own", "not recorded"
+OWN_DATA, UNKNOWN_DATA = "synthetic data", "not recorded"
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,8 @@ class StatementCard:
         figures: of its experiment, as this run drew them; none where kept ones take their place.
         kept_figures: of the same experiment in its full form, as the kept run drew them.
         kept_data: result of that run's experiment; None without its figures.
+        figures_under: the statement whose card shows the figures of the same experiment, where
+            this one shows none.
         data: result of the experiment, for a download; None without figures.
         embeds_data: whether the page holds it here: once, though several cards may offer it.
         step: the command that ran the experiment.
@@ -90,6 +92,7 @@ class StatementCard:
     figures: list[Figure] = field(default_factory=list)
     kept_figures: list[Figure] = field(default_factory=list)
     kept_data: Traced | None = None
+    figures_under: str | None = None
     data: Traced | None = None
     embeds_data: bool = False
     step: Step | None = None
@@ -240,6 +243,7 @@ class FigureFolders:
     def __init__(self, results: ResultFolder) -> None:
         self._results = results
         self._figures: dict[str, list[Figure]] = {}
+        self._first_statements: dict[str, str] = {}
 
     def under(self, statement: str, folder: str, id_prefix: str = "") -> list[Figure]:
         """The figures of a folder that stand under a statement.
@@ -259,6 +263,8 @@ class FigureFolders:
             name = figure.source["name"]
             if name in own_names or (is_first and name not in named):
                 chosen.append(figure)
+        if chosen:
+            self._first_statements.setdefault(folder, statement)
         # Sorted by being another one: the sort is stable, so the others keep their order.
         leading = LEADING.get(statement)
         return sorted(chosen, key=lambda figure: figure.source["name"] != leading)
@@ -272,9 +278,18 @@ class FigureFolders:
             figures.append(Figure(svg, source))
         return figures
 
+    def first_statement(self, folder: str) -> str | None:
+        """The first statement that figures of a folder stand under; None if none does."""
+        return self._first_statements.get(folder)
+
+    @staticmethod
+    def kept_folder(experiment: str, run: str) -> str:
+        """Where the figures of a kept run lie, relative to the results."""
+        return f"{KEPT}/{run}/figures/{experiment}"
+
     def kept(self, statement: str, experiment: str, run: str) -> list[Figure]:
         """The figures of a kept run under a statement; none where it has none of the experiment."""
-        folder = f"{KEPT}/{run}/figures/{experiment}"
+        folder = self.kept_folder(experiment, run)
         if not (self._results.folder / folder / "figures.json").is_file():
             return []
         return self.under(statement, folder, "kept-")
@@ -295,13 +310,15 @@ def statement_cards(
     folders = FigureFolders(results)
     with_data: set[str] = set()
     cards = []
+    shown_folders = []
     for statement in statements["statements"]:
         name = value_of(statement["statement"])
         experiment = value_of(statement["experiment"])
         references = list(in_kept_runs(statement, runs))
         figures: list[Figure] = []
+        folder = f"figures/{experiment}"
         if experiment is not None:
-            figures = folders.under(name, f"figures/{experiment}")
+            figures = folders.under(name, folder)
         kept_figures: list[Figure] = []
         kept_data = None
         full_form = full_form_of(references)
@@ -309,6 +326,8 @@ def statement_cards(
             # A run that left the experiment out has no name for it; the kept one has.
             kept_experiment = value_of(full_form.statement["experiment"])
             kept_figures = folders.kept(name, kept_experiment, full_form.name)
+            if not figures:
+                folder = folders.kept_folder(kept_experiment, full_form.name)
             if kept_figures:
                 # A reduced form of the same pictures would only make the page heavier.
                 figures = []
@@ -326,7 +345,13 @@ def statement_cards(
         if figures:
             with_data.add(experiment)
         cards.append(card)
-    return cards
+        shown_folders.append(folder)
+    return [
+        replace(card, figures_under=folders.first_statement(folder))
+        if not (card.figures or card.kept_figures)
+        else card
+        for card, folder in zip(cards, shown_folders, strict=True)
+    ]
 
 
 def state_counts(statements: Traced) -> list[StateCount]:

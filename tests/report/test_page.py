@@ -662,7 +662,7 @@ def test_every_full_form_with_a_kept_result_has_its_figures(tmp_path: Path) -> N
             "conditional", "experiments: {conditional: {}}", "Digits", marks=pytest.mark.slow
         ),
         pytest.param("conditional", None, "not recorded", marks=pytest.mark.slow),
-        ("theory", None, "data of its own"),
+        ("theory", None, "synthetic data"),
     ],
 )
 def test_a_run_kept_before_statements_named_their_data_tells_it_by_its_settings(
