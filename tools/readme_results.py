@@ -33,7 +33,6 @@ from replicate.report.answer import (
 from replicate.report.claim_map import NAMES
 from replicate.report.page import first_lower
 from replicate.report.statement_cards import (
-    OWN_DATA,
     KeptStatement,
     StatementCard,
     in_kept_runs,
@@ -136,8 +135,6 @@ def table_rows(column: TableColumn, recipe_epochs: Mapping[str, int]) -> Iterato
 
 def dataset_title(name: str) -> str:
     """A data set's title; what an experiment draws for itself has none."""
-    if name == OWN_DATA:
-        return "synthetic data"
     return DATASETS[name][0] if name in DATASETS else name
 
 

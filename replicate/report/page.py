@@ -61,6 +61,7 @@ SCRIPTS = (
     "hint.js",
     "copy.js",
     "values.js",
+    "cards.js",
     "play/network.js",
     "play/game.js",
     "play/game_panel.js",

@@ -67,8 +67,11 @@
     return points;
   };
 
-  const written = (value) =>
-    value.toLocaleString("en", { maximumFractionDigits: 9 }).replace("-", "\u2212").replaceAll(",", "\u202f");
+  const written = (value) => {
+    const isTiny = value !== 0 && Math.abs(value) < 1e-4;
+    const digits = isTiny ? value.toExponential(2) : value.toLocaleString("en", { maximumFractionDigits: 9 });
+    return digits.replaceAll("-", "\u2212").replaceAll(",", "\u202f");
+  };
   // A value with its axis; `share` says how far along the axis.
   const told = ([label, first, last, kind], share) => {
     if (kind === 1) return `${label} ${written(Number((first * (last / first) ** share).toPrecision(3)))}`;
@@ -82,14 +85,14 @@
     return `${label} ${name}`;
   };
 
+  const mark = document.createElementNS("http://www.w3.org/2000/svg", "circle");
+  mark.setAttribute("class", "reading");
+  mark.setAttribute("r", "5");
   document.querySelectorAll("svg.plot[data-axes]").forEach((svg) => {
     const swapped = svg.dataset.axes.replace(/["']/g, (mark) => (mark === '"' ? "'" : '"'));
     const scales = JSON.parse(swapped);
     let points = null;
     let chosen = 0;
-    const mark = document.createElementNS("http://www.w3.org/2000/svg", "circle");
-    mark.setAttribute("class", "reading");
-    mark.setAttribute("r", "5");
     const inWindow = ({ x, y }) => new DOMPoint(x, y).matrixTransform(svg.getScreenCTM());
     const hide = () => { mark.remove(); hint.hide(); };
     const read = (number) => {

@@ -102,8 +102,8 @@ def test_narrow_tables_show_more_than_names_and_whole_captions(opened: Callable[
     page = opened(viewport={"width": 320, "height": 800})
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     tables = "[...document.querySelectorAll('.scroll > table')]"
-    # The first table has a card for each row, whose name stands above it.
-    wide = "t => !t.matches('.standing') && t.querySelector('tbody th[scope=row]')?.offsetWidth > 0.6 * t.parentElement.clientWidth"
+    # Most tables have a card for each row, whose name stands above it.
+    wide = "t => !t.matches('.standing, .as-cards') && t.querySelector('tbody th[scope=row]')?.offsetWidth > 0.6 * t.parentElement.clientWidth"
     assert page.evaluate(f"{tables}.filter({wide}).map(t => t.parentElement.ariaLabel)") == []
     cut = "t => t.caption.getBoundingClientRect().right > innerWidth"
     assert page.evaluate(f"{tables}.filter({cut}).map(t => t.parentElement.ariaLabel)") == []
@@ -116,3 +116,25 @@ def test_a_run_leads_to_its_commands(opened: Callable[..., Any]) -> None:
     target = page.evaluate("location.hash.slice(1)")
     assert target.startswith("made-train-")
     assert page.locator(f"[id='{target}'] details[open]").is_visible()
+
+
+def test_narrow_windows_have_cards_instead_of_tables_that_scroll(
+    opened: Callable[..., Any],
+) -> None:
+    """But for the seeds of a run and the numbers behind a plot; each cell carries its heading."""
+    page = opened(viewport={"width": 360, "height": 800})
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    scrolls = "e => e.scrollWidth > e.clientWidth + 1"
+    names = page.evaluate(
+        f"[...document.querySelectorAll('.scroll')].filter({scrolls}).map(e => e.ariaLabel)"
+    )
+    kinds = ("Seeds of ", "Learning of ", "Bandwidth of ", "Every seed on ")
+    assert [name for name in names if not name.startswith(kinds)] == []
+    cell = page.locator("[aria-label='Measured on Digits'] tbody tr").first.locator("td").first
+    assert cell.get_attribute("data-label") == "Ours mean over seeds"
+    label = "e => getComputedStyle(e, '::before').content"
+    assert cell.evaluate(label) == '"Ours mean over seeds: "'
+    group = page.locator("table.paper tbody tr").first.locator("td").nth(3)
+    assert group.get_attribute("data-label").startswith("Toronto Face Database, Published")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    assert cell.evaluate(label) == "none"
