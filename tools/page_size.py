@@ -67,7 +67,8 @@ def main() -> None:
         sys.exit("playwright is missing; `make test` installs it into .venv.")
     print(
         f"{arguments.page} is {measured.height} pixels high at a width of {WINDOW['width']}, at "
-        f"most {arguments.height}, and has {measured.sheets} sheets of A4, at most {arguments.sheets}"
+        f"most {arguments.height}, and has {measured.sheets} sheets of A4, at most "
+        f"{arguments.sheets}"
     )
     if measured.height > arguments.height or measured.sheets > arguments.sheets:
         sys.exit("It is too long.")

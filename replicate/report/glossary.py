@@ -1,7 +1,6 @@
 """The words that the page explains: a list of them, and links to it from where they are used."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +27,9 @@ class Glossary:
 
     def __init__(self, words: list[Word]) -> None:
         self.words = words
-        self._anchors: Mapping[str, str] = {use: word.anchor for word in words for use in word.uses}
+        self._anchors: dict[str, str] = {}
+        for word in words:
+            self._anchors |= dict.fromkeys(word.uses, word.anchor)
         # The longest first: "Markov chain" is more than a chain.
         uses = sorted(self._anchors, key=len, reverse=True)
         alternatives = "|".join(re.escape(use) for use in uses)
