@@ -11,6 +11,22 @@ from markupsafe import Markup
 
 from replicate.records.sourced import MINUS, Traced, child, exponential, number, source_of, value_of
 
+#: What a check leans on that stands in the line before: for a sentence of its own.
+ALONE = {
+    "that JSD with": "JSD with",
+    "of the same norms": "of the norms of the gradients",
+    "the same correlation along": "correlation with the next image along",
+    "log ratio of that distance": "log ratio of the mean distance of samples to the curves",
+    "the same log ratio: z": "log ratio of updates to a target of the validation log-likelihood: z",
+    "that gain less": "gain in test log-likelihood by the most training images less",
+    "the same share of data and sequences chosen by that G": (
+        "share that D tells right of data and sequences chosen by a perfect G"
+    ),
+    "that log ratio with fixed noise": (
+        "log ratio of updates, from a quarter of the first distance to a sixteenth over those to "
+        "a quarter, with fixed noise"
+    ),
+}
 #: How a check begins that compares two quantities by the logarithm of their ratio.
 _LOGARITHM = re.compile(r"(that |the same |size of the )?log (ratio|of )")
 
@@ -42,6 +58,13 @@ def in_times(reads: str) -> str:
     return words.replace(" less ", " to ")
 
 
+def alone(reads: str) -> str:
+    """What a check measures, without the lines before it."""
+    for leaning, whole in ALONE.items():
+        reads = reads.replace(leaning, whole)
+    return reads
+
+
 def says(statement: Traced) -> Markup:
     """What the paper states, in the words of `protocol.yaml`, with its source."""
     return _with_source(statement, "says", typeset)
@@ -55,8 +78,7 @@ def measured(check: Traced) -> Markup:
 def measured_alone(check: Traced) -> Markup:
     """What a check measures, in a sentence of its own: a logarithm as the ratio that it is of."""
     to_words = in_times if is_logarithm(check) else in_words
-    # Alone in a sentence, "that" would point at a check that is not there.
-    return _with_source(check, "reads", lambda reads: re.sub(r"^that ", "the ", to_words(reads)))
+    return _with_source(check, "reads", lambda reads: to_words(alone(reads)))
 
 
 def _with_source(entry: Traced, key: str, to_words: Callable[[str], str]) -> Markup:
