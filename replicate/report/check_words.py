@@ -70,6 +70,11 @@ def says(statement: Traced) -> Markup:
     return _with_source(statement, "says", typeset)
 
 
+def because(statement: Traced) -> Markup:
+    """Why a statement has its verdict, with its source."""
+    return _with_source(statement, "reason", in_words)
+
+
 def measured(check: Traced) -> Markup:
     """What a check measures, as a line of a list."""
     return _with_source(check, "reads", in_words)

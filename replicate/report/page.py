@@ -322,6 +322,7 @@ def environment(
         "deciding": deciding_check,
         "is_logarithm": check_words.is_logarithm,
         "says": check_words.says,
+        "because": check_words.because,
         "check_measures": check_words.measured,
         "check_measures_alone": check_words.measured_alone,
         "check_value": check_words.value,

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from replicate.experiments import DEFAULT_DATASET, ON_IMAGES
 from replicate.params import load_params
-from replicate.records.sourced import ResultFolder, Traced, value_of
+from replicate.records.sourced import ResultFolder, Traced, child, value_of
 from replicate.report.embedded import embedded_svg
 from replicate.report.provenance import Step
 
@@ -71,6 +71,21 @@ class KeptStatement:
 
 
 @dataclass(frozen=True)
+class ReducedSetting:
+    """A setting in which this run's form of an experiment differs from the full one.
+
+    Attributes:
+        name: of the setting.
+        own: its value in this run.
+        full: its value in a kept run of the full form on the same data; None without one.
+    """
+
+    name: str
+    own: Traced
+    full: Traced | None
+
+
+@dataclass(frozen=True)
 class StatementCard:
     """A statement with its verdict, and all that the page shows of it.
 
@@ -80,6 +95,7 @@ class StatementCard:
         figures: of its experiment, as this run drew them; none where kept ones take their place.
         kept_figures: of the same experiment in its full form, as the kept run drew them.
         kept_data: result of that run's experiment; None without its figures.
+        reduced: the settings in which this run's form differs from the full one.
         figures_under: the statement whose card shows the figures of the same experiment, where
             this one shows none.
         data: result of the experiment, for a download; None without figures.
@@ -92,6 +108,7 @@ class StatementCard:
     figures: list[Figure] = field(default_factory=list)
     kept_figures: list[Figure] = field(default_factory=list)
     kept_data: Traced | None = None
+    reduced: list[ReducedSetting] = field(default_factory=list)
     figures_under: str | None = None
     data: Traced | None = None
     embeds_data: bool = False
@@ -295,6 +312,41 @@ class FigureFolders:
         return self.under(statement, folder, "kept-")
 
 
+def reduced_settings(
+    statement: Traced, full_form: KeptStatement | None, results: ResultFolder
+) -> list[ReducedSetting]:
+    """The settings in which this run's form of an experiment differs from the full one.
+
+    Args:
+        statement: of this run, whose `changed` names them.
+        full_form: the same statement in a kept run of the full form.
+        results: the folder of all results.
+    """
+    experiment = value_of(statement["experiment"])
+    if experiment is None or not statement["changed"]:
+        return []
+    own = _config(results, f"experiments/{experiment}.json")
+    full = None
+    # On other data the full form has other settings, and is no measure for these.
+    own_dataset = statement["dataset"] or OWN_DATA
+    if full_form is not None and full_form.dataset == own_dataset:
+        full = _config(results, f"{KEPT}/{full_form.name}/{experiment}.json")
+    settings = []
+    for name in statement["changed"].split(", "):
+        if own is not None and name in own:
+            full_value = child(full, name) if full is not None and name in full else None
+            settings.append(ReducedSetting(name, child(own, name), full_value))
+    return settings
+
+
+def _config(results: ResultFolder, file: str) -> Traced | None:
+    """The settings of an experiment as its result has them; None without the result."""
+    if not (results.folder / file).is_file():
+        return None
+    parameters: Traced = results.read(file)["parameters"]
+    return child(parameters, "config") if "config" in parameters else None
+
+
 def statement_cards(
     statements: Traced, results: ResultFolder, steps: Iterable[Step]
 ) -> list[StatementCard]:
@@ -339,6 +391,7 @@ def statement_cards(
             kept_data=kept_data,
             data=results.read(f"experiments/{experiment}.json") if figures else None,
             embeds_data=bool(figures) and experiment not in with_data,
+            reduced=reduced_settings(statement, full_form, results),
             step=steps_by_file.get(statement["result"]),
             references=references,
         )
