@@ -22,12 +22,14 @@ FOLDED_TABLES = (
     "details:not([open]) table:not(#made table, .how table, .behind-numbers table, "
     ".every-stage table, .analyst table, .trials table, .own-run.reduced table)"
 )
-#: What is for copying, and would fill more pages than all the rest: commands, the numbers behind a
-#: plot or a sum, trials, what other analyses would say, and the reduced form beside a full one.
+#: What is for copying or for a press, and would fill more pages than all the rest: commands, the
+#: numbers behind a plot or a sum, links from a row, trials, what other analyses would say, and the
+#: reduced form beside a full one.
 LEFT_OUT = (
     "//section[@id='made']",
     "//details[@class='how']",
-    "//details[contains(@class, 'behind-numbers')]",
+    "//*[contains(@class, 'behind-numbers')]",
+    "//*[@class='behind']",
     "//details[@class='every-stage']",
     "//p[@class='commands']",
     "//details[@class='analyst']",
