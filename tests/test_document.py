@@ -15,7 +15,14 @@ from replicate.errors import ReplicateError
 from replicate.jobs.precheck import checked_plan
 from replicate.params import Params, read_document
 from replicate.stages.train import model_parameters
-from replicate.storage.documents import MAX_BYTES, MAX_DEPTH, dotted, read_json_text, read_yaml
+from replicate.storage.documents import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    dotted,
+    read_json_text,
+    read_values,
+    read_yaml,
+)
 from replicate.storage.paths import package_root
 
 
@@ -355,3 +362,29 @@ def test_random_documents_are_read_as_dvc_reads_them_or_refused_in_one_sentence(
 @pytest.mark.slow
 def test_many_random_documents(tmp_path: Path) -> None:
     assert _taken(tmp_path / "p.yaml", 15, 10_000) > 1000
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ({"draws": "2", "sigmas": ["1e-1", "0.5"]}, {"draws": 2, "sigmas": [0.1, 0.5]}),
+        (
+            {"a": {"b": ["true", "null", "text", "1:30", "010"]}},
+            {"a": {"b": [True, None, "text", "1:30", 10]}},
+        ),
+        (
+            {"a": "[1, 2]", "b": "x: y", "c": "'", "d": ""},
+            {"a": "[1, 2]", "b": "x: y", "c": "'", "d": ""},
+        ),
+        ("2", "2"),
+        (3, 3),
+    ],
+)
+def test_text_inside_a_value_is_read_as_yaml_reads_it(given: object, read: object) -> None:
+    assert read_values(given, "--config") == read
+
+
+@pytest.mark.parametrize("text", [".inf", "2024-01-01", "9" * 30])
+def test_text_without_a_plain_meaning_is_refused(text: str) -> None:
+    with pytest.raises(ReplicateError, match="^--config: "):
+        read_values({"draws": text}, "--config")

@@ -280,6 +280,39 @@ def test_damaged_tensor_files_are_named(tmp_path: Path, damage: str) -> None:
         read_tensors(path)
 
 
+@pytest.mark.parametrize("damage", ["none", "truncated", "noise"])
+def test_tensor_files_are_read_where_files_cannot_be_mapped_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    """A whole file was called damaged on such a file system (9p, some of FUSE)."""
+    path = tmp_path / "x.safetensors"
+    tensors = {"w": np.arange(1000.0), "b": np.arange(3, dtype=np.uint8)}
+    write_tensors(path, tensors, {"about": "x"})
+    if damage != "none":
+        path.write_bytes(path.read_bytes()[:-100] if damage == "truncated" else os.urandom(500))
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError("No such device (os error 19)")
+
+    monkeypatch.setattr("replicate.storage.files.safe_open", refused)
+    if damage != "none":
+        with pytest.raises(ReplicateError, match="is not a whole safetensors file"):
+            read_tensors(path)
+        return
+    read, metadata = read_tensors(path)
+    assert metadata == {"about": "x"}
+    assert {name: array.tolist() for name, array in read.items()} == {
+        name: array.tolist() for name, array in tensors.items()
+    }
+
+
+def test_a_file_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was read until memory ran out."""
+    monkeypatch.setattr("replicate.storage.files.MAX_JSON_BYTES", 1000)
+    with pytest.raises(ReplicateError, match="/dev/zero is not valid JSON .*more than 1000 bytes"):
+        read_json(Path("/dev/zero"))
+
+
 json_values = st.recursive(
     st.none()
     | st.booleans()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from replicate import datasets, models
+from replicate.__main__ import main
 from replicate.errors import ReplicateError
 from replicate.params import Likelihood
 from replicate.records.frame import checked_content
@@ -806,3 +807,19 @@ def test_published_numbers_are_those_of_their_files() -> None:
     for line, row in zip(of_table, published.values(), strict=True):
         for name, entry in row.items():
             assert type(entry)(line[name]) == entry
+
+
+@pytest.mark.parametrize(
+    ("absent", "sentence"),
+    [
+        ("[1]", "--absent [1]: a mapping of data sets to reasons is needed"),
+        ('{"tfd": 1}', "a mapping of data sets to reasons is needed"),
+        ('{"tfd":', "the inline reasons of --absent are not valid JSON"),
+    ],
+)
+def test_reasons_that_are_no_reasons_are_blamed_and_no_file(
+    absent: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["table", "--params", "{}", "--absent", absent, "--out", "table1.json", "nowhere.json"]
+    assert main(words) == 2
+    assert sentence in capsys.readouterr().err

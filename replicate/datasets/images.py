@@ -2,6 +2,7 @@
 
 import re
 import sys
+import unicodedata
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +33,21 @@ SPLIT_WORDS = {
     "test": "test",
     "testing": "test",
 }
+#: Other words for a split, in several languages, without accents. A class may be called so, too:
+#: beside another split they are refused with both readings.
+OTHER_WORDS = {
+    "train": (
+        *("tr", "trn", "fit", "learn", "seen", "gallery", "entrainement", "apprentissage"),
+        *("entrenamiento", "학습", "훈련", "训练", "訓練", "学習"),
+    ),
+    "valid": ("vl", "vld", "validierung", "validacion", "검증", "验证", "検証"),
+    "test": (
+        *("te", "tst", "eval", "evaluation", "holdout", "heldout", "unseen", "query", "probe"),
+        *("essai", "prueba", "pruebas", "테스트", "시험", "평가", "测试", "テスト", "評価"),
+    ),
+}
 SPLIT_SUFFIXES = frozenset({"", "set", "data", "images", "image", "imgs", "img"})
+FOREIGN_SUFFIXES = frozenset({"集", "세트", "데이터", "データ"})
 #: Folders that resemble no split; with more of them, those that do are classes too ("tent",
 #: "train", "truck", ...).
 UNRELATED = 2
@@ -123,10 +138,33 @@ def is_split(folder: str) -> bool:
     return split_of(folder) is not None
 
 
+def _letters(text: str) -> str:
+    """The letters of a text without case and accents."""
+    # Accents are characters of their own in the decomposed form, and no letters.
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    letters = [character for character in decomposed if character.isalpha()]
+    return unicodedata.normalize("NFKC", "".join(letters))
+
+
+def _other_word(folder: str) -> str | None:
+    """The split that a name says in another word: "eval", "held-out", "학습"."""
+    name = _letters(folder)
+    suffixes = {_letters(suffix) for suffix in SPLIT_SUFFIXES | FOREIGN_SUFFIXES}
+    for split, words in OTHER_WORDS.items():
+        for word in words:
+            rest = name.removeprefix(_letters(word))
+            if rest != name and rest in suffixes:
+                return split
+    return None
+
+
 def _resembled(folder: str) -> str | None:
-    """The split whose word a name has beside other words, or misses by a letter: "tests_old",
-    "tran", "trainA".
+    """The split whose word a name has beside other words, misses by a letter, or replaces by
+    another word: "tests_old", "tran", "trainA", "eval".
     """
+    other = _other_word(folder)
+    if other is not None:
+        return other
     for name in re.split(r"[^a-z]+", folder.casefold()):
         if name in SPLIT_WORDS:
             return SPLIT_WORDS[name]
@@ -258,12 +296,37 @@ def layout(names: Sequence[str], path: Path) -> Layout:
         names_of.setdefault(group, []).append(name)
         classes_of.setdefault(group, []).append(label)
         sorted_count += label != ""
+    _check_classes(classes_of, path)
     # Images outside class folders would be a class of their own without a name.
     if sorted_count not in (0, len(names)):
         raise ReplicateError(
             f"{path}: some images lie in class folders and some do not; sort all of them, or none."
         )
     return Layout(names_of, classes_of if sorted_count else {})
+
+
+def _check_classes(classes_of: Mapping[str, Collection[str]], path: Path) -> None:
+    """Refuses a class that is written in one way in one split and in another way in another.
+
+    Within a split, "a" and "A" are two classes.
+    """
+    spelling_of: dict[str, str] = {}
+    for labels in classes_of.values():
+        names = sorted(set(labels))
+        keys = [_key_of_class(name) for name in names]
+        for name, key in zip(names, keys, strict=True):
+            earlier = spelling_of.setdefault(key, name)
+            if earlier != name and keys.count(key) == 1:
+                raise ReplicateError(
+                    f"{path}: {earlier!r} and {name!r} may be one class in two spellings; "
+                    "give it one name in all splits."
+                )
+
+
+def _key_of_class(name: str) -> str:
+    """What is left of a class's name without case, width and signs around it."""
+    text = unicodedata.normalize("NFKC", name).casefold()
+    return text.strip(" ._-")
 
 
 def _strata(labels: Rows, least: int) -> Rows:
@@ -434,6 +497,12 @@ class Images(UserDataset):
                 print(
                     f"prepare: {store.ignored} file(s) in {path} are no PNG or JPEG by name: "
                     "left out",
+                    file=sys.stderr,
+                )
+            if store.hidden:
+                print(
+                    f"prepare: {store.hidden} image(s) in {path} have hidden names, which begin "
+                    "with a dot: left out",
                     file=sys.stderr,
                 )
             classes = image_layout.class_numbers()

@@ -91,13 +91,17 @@ def _watch(engine: Engine) -> None:
 def die_with_engine() -> None:
     """Watches the engine that started this process, if it is one of this machine."""
     try:
-        engine = json.loads(os.environ.get(ENGINE, ""))
-        here = engine["host"] == socket.gethostname()
+        content = json.loads(os.environ.get(ENGINE, ""))
+        engine: Engine = {
+            "host": str(content["host"]),
+            "process": int(content["process"]),
+            "began": str(content["began"]),
+        }
     # A stage that someone runs by hand has no engine.
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return
     # On a cluster the engine is on another machine, where its number means another process.
-    if here:
+    if engine["host"] == socket.gethostname():
         # A daemon: a job that is done does not wait for its watch to end.
         threading.Thread(target=_watch, args=(engine,), daemon=True).start()
 
@@ -128,7 +132,11 @@ def keep_plan(raw: object, where: str) -> str:
     content = json.dumps({"raw": raw, "where": where}, sort_keys=True)
     digest = sha256_json(raw)[:16]
     path = PLANS / f"{digest}.json"
-    if not path.is_file():
+    try:
+        is_kept = path.read_text(encoding="utf-8") == content
+    except (OSError, UnicodeDecodeError):
+        is_kept = False
+    if not is_kept:
         with contextlib.suppress(ReplicateError):  # then the jobs say so, if any is to run
             write_text(path, content)
     return str(path)

@@ -29,21 +29,28 @@ class Digests:
 
     def __init__(self, path: Path, fresh: bool = False) -> None:
         self._path = path
-        self._fresh = fresh
+        self.fresh = fresh
         self._changed = False
-        self._known: dict[str, tuple[Stamp, str]] = {}
+        self._known: dict[str, tuple[Stamp | str, str]] = {}
         # The file only saves time: one that cannot be used is as good as none.
-        with suppress(OSError, ValueError, TypeError, AttributeError):
+        with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
             entries = json.loads(path.read_text(encoding="utf-8"))
             self._known = {name: (stamp, digest) for name, (stamp, digest) in entries.items()}
 
-    def of(self, path: Path) -> str | None:
-        """The digest of a file; None where there is no file that can be read."""
+    def of(self, path: Path, expected: str | None = None) -> str | None:
+        """The digest of a file; None where there is no file that can be read.
+
+        Args:
+            path: of the file.
+            expected: the digest that it should have. A kept one that is another is not believed:
+                what keeps it may be damaged itself, and no job is to run for that.
+        """
         name = str(path)
         try:
             stamp = _stamp(path)
             known = self._known.get(name)
-            if known is not None and known[0] == stamp and not self._fresh:
+            is_trusted = known is not None and known[0] == stamp and not self.fresh
+            if known is not None and is_trusted and expected in (None, known[1]):
                 return known[1]
             digest = sha256_file(path)
         except OSError:
@@ -52,6 +59,18 @@ class Digests:
             self._known[name] = (stamp, digest)
             self._changed = True
         return digest
+
+    def kept(self, name: str, stamp: str) -> str | None:
+        """The digest of what consists of many files, if it was kept for this stamp of them."""
+        known = self._known.get(name)
+        if known is None or known[0] != stamp or self.fresh:
+            return None
+        return known[1]
+
+    def keep(self, name: str, stamp: str, digest: str) -> None:
+        """Keeps it."""
+        self._known[name] = (stamp, digest)
+        self._changed = True
 
     def forget(self, path: Path) -> None:
         """Reads the file again the next time."""

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from replicate.errors import ReplicateError
-from replicate.storage.files import canonical_json, read_json, sha256_json, write_json
+from replicate.storage.files import canonical_json, read_json, sha256_file, sha256_json, write_json
 
 #: Of the run record: the seal, and the record's own digest.
 SEAL, DIGEST = "job", "record_sha256"
@@ -71,6 +71,28 @@ def read_seal(record: Path) -> Seal | None:
         RecursionError,
     ):
         return None
+
+
+def check_sealed(result: Path) -> None:
+    """Refuses a result that is not the one of which the record beside it was sealed.
+
+    Results without such a record, as those of a stage by hand, are passed over.
+
+    Raises:
+        ReplicateError: it was changed or damaged.
+    """
+    record = result.with_suffix(".run.json")
+    seal = read_seal(record) if record.is_file() else None
+    if seal is None or not result.is_file():
+        return
+    for name, digest in seal.outputs.items():
+        # The run may lie elsewhere now; names are relative to its folder.
+        is_this = result.absolute().as_posix().endswith(f"/{name}")
+        if is_this and sha256_file(result) != digest:
+            raise ReplicateError(
+                f"{result} is not what its record says: changed or damaged; in the project's "
+                "folder `snakemake --cores all` makes it anew."
+            )
 
 
 def was_sealed(record: Path) -> bool:

@@ -21,7 +21,7 @@ from replicate.jobs.job_list import Job, JobList
 from replicate.jobs.seal import Seal, read_seal, was_sealed
 from replicate.params import checked
 from replicate.records.schema import SourceFile
-from replicate.storage.files import read_json
+from replicate.storage.files import read_json, sha256_json
 
 #: Where the digests of files are kept, below the folder of the run.
 DIGESTS = Path(".replicate/digests.json")
@@ -110,7 +110,7 @@ class Standing:
         damaged = []
         for name, digest in seal.outputs.items():
             path = Path(name)
-            if self.digests.of(path) != digest:
+            if self.digests.of(path, digest) != digest:
                 damaged.append(path)
         # The first output is the record, which holds the seal and cannot hold its own digest.
         results = job.outputs[1:]
@@ -140,19 +140,20 @@ class Standing:
     def _other_input(self, job: Job, seal: Seal) -> Finding | None:
         """An input that is not the one that was read."""
         for path in job.inputs:
-            digest = self.digests.of(Path(path))
-            if digest != seal.inputs.get(path):
+            sealed_digest = seal.inputs.get(path)
+            if self.digests.of(Path(path), sealed_digest) != sealed_digest:
                 return Finding(job, f"{path} is not the one that it read")
         return None
 
     def _other_user_files(self, job: Job, seal: Seal) -> Finding | None:
-        """A user's own data: other names, sizes or times, and then also another content."""
-        if job.rule != "fetch" or seal.inputs == stamp_of_user_files(self.jobs, job):
+        """A user's own data: other names, sizes, times or places, and then also another content."""
+        stamp = stamp_of_user_files(self.jobs, job)
+        if job.rule != "fetch" or (seal.inputs == stamp and not (stamp and self.digests.fresh)):
             return None
         # A copy has other times, and is the same data set.
-        listed = _listed(self.jobs, job.about)
         manifest = read_json(Path(job.outputs[1]))
-        if listed == manifest.get("sources"):
+        content = _content(self.jobs, job, stamp, self.digests)
+        if content == sha256_json(manifest.get("sources")):
             return None
         return Finding(job, f"the files of the data set {job.about} are not those that it listed")
 
@@ -196,6 +197,38 @@ def stamp_of_user_files(jobs: JobList, job: Job) -> dict[str, str]:
         return {}
     stamp = jobs.plan.stamp(job.about)
     return {USER_FILES: stamp} if stamp else {}
+
+
+def _content(jobs: JobList, job: Job, stamp: Mapping[str, str], digests: Digests) -> str:
+    """A digest of what `fetch` would list now; it is read once for each stamp of the files."""
+    name = f"{USER_FILES} of {job.about}"
+    text = stamp.get(USER_FILES, "")
+    content = digests.kept(name, text)
+    if content is None:
+        content = sha256_json(_listed(jobs, job.about))
+        digests.keep(name, text, content)
+    return content
+
+
+def user_files(jobs: JobList, digests: Digests) -> dict[str, str]:
+    """Data set that users bring -> SHA-256 of its content, or why it is not part of the run.
+
+    The content is read only where names, sizes, times or places are others than when it was
+    fetched.
+    """
+    content = dict(jobs.plan.absent)
+    for job in jobs.all.values():
+        stamp = stamp_of_user_files(jobs, job)
+        if not stamp:
+            continue
+        seal = read_seal(Path(job.record))
+        if seal is not None and seal.inputs == stamp and Path(job.outputs[1]).is_file():
+            sources = read_json(Path(job.outputs[1])).get("sources")
+            content[job.about] = sha256_json(sources)
+        else:
+            content[job.about] = _content(jobs, job, stamp, digests)
+    digests.save()
+    return content
 
 
 def _listed(jobs: JobList, name: str) -> list[SourceFile] | None:

@@ -2,11 +2,14 @@
 
 The list has the form of `sha256sum`, so that `sha256sum --check SHA256SUMS` says the same. A run
 that is still being added to by an older version of the project has none.
+
+Results that are kept and belong to no run (results/tuning/, results/reference/multiverse.json) are
+in a list of their folder, which names them alone: what else lies there is nobody's result.
 """
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from replicate.errors import ReplicateError
@@ -14,7 +17,12 @@ from replicate.storage.files import sha256_file, write_text
 
 #: The list, in the folder of a kept run.
 LIST = "SHA256SUMS"
+#: Where results are kept, below the folder of all results.
+KEPT_RESULTS = ("reference", "tuning")
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+
+#: The parameter file, by which a folder is that of a run.
+PARAMETERS = "params.yaml"
 
 #: Name of a file, relative to the folder of its run -> SHA-256.
 Sums = dict[str, str]
@@ -70,6 +78,9 @@ def renew(folder: Path) -> list[str]:
     except ReplicateError:
         listed = {}
     sums = sums_of(folder)
+    if _is_shared(listed, folder):
+        results = [path.name for path in folder.glob("*.json")]
+        sums = _present(results, folder)
     names = _differing(listed, sums)
     if names:
         write_sums(folder, sums)
@@ -111,8 +122,44 @@ def add_to_sums(folder: Path, texts: Mapping[str, str], written: Collection[str]
     write_sums(folder, sums)
 
 
+def keep_in_list(path: Path) -> None:
+    """Enters a result that belongs to no run, and was just written, in the list of its folder.
+
+    Folders without such a list are anybody's, and get none.
+    """
+    folder = path.parent
+    if (folder / LIST).is_file() and not (folder / PARAMETERS).is_file():
+        sums = read_sums(folder) or {}
+        sums[path.name] = sha256_file(path)
+        write_sums(folder, sums)
+
+
+def kept_folders(results: Path) -> list[Path]:
+    """The folders of kept results below the folder of all results."""
+    folders: list[Path] = []
+    for name in KEPT_RESULTS:
+        folders += kept_below(results / name)
+    return folders
+
+
+def kept_below(place: Path) -> list[Path]:
+    """The folders below `place` with a parameter file, and those with a list, whose parameter file
+    may be what was lost.
+    """
+    folders: set[Path] = set()
+    for name in (PARAMETERS, LIST):
+        folders.update(path.parent for path in place.rglob(name))
+    return sorted(folders)
+
+
+def _is_shared(listed: Sums, folder: Path) -> bool:
+    """Whether a list names results of no run: a run has a parameter file, or its list has."""
+    return PARAMETERS not in listed and not (folder / PARAMETERS).is_file()
+
+
 def differences(folder: Path) -> list[str]:
-    """Names of files of a kept run that are missing, not listed or not as listed.
+    """Names of files of a kept run that are missing, not listed or not as listed; of results that
+    belong to no run those that are not as listed.
 
     There are none without a list.
 
@@ -122,8 +169,18 @@ def differences(folder: Path) -> list[str]:
     listed = read_sums(folder)
     if listed is None:
         return []
-    sums = sums_of(folder)
+    sums = _present(listed, folder) if _is_shared(listed, folder) else sums_of(folder)
     return _differing(listed, sums)
+
+
+def _present(names: Iterable[str], folder: Path) -> Sums:
+    """The digests of those of the named files that are there."""
+    sums = {}
+    for name in names:
+        path = folder / name
+        if path.is_file():
+            sums[name] = sha256_file(path)
+    return sums
 
 
 def _remedy(folder: Path) -> str:

@@ -13,7 +13,7 @@ from replicate.errors import ReplicateError
 from replicate.params import mapping_of, read_document
 from replicate.records.earlier_names import OLD_STATEMENTS, refuse_old_statements
 from replicate.records.frame import SCHEMA
-from replicate.records.kept_runs import check_kept
+from replicate.records.kept_runs import LIST, check_kept
 from replicate.records.run_record import record_path
 from replicate.storage.files import read_json
 
@@ -55,6 +55,18 @@ class RunFolder:
     statements: ResultFile | None = None
     settings: Mapping[str, Any] | None = None
     rounded: Models = field(default_factory=dict)
+
+    @property
+    def paths(self) -> list[Path]:
+        """All files that were read."""
+        files = list(self.experiments.values())
+        if self.statements is not None:
+            files.append(self.statements)
+        for models in (self.models, self.rounded):
+            for blocks in models.values():
+                for job in blocks.values():
+                    files += job.values()
+        return [file.path for file in files]
 
 
 def _key(content: object) -> tuple[str, ...] | None:
@@ -230,9 +242,12 @@ def kept_runs(folder: Path) -> list[Path]:
     """The folders of the runs that were kept below `folder`: each has its parameter file.
 
     Raises:
-        ReplicateError: there is none.
+        ReplicateError: there is none, or one has lost its parameter file.
     """
     folders = sorted(path.parent for path in folder.rglob("params.yaml"))
+    for path in folder.rglob(LIST):
+        if path.parent not in folders:
+            check_kept(path.parent)
     if not folders:
         raise ReplicateError(
             f"{folder} holds no kept run (a folder with params.yaml); name one with --reference."

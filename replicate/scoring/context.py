@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from replicate.records.frame import is_result_of, read_result
+from replicate.records.kept_runs import LIST, check_kept
 from replicate.records.schema import Evaluation, ScoreNeighbour
 from replicate.storage.files import read_json
 from replicate.storage.paths import package_root
@@ -65,6 +66,10 @@ def _control(dataset: str, model: str, title: str, dimension: int) -> ScoreNeigh
     if best is None:
         return None
     count, path, evaluation = best
+    for folder in path.parents:
+        if (folder / LIST).is_file():
+            check_kept(folder)
+            break
     sound = [seed for seed in evaluation["per_seed"] if seed["log_likelihood"] is not None]
     draws = [seed["draws"][0] for seed in sound]
     return {

@@ -345,6 +345,7 @@ def _of_images(path: Path, kind: str) -> ForeignArray:
                 faults.append(f"{name} {error}")
         digest = store.digest()
         ignored = store.ignored
+        hidden = store.hidden
     if faults:
         raise ReplicateError(
             f"{len(faults)} of {len(names)} images in {path} cannot be used: {some_of(faults)}; "
@@ -362,10 +363,12 @@ def _of_images(path: Path, kind: str) -> ForeignArray:
     # `save_image` of torchvision writes grey images with three equal channels.
     if bool((values == values[..., :1]).all()):
         values = values[..., 0]
-    if any(name.lower().endswith((".jpg", ".jpeg")) for name in names):
+    if not all(name.lower().endswith(".png") for name in names):
         notes.append("JPEG is not exact: its blocks change the estimate; PNG is")
     if ignored:
         notes.append(f"{ignored} files in {path.name} are no PNG or JPEG by name: left out")
+    if hidden:
+        notes.append(f"{hidden} images in {path.name} have hidden names: left out")
     return ForeignArray(values, path, kind, digest, tuple(notes))
 
 

@@ -10,12 +10,13 @@ that anew. Both look at the same before every run; they trust a file whose size,
 disk did not change since it was read, and this command trusts nothing. Exits with 1 where something
 does not agree.
 
-Kept runs (results/reference/) have lists of their files, SHA256SUMS, and are held to these alone: a
-file that is another one is named, and the exit status is 2.
+Kept results (results/reference/, results/tuning/) have lists of their files, SHA256SUMS, and are
+held to these alone: a file that is another one is named, and the exit status is 2.
 """
 
 import argparse
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,16 +24,16 @@ from replicate.errors import Disagreement, ReplicateError
 from replicate.jobs.digests import Digests
 from replicate.jobs.job_list import JobList
 from replicate.jobs.plan import Plan, Values
-from replicate.jobs.standing import DIGESTS, Finding, Standing
+from replicate.jobs.standing import DIGESTS, Finding, Standing, user_files
 from replicate.params import read_document
-from replicate.records.kept_runs import check_kept
-from replicate.storage.files import write_text
+from replicate.records.kept_runs import check_kept, kept_folders
+from replicate.storage.files import atomic_write, write_text
 
-KEPT_RUNS = Path("results/reference")
+RESULTS = Path("results")
 #: Findings that are printed.
 MOST_PRINTED = 20
-#: An output that never changes: by it the stages of DVC come after this command, and none of them
-#: runs for it.
+#: An output by which the stages of DVC come after this command. It changes with users' own data
+#: alone, so that no stage runs for it otherwise.
 FOR_DVC = Path("results/standing.txt")
 DVC_FILE = Path("dvc.yaml")
 
@@ -80,14 +81,14 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.for_dvc:
         for finding in damages:
             print(f"check: {finding.reason}; it is made anew.")
-        write_text(FOR_DVC, "What is damaged has a new time.\n")
+        write_text(FOR_DVC, _text_for_dvc(jobs, standing.digests))
         return
     for finding in findings[:MOST_PRINTED]:
         print(f"  {finding.job.name}: {finding.reason}")
     if len(findings) > MOST_PRINTED:
         print(f"  and {len(findings) - MOST_PRINTED} more")
-    for document in sorted(KEPT_RUNS.rglob("params.yaml")):
-        check_kept(document.parent)
+    for folder in kept_folders(RESULTS):
+        check_kept(folder)
     count = len(jobs.all)
     if findings:
         raise Disagreement(
@@ -98,9 +99,29 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"check: all files of {count} jobs are what their records say and the parameters make")
 
 
+def _text_for_dvc(jobs: JobList, digests: Digests) -> str:
+    """What DVC compares with its last run: the content of users' own data, which no stage declares.
+
+    A file that was damaged needs no word here, since it has a new time.
+    """
+    lines = ["What is damaged has a new time."]
+    lines += [f"{name}: {content}" for name, content in sorted(user_files(jobs, digests).items())]
+    text = "\n".join(lines)
+    return f"{text}\n"
+
+
 def _renew_times(findings: Iterable[Finding]) -> None:
     """Gives damaged files a new time: DVC sees no change of a file whose time is the old one."""
     for finding in findings:
         for path in finding.damaged:
             if path.is_file() and os.access(path, os.W_OK):
-                os.utime(path)
+                _renew_time(path)
+
+
+def _renew_time(path: Path) -> None:
+    try:
+        os.utime(path)
+    except OSError:
+        # Where times cannot be set (some network file systems), a copy in its place has another.
+        with atomic_write(path) as (copy,):
+            shutil.copyfile(path, copy)

@@ -21,10 +21,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from replicate.errors import ReplicateError
+from replicate.jobs.seal import check_sealed
 from replicate.jobs.subject import WHOLE_RUN, source_digest
 from replicate.multiverse.choices import FILE, Choices, read_choices
 from replicate.multiverse.runs import OWN_RUN, RunClaim, number_claims, statement_claims
 from replicate.records.frame import frame_of
+from replicate.records.kept_runs import keep_in_list
 from replicate.records.schema import Multiverse, MultiverseClaim, MultiverseParameters
 from replicate.storage.files import write_json
 from replicate.storage.paths import home_path, output_path
@@ -70,6 +72,8 @@ def _claims(
     Raises:
         ReplicateError: there is nothing, or nothing of a claim that was asked for.
     """
+    for name in ("table1.json", "statements.json"):
+        check_sealed(results / name)
     claims = [
         *number_claims(results, protocol, choices),
         *statement_claims(results, protocol, choices),
@@ -134,6 +138,7 @@ def run(arguments: argparse.Namespace) -> None:
     content = multiverse(arguments.results, arguments.protocol, arguments.claims, own_run)
     if out is not None:
         write_json(out, content)
+        keep_in_list(out)
     for claim in content["claims"]:
         print("\n".join(_lines(claim)))
     analyses = sum(claim["analyses"] for claim in content["claims"])

@@ -169,11 +169,11 @@ def _status(arguments: argparse.Namespace, plan: ReferencePlan, folders: Folders
 
 
 def _sums(runs: Sequence[Path], results: Path) -> int:
-    """Writes the lists of files of kept runs anew, by default of all."""
-    from replicate.records.kept_runs import LIST, renew
-    from replicate.records.run_folder import kept_runs
+    """Writes the lists of files of kept results anew, by default of all."""
+    from replicate.records.kept_runs import LIST, kept_below, renew
 
-    for run in runs or kept_runs(results):
+    tuning = results.parent / "tuning"
+    for run in runs or [*kept_below(results), *kept_below(tuning)]:
         if not run.is_dir():
             raise ReplicateError(
                 f"--sums {run}: there is no such folder; name the folder of a kept run."

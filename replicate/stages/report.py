@@ -35,7 +35,7 @@ from replicate.jobs.seal import was_sealed
 from replicate.jobs.standing import DIGESTS, Standing
 from replicate.params import read_document
 from replicate.records.earlier_names import refuse_old_statements
-from replicate.records.kept_runs import check_kept
+from replicate.records.kept_runs import check_kept, kept_folders
 from replicate.report.page import PlayLink, page
 from replicate.report.play_page import generator_of, play_page
 from replicate.report.rounded_generator import KeptGenerator
@@ -71,11 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _check_kept(results: Path) -> None:
     """Refuses to show kept runs that are not what their lists say."""
-    folder = results / "reference"
-    documents = sorted(folder.rglob("params.yaml"))
-    for document in documents:
-        refuse_old_statements(document.parent)
-        check_kept(document.parent)
+    for folder in kept_folders(results):
+        refuse_old_statements(folder)
+        check_kept(folder)
 
 
 def _check_bytes(jobs: JobList, results: Path) -> bool:

@@ -6,7 +6,6 @@
 """
 
 import argparse
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,10 +22,20 @@ from replicate.records.schema import (
     Training,
 )
 from replicate.stages.job import StageJob
+from replicate.storage.documents import read_json_text
 from replicate.storage.files import atomic_write, canonical_json, read_json
 from replicate.verdicts.protocol import read_protocol
 from replicate.verdicts.published import read_context, read_published
 from replicate.verdicts.table1 import build_table, table_csv
+
+
+def _reasons(text: str) -> dict[str, str]:
+    """Data set -> why it was left out, from one line of JSON."""
+    content = read_json_text(text, "reasons of --absent")
+    is_mapping = isinstance(content, dict)
+    if not is_mapping or not all(isinstance(reason, str) for reason in content.values()):
+        raise ReplicateError(f"--absent {text}: a mapping of data sets to reasons is needed.")
+    return dict(content)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--context", type=Path, default=Path("results/published/context.csv"))
     parser.add_argument(
         "--absent",
-        type=json.loads,
+        type=_reasons,
         default={},
         help="data sets left out of the run, with the reason (JSON object)",
     )

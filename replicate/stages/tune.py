@@ -41,6 +41,7 @@ from replicate.params import (
 )
 from replicate.progress.reporting import Progress
 from replicate.records.frame import read_result
+from replicate.records.kept_runs import keep_in_list
 from replicate.records.parameters import compute_parameters
 from replicate.records.schema import Trial, Tuning, TuningParameters
 from replicate.stages.device_job import DeviceJob
@@ -270,6 +271,7 @@ def run(arguments: argparse.Namespace) -> None:
             line = f"tune {trials.dataset} {model} {position}: {outcome}  {trial['changes']}"
             print(line, flush=True)
     job.close(arguments.out)
+    keep_in_list(arguments.out.with_suffix(".run.json"))
 
 
 def _write(
@@ -298,3 +300,4 @@ def _write(
         "models": {model: results[model] for model in trials.models if results.get(model)},
     }
     write_json(arguments.out, content)
+    keep_in_list(arguments.out)

@@ -30,6 +30,7 @@ from typing import get_args
 from replicate.comparison.verify import Comparison, Outcome, Pair, compare_models, decide
 from replicate.comparison.verify_statements import compare_statements
 from replicate.errors import Disagreement, ReplicateError, understanding
+from replicate.jobs.seal import check_sealed
 from replicate.records.run_folder import kept_runs, read_run
 
 REFERENCE_RUNS = Path("results/reference")
@@ -57,6 +58,8 @@ def _pairs(folder: Path, references: Sequence[Path] | None) -> list[Pair]:
         ReplicateError: the run has nothing in common with a reference that was given, or with any.
     """
     run = read_run(folder)
+    for path in run.paths:
+        check_sealed(path)
     pairs = []
     for reference_folder in references or kept_runs(REFERENCE_RUNS):
         reference = read_run(reference_folder)

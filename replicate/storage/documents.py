@@ -313,6 +313,42 @@ def _problem(error: Any, text: str) -> str:  # Any: its classes have no attribut
     return f"{problem} in line {mark.line + 1}"
 
 
+def read_values(value: Any, source: str) -> Any:  # Any: any document
+    """A value whose scalars inside lists and mappings are text, as YAML reads that text.
+
+    Snakemake makes text of every number in `--config 'likelihood={"draws": 2}'`.
+
+    Args:
+        value: as it was given.
+        source: what the document is called in messages.
+
+    Raises:
+        ReplicateError: some text has no plain meaning.
+    """
+    if isinstance(value, dict):
+        return {name: _inner_value(inner, source) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_inner_value(inner, source) for inner in value]
+    return value
+
+
+def _inner_value(value: Any, source: str) -> Any:
+    """The same for a value inside."""
+    if not isinstance(value, str):
+        return read_values(value, source)
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        node = yaml.compose(value)
+    except YAMLError:  # text that is no YAML is just text
+        return value
+    if node is None or node.id != "scalar" or node.tag == f"{_TAG}str":
+        return value
+    return _Yaml(source, yaml.constructor).plain(node)
+
+
 def read_yaml(path: Path) -> Any:  # Any: any document
     """The value of a YAML file; None where it holds none.
 

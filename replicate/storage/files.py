@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError, deserialize, safe_open
 
 from replicate.errors import ReplicateError
 from replicate.storage.filesystem import flush, flush_folder
@@ -63,6 +63,8 @@ _DAMAGE = (
 
 #: In the metadata of a tensor file: the digest of all else in it.
 CONTENT = "content_sha256"
+#: Bytes of a JSON file, far more than any result has.
+MAX_JSON_BYTES = 1 << 29
 #: Levels of lists and objects in each other that a result may have; the deepest has about ten.
 MAX_DEPTH = 50
 
@@ -224,6 +226,15 @@ def check_plain(value: object) -> None:
     raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
 
 
+def _bounded(path: Path) -> bytes:
+    """The bytes of a file; of one without an end, such as /dev/zero, ValueError."""
+    with path.open("rb") as stream:
+        content = stream.read(MAX_JSON_BYTES + 1)
+    if len(content) > MAX_JSON_BYTES:
+        raise ValueError(f"it has more than {MAX_JSON_BYTES} bytes")
+    return content
+
+
 def read_json(path: Path) -> Any:  # Any: whoever reads a file knows what its stage writes
     """The value of a JSON file.
 
@@ -232,7 +243,8 @@ def read_json(path: Path) -> Any:  # Any: whoever reads a file knows what its st
     """
     try:
         # Python's own reader takes NaN and Infinity, which are no JSON.
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        text = _bounded(path).decode("utf-8")
+        value = json.loads(text, parse_constant=_refuse_constant)
         check_plain(value)
     except FileNotFoundError:
         raise ReplicateError(f"{path} does not exist; run the stage that makes it first.") from None
@@ -339,6 +351,25 @@ def dump_tensors(
             stream.write(content)
 
 
+def _header_of(path: Path) -> tuple[list[str], dict[str, str]]:
+    """The names of the tensors of a file that the safetensors library finds whole, and its
+    metadata.
+    """
+    try:
+        with safe_open(path, framework="np") as tensor_file:
+            return list(tensor_file.keys()), dict(tensor_file.metadata() or {})
+    except FileNotFoundError:
+        raise
+    except OSError:
+        # The library maps files into memory, which some file systems cannot (FUSE, 9p: ENODEV).
+        content = path.read_bytes()
+        tensors = deserialize(content)  # type: ignore[no-untyped-call]
+        names = [name for name, _ in tensors]
+        size = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + size])
+        return sorted(names), dict(header.get("__metadata__", {}))
+
+
 def _arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     """The arrays of a safetensors file that the library found whole.
 
@@ -378,9 +409,7 @@ def read_tensors(
     """
     command = f"run `{stage}`" if stage else "run the stage that makes it"
     try:
-        with safe_open(path, framework="np") as tensor_file:
-            names = list(tensor_file.keys())
-            metadata = dict(tensor_file.metadata() or {})
+        names, metadata = _header_of(path)
         tensors = _arrays(path, names)
     except FileNotFoundError:
         raise ReplicateError(f"{path} does not exist; {command} first.") from None

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from replicate.datasets.base import SPLITS, Splits
 from replicate.datasets.images import DATASET, ImagesConfig, is_split, rows_of
@@ -240,10 +241,69 @@ def test_what_is_no_image_is_left_out_and_counted(
     write_images(tmp_path / "f", ["__MACOSX/a/1.png", ".thumbs/1.png"])
     assert DATASET.inventory(tmp_path / "f") == before
     assert len(prepared(tmp_path / "f").images["train"]) == 10
-    assert (
-        capsys.readouterr().err
-        == f"prepare: 2 file(s) in {tmp_path / 'f'} are no PNG or JPEG by name: left out\n"
+    assert capsys.readouterr().err == (
+        f"prepare: 2 file(s) in {tmp_path / 'f'} are no PNG or JPEG by name: left out\n"
+        f"prepare: 1 image(s) in {tmp_path / 'f'} have hidden names, which begin with a dot: "
+        "left out\n"
     )
+
+
+@pytest.mark.parametrize("archive", [False, True])
+def test_images_with_hidden_names_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], archive: bool
+) -> None:
+    """A class of that kind would vanish without a word; what programs keep is nobody's class."""
+    names = [*many("cat/", ".dog/", count=7), "cat/._1.png", ".git/annex/1.png", "__MACOSX/1.png"]
+    write_images(tmp_path / "f", names)
+    path = zipped(tmp_path / "f", tmp_path / "f.zip") if archive else tmp_path / "f"
+    prepared(path)
+    assert f"prepare: 7 image(s) in {path} have hidden names" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", [".jpe", ".JFIF"])
+def test_a_jpeg_file_may_be_called_in_four_ways(tmp_path: Path, suffix: str) -> None:
+    write_images(tmp_path, many("", count=14))
+    for number in range(7):
+        picture = Image.open(tmp_path / f"{number}.png").convert("RGB")
+        (tmp_path / f"{number}.png").unlink()
+        picture.save(tmp_path / f"{number}{suffix}", "JPEG")
+    assert DATASET.inventory(tmp_path)["files"] == 14
+
+
+@pytest.mark.parametrize("name", ["b/3.webp", "b/3.GIF", "b/3.tif"])
+def test_pictures_of_other_kinds_are_refused_and_named(tmp_path: Path, name: str) -> None:
+    """A class that consists of them would be missing."""
+    write_images(tmp_path / "f", many("a/", "c/", count=7))
+    (tmp_path / "f/b").mkdir()
+    (tmp_path / "f" / name).write_bytes(b"x")
+    assert f"has 1 picture(s) that are no PNG or JPEG: {name}; convert" in refusal(tmp_path / "f")
+
+
+def test_two_archives_one_after_the_other_are_refused(tmp_path: Path) -> None:
+    """Readers of zip files see the second one alone; a program in front is part of one archive."""
+    archives = []
+    for name in ("one", "two"):
+        write_images(tmp_path / name, [f"{name}{number}.png" for number in range(7)])
+        archives.append(zipped(tmp_path / name, tmp_path / f"{name}.zip").read_bytes())
+    both = tmp_path / "both.zip"
+    both.write_bytes(b"".join(archives))
+    assert "has members that it does not list" in refusal(both)
+    both.write_bytes(b"#!/bin/sh\n" + archives[0])
+    assert DATASET.inventory(both)["files"] == 7
+
+
+@pytest.mark.parametrize("other", ["Cat", "cat ", "_cat", "\uff43\uff41\uff54"])
+def test_a_class_in_two_spellings_is_refused(tmp_path: Path, other: str) -> None:
+    write_images(tmp_path / "f", many("train/cat/", "train/dog/", "test/dog/", f"test/{other}/"))
+    message = refusal(tmp_path / "f")
+    assert repr(other) in message
+    assert "'cat'" in message
+    assert "may be one class in two spellings; give it one name" in message
+
+
+def test_two_classes_may_differ_by_case_where_both_are_in_one_split(tmp_path: Path) -> None:
+    write_images(tmp_path, many("train/a/", "train/A/", "test/a/", "test/A/"))
+    assert sorted(set(prepared(tmp_path).labels["test"].tolist())) == [0, 1]
 
 
 def test_links_are_followed_and_a_circle_of_them_ends(tmp_path: Path) -> None:
@@ -317,6 +377,13 @@ DOUBTFUL = {
     ("trainA", "trainB", "testA", "testB"): "may be splits or classes: rename 'testA' to 'test'",
     ("my_train", "old-test"): "may be splits or classes: rename 'my_train' to 'train'",
     ("train", "validatoin"): "may be splits or classes: rename 'validatoin' to 'valid'",
+    ("train", "eval"): "'eval' and 'train' may be splits or classes: rename 'eval' to 'test'",
+    ("Train", "held-out"): "may be splits or classes: rename 'held-out' to 'test'",
+    ("tr", "te"): "may be splits or classes: rename 'te' to 'test'",
+    ("entraînement", "essai"): "may be splits or classes: rename 'entraînement' to 'train'",
+    ("학습", "테스트"): "may be splits or classes: rename",
+    ("학습데이터", "평가 데이터"): "may be splits or classes: rename",
+    ("训练集", "测试集"): "may be splits or classes: rename",
     ("train", "test", "tests_old"): "has 'tests_old' beside train and test; move it",
     ("Train", "Val", "cat"): "has 'cat' beside Train and Val; move it",
     (

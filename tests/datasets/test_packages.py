@@ -156,6 +156,14 @@ def test_without_a_client_that_is_said(tmp_path: Path, monkeypatch: pytest.Monke
     assert "there is no npm on this machine" in refusal(tmp_path)
 
 
+def test_a_file_that_lies_there_unpacked_is_named(tmp_path: Path, registry: Path) -> None:
+    """Browsers and tools like to unpack on the way."""
+    (tmp_path / "toy").mkdir()
+    assert "unpacked" not in refusal(tmp_path, offline=True)
+    (tmp_path / "toy/a").write_bytes(b"x")
+    assert "    a lies there unpacked; the packed file is needed" in refusal(tmp_path, offline=True)
+
+
 def test_a_package_that_is_not_known_is_not_fetched(tmp_path: Path, registry: Path) -> None:
     assert "no package of that name and version" in refusal(tmp_path, "npm:toys@1.2.4")
     assert not (registry / "asked").exists()

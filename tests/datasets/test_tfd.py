@@ -282,6 +282,18 @@ def test_a_file_cut_short_anywhere_is_refused(path: Path, compress: bool) -> Non
 
 
 @pytest.mark.parametrize("compress", [True, False])
+def test_a_copy_that_was_broken_off_is_called_so(path: Path, compress: bool) -> None:
+    """A cut inside the first variable was called another layout, with the advice to get another
+    file.
+    """
+    write_faces(path, compress=compress)
+    content = path.read_bytes()
+    path.write_bytes(content[:200])
+    with pytest.raises(ReplicateError, match="not a whole MATLAB file .at least .* are missing"):
+        prepared(path)
+
+
+@pytest.mark.parametrize("compress", [True, False])
 def test_flipped_bits_never_end_in_a_traceback(path: Path, compress: bool) -> None:
     """A file without a pinned digest may be anything: it is read, or refused with a sentence."""
     write_faces(path, compress=compress)

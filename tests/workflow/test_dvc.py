@@ -309,6 +309,28 @@ def test_a_run_without_experiments_goes_through_dvc(fresh):
 
 
 @pytest.mark.slow
+def test_a_change_of_the_users_own_images_reaches_dvc_too(fresh):
+    """No stage declares them: `dvc repro` said that nothing changed, and kept the old numbers."""
+    folder = fresh / "data/images"
+    write_images(folder, [f"{k}.png" for k in range(14)])
+    (fresh / "params.yaml").write_text(json.dumps(SMALL | WITH_IMAGES))
+    fresh.with_git().good("dvc", "repro", "data")
+    before = read(fresh, "results/data/images.json")["sha256"]
+    assert "Stage 'data' didn't change" in fresh.good("dvc", "repro", "data")
+    # Another time is no other picture.
+    (folder / "0.png").touch()
+    assert "Stage 'data' didn't change" in fresh.good("dvc", "repro", "data")
+    shutil.copy(folder / "1.png", folder / "0.png")
+    fresh.good("dvc", "repro", "data")
+    assert read(fresh, "results/data/images.json")["sha256"] != before
+    assert "Stage 'data' didn't change" in fresh.good("dvc", "repro", "data")
+    # Gone, as on a disk that is not mounted, they are left out, which the table says.
+    folder.rename(fresh / "away")
+    fresh.good("python", "-m", "replicate", "check", "--for-dvc")
+    assert "images: needs a folder of images" in (fresh / "results/standing.txt").read_text()
+
+
+@pytest.mark.slow
 def test_an_experiment_in_a_copy_does_not_leave_out_the_users_data(fresh):
     write_images(fresh / "data/images", [f"{k}.png" for k in range(14)])
     (fresh / "params.yaml").write_text(json.dumps(SMALL | WITH_IMAGES))

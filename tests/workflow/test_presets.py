@@ -143,3 +143,13 @@ def test_a_wrong_parameter_is_one_sentence_with_its_path(fresh, old, new, senten
     assert lines[0].startswith("params.yaml: ")
     assert sentence in lines[0]
     assert not (fresh / "results/data").exists()
+
+
+def test_values_of_config_are_numbers_where_yaml_says_so(fresh):
+    """Snakemake makes text of every number inside a mapping, and it was refused as text."""
+    (fresh / "params.yaml").write_bytes((fresh / "presets/smoke.yaml").read_bytes())
+    planned = ("snakemake", "-n", "--cores", "1", "--config")
+    fresh.good(*planned, 'likelihood={"draws": 2, "sigmas": [1e-1, 0.2]}')
+    done = fresh.run(*planned, 'likelihood={"draws": .inf}')
+    assert done.returncode == 1
+    assert "--config: a finite number is needed, not inf." in done.stdout + done.stderr

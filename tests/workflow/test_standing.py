@@ -5,14 +5,17 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from replicate.__main__ import main
+from replicate.jobs.context import ENGINE, die_with_engine, keep_plan
 from replicate.jobs.digests import Digests
 from replicate.jobs.job_list import Job, JobList
 from replicate.jobs.plan import Plan
@@ -102,6 +105,71 @@ def test_a_flip_that_leaves_size_times_and_place_alike_is_found_by_reading(here:
     assert finding.damaged == (path,), "what was read once is known from then on"
 
 
+@pytest.mark.parametrize("damage", ["deep", "text", "entries", "digest", "folder"])
+def test_damage_of_the_kept_digests_costs_no_job_and_ends_nothing(
+    here: Project, damage: str
+) -> None:
+    """They only save time."""
+    assert findings() == []
+    kept = json.loads(DIGESTS.read_text())
+    stamp, digest = kept[EVALUATION]
+    if damage == "folder":
+        DIGESTS.unlink()
+        DIGESTS.mkdir()
+    else:
+        DIGESTS.write_text(
+            {
+                "deep": "[" * 100_000,
+                "text": '"text"',
+                "entries": json.dumps({EVALUATION: 1}),
+                "digest": json.dumps(kept | {EVALUATION: [stamp, digest[::-1]]}),
+            }[damage]
+        )
+    assert findings() == []
+
+
+def test_damage_is_shown_to_dvc_where_times_cannot_be_set(
+    here: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some network file systems refuse it; DVC then knows a file by its place on disk."""
+    table = Path("results/table1.json")
+    flip(table)
+    place = table.stat().st_ino
+    content = table.read_bytes()
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("replicate.stages.check.os.utime", refused)
+    main(["check", "--for-dvc"])
+    assert table.stat().st_ino != place
+    assert table.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "engine", ['{"host": "HOST"}', '{"host": "HOST", "process": "x", "began": 1}', "[" * 100_000]
+)
+def test_an_engine_that_nobody_announced_is_none(
+    monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    """The variable may be anybody's; a thread that fails prints its traceback into the log."""
+    monkeypatch.setenv(ENGINE, engine.replace("HOST", socket.gethostname()))
+    before = threading.active_count()
+    die_with_engine()
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("damage", ["not JSON", '{"raw": {}, "where": "x"}', ""])
+def test_a_damaged_plan_is_written_anew(here: Project, damage: str) -> None:
+    """Jobs read their parameters from it, and it was believed for ever by its name."""
+    raw, where = read_document("params.yaml")
+    path = Path(keep_plan(raw, where))
+    whole = path.read_bytes()
+    path.write_text(damage)
+    assert keep_plan(raw, where) == str(path)
+    assert path.read_bytes() == whole
+
+
 def test_a_seal_that_was_edited_counts_for_nothing(here: Project) -> None:
     record = Path(f"results/train/{ABOUT}.run.json")
     seal = read_seal(record)
@@ -169,6 +237,45 @@ def test_a_defect_of_the_page_is_bad_input_only_where_nobody_knows_the_files(
     assert (
         "a file below copied: the content is not what its stage writes" in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize(
+    ("file", "tool"),
+    [
+        (EVALUATION, ["verify", "--run"]),
+        ("results/statements.json", ["verify", "--run"]),
+        ("results/table1.json", ["multiverse", "--results"]),
+        ("results/statements.json", ["multiverse", "--results"]),
+    ],
+)
+def test_tools_refuse_results_that_are_not_what_was_sealed(
+    here: Project, capsys: pytest.CaptureFixture[str], file: str, tool: list[str], moved: bool
+) -> None:
+    """A mean edited to 42 was compared and judged again as if it had been measured."""
+    folder = Path("results")
+    if moved:
+        folder = Path("elsewhere/results")
+        folder.parent.mkdir()
+        shutil.copytree("results", folder)
+    flip(folder / Path(file).relative_to("results"))
+    assert main([*tool, str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert "is not what its record says: changed or damaged" in said or "not valid JSON" in said
+
+
+@pytest.mark.slow
+def test_code_that_was_changed_with_its_time_kept_is_what_runs(here: Project) -> None:
+    """Python believed its bytecode by size and time, and the old code was sealed as the new."""
+    module = here / "replicate/stages/metrics.py"
+    here.good("python", "-c", "import replicate.stages.metrics")
+    assert list(module.parent.glob("__pycache__/metrics.*.pyc"))
+    times = module.stat()
+    here.edit("replicate/stages/metrics.py", "= json.dumps.*|{json.dumps", "{json.xumps")
+    os.utime(module, ns=(times.st_atime_ns, times.st_mtime_ns))
+    done = here.run("snakemake", "--cores", "1", "metrics")
+    assert done.returncode != 0
+    assert "module 'json' has no attribute 'xumps'" in done.stdout + done.stderr
 
 
 @pytest.mark.slow

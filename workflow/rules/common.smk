@@ -10,6 +10,7 @@ from snakemake.utils import update_config
 
 from replicate.jobs import precheck
 from replicate.errors import ReplicateError
+from replicate.storage.documents import read_values
 from replicate.storage.filesystem import flush_folder
 from replicate.storage.locks import LockState, try_lock
 from replicate.records.hardware import has_nvidia_gpu
@@ -35,7 +36,7 @@ def given_parameters():
     given = {}
     for file in files:
         update_config(given, mapping_of(*read_document(file)))
-    update_config(given, workflow.config_settings.config)
+    update_config(given, read_values(workflow.config_settings.config, "--config"))
     return given, where
 
 

@@ -3,6 +3,7 @@
 import shlex
 import time
 
+from replicate.jobs.bytecode import drop_stale_bytecode
 from replicate.jobs.context import announce_engine, jobs_lock, keep_plan
 from replicate.jobs.digests import Digests
 from replicate.jobs.standing import DIGESTS, Standing, settle_times
@@ -107,6 +108,7 @@ def judged(asked=lambda wildcards: []):
 
     def answer(wildcards):
         if workflow.is_main_process and not JUDGED:
+            drop_stale_bytecode(BASE / "replicate")
             take_place()
             JUDGED.append(make_anew())
         return asked(wildcards)

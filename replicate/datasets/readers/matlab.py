@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,12 @@ from replicate.errors import ReplicateError
 
 #: How HDF5 files begin; MATLAB's version 7.3 puts it behind its own header of 512 bytes.
 HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+#: Bytes of the header of a file of version 5 to 7, and of the tag of an element.
+HEADER_BYTES, TAG_BYTES = 128, 8
+#: The end of that header -> the order of bytes in a number.
+ORDERS: dict[bytes, Literal["little", "big"]] = {b"IM": "little", b"MI": "big"}
 
 
 def _refuse_unreadable(path: Path) -> None:
@@ -29,6 +36,27 @@ def _refuse_unreadable(path: Path) -> None:
         )
 
 
+def _missing_bytes(path: Path) -> int:
+    """How many bytes at least are missing at the end of a file of version 5 to 7; 0 for any other.
+
+    Its elements follow each other, each after its kind and its length (MAT-File Format, "Level 5"):
+    a reader that skips the last one never notices that it is cut short.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        header = stream.read(HEADER_BYTES)
+        order = ORDERS.get(header[-2:])
+        if order is None or len(header) < HEADER_BYTES:
+            return 0
+        end = HEADER_BYTES
+        while end + TAG_BYTES <= size:
+            stream.seek(end + TAG_BYTES // 2)
+            length = int.from_bytes(stream.read(TAG_BYTES // 2), order)
+            end += TAG_BYTES + length
+    # The bytes that fill up a word may be left out.
+    return max(0, end - size)
+
+
 def shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Variable -> shape, from the headers alone.
 
@@ -38,6 +66,12 @@ def shapes(path: Path) -> dict[str, tuple[int, ...]]:
     from scipy.io import whosmat  # imported here, so that naming a data set stays cheap
 
     _refuse_unreadable(path)
+    missing = _missing_bytes(path)
+    if missing:
+        raise ReplicateError(
+            f"{path} is not a whole MATLAB file (at least {missing} bytes are missing at its end, "
+            "as of a copy that was broken off); copy it again from where it came."
+        )
     try:
         return {name: tuple(shape) for name, shape, _ in whosmat(path)}
     except Exception as error:  # a damaged file makes its reader raise anything

@@ -103,6 +103,12 @@ class _Missing:
                 "    the file that lay there was not the right one; "
                 f"it was kept as {self.rejected.name}"
             )
+        unpacked = self.path.with_suffix("")
+        if self.path.suffix == ".gz" and unpacked.is_file():
+            lines.append(
+                f"    {unpacked.name} lies there unpacked; the packed file is needed, whose digest "
+                "is known"
+            )
         lines += [f"    {address}: {reason}" for address, reason in self.reasons.items()]
         if not self.reasons:
             lines.append("    there is no address for it")

@@ -14,7 +14,17 @@ from pathlib import Path
 
 from replicate.errors import ReplicateError
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif")
+#: How pictures of other kinds end. They are refused, not passed over: without them it would be
+#: another data set.
+OTHER_PICTURES = (
+    *(".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl"),
+    *(".ppm", ".pgm", ".pnm"),
+)
+#: Hidden folders of programs, whose pictures are copies of their own.
+OF_PROGRAMS = frozenset({"__MACOSX", ".git", ".dvc", ".datalad"})
+#: How the start of a member is marked in a zip archive (APPNOTE 4.3.7).
+MEMBER_START = b"PK\x03\x04"
 #: Bytes of one file; a larger one is refused unread.
 MAX_BYTES = 64 << 20
 #: Entries that a message names.
@@ -36,12 +46,14 @@ class Store:
             that they do not depend on the file system or the archiver; one folder that holds all
             the others is left out of them.
         ignored: how many visible files are no PNG or JPEG by name; they are not read.
+        hidden: how many PNG and JPEG files have a hidden name or lie in a hidden folder; likewise.
         read: name -> content.
     """
 
     path: Path
     sizes: Mapping[str, int]
     ignored: int
+    hidden: int
     read: Callable[[str], bytes]
 
     def digest(self) -> str:
@@ -75,6 +87,14 @@ def _hidden(name: str) -> bool:
     return "__MACOSX" in parts or any(part.startswith(".") for part in parts)
 
 
+def _is_hidden_image(name: str) -> bool:
+    """Whether a hidden file is an image of somebody's, and none of a program's own."""
+    parts = name.split("/")
+    # macOS puts what its file system knows of x.png beside it, as ._x.png.
+    is_of_program = not OF_PROGRAMS.isdisjoint(parts) or parts[-1].startswith("._")
+    return not is_of_program and name.lower().endswith(SUFFIXES)
+
+
 def _plain(name: str, path: Path) -> str:
     """A name with `/` between its parts, which some archivers write as a backslash, and without
     empty ones and `.`.
@@ -96,6 +116,7 @@ def _plain(name: str, path: Path) -> str:
 def _store(
     path: Path,
     sizes: Mapping[str, int],
+    hidden: int,
     is_kept: Callable[[str], bool],
     read: Callable[[str], bytes],
 ) -> Store:
@@ -104,9 +125,16 @@ def _store(
     Args:
         path: of the folder or archive.
         sizes: name as it is there -> bytes.
+        hidden: images that are left out because their names are hidden.
         is_kept: of a folder that holds all: whether its name stays in the names of the files.
         read: name as it is there -> content.
     """
+    others = sorted(name for name in sizes if name.lower().endswith(OTHER_PICTURES))
+    if others:
+        raise ReplicateError(
+            f"{path} has {len(others)} picture(s) that are no PNG or JPEG: {some_of(others)}; "
+            "convert them or take them out."
+        )
     plain_names = {name: _plain(name, path) for name in sizes if name.lower().endswith(SUFFIXES)}
     common = _common_folder(plain_names.values(), is_kept)
     names: dict[str, str] = {}  # the store's name -> the name as it is there
@@ -127,7 +155,7 @@ def _store(
         )
     sorted_sizes = {name: sizes[names[name]] for name in sorted(names)}
     ignored = len(sizes) - len(names)
-    return Store(path, sorted_sizes, ignored, lambda name: read(names[name]))
+    return Store(path, sorted_sizes, ignored, hidden, lambda name: read(names[name]))
 
 
 def _common_folder(names: Iterable[str], is_kept: Callable[[str], bool]) -> str:
@@ -169,6 +197,21 @@ def _walk(
             faults.append(f"{name} is {kind}")
 
 
+def _hidden_images(folder: Path, depth: int = DEPTH) -> int:
+    """How many images below a folder are left out because their names are hidden."""
+    count = 0
+    for entry in folder.iterdir():
+        if not _hidden(entry.name):
+            if depth and entry.is_dir():
+                count += _hidden_images(entry, depth - 1)
+        elif entry.is_dir() and entry.name not in OF_PROGRAMS:
+            names = [path.name for path in entry.rglob("*")]
+            count += sum(_is_hidden_image(name) for name in names)
+        else:
+            count += _is_hidden_image(entry.name)
+    return count
+
+
 def _readable(path: Path) -> dict[str, Path]:
     """The files of a folder by name.
 
@@ -207,8 +250,24 @@ def _name(member: zipfile.ZipInfo) -> str:
         return member.filename
 
 
+def _check_whole(archive: zipfile.ZipFile, path: Path) -> None:
+    """Refuses a file in which members stand before those that the archive lists.
+
+    So are two archives that were written one after the other: the first one's members would be
+    lost without a word. What unpacks itself has a program there.
+    """
+    first = min((member.header_offset for member in archive.infolist()), default=0)
+    with path.open("rb") as stream:
+        start = stream.read(len(MEMBER_START))
+    if first > 0 and start == MEMBER_START:
+        raise ReplicateError(
+            f"{path} has members that it does not list, as of two archives one after the other; "
+            "make one archive of all images."
+        )
+
+
 def _members(archive: zipfile.ZipFile, path: Path) -> Iterator[tuple[str, zipfile.ZipInfo]]:
-    """The visible files of an archive, with their names.
+    """The files of an archive, with their names.
 
     Raises:
         ReplicateError: a name comes twice or leads out of the archive, or a member is encrypted.
@@ -216,7 +275,7 @@ def _members(archive: zipfile.ZipFile, path: Path) -> Iterator[tuple[str, zipfil
     names: set[str] = set()
     for member in archive.infolist():
         name = _name(member)
-        plain = _plain(name, path)
+        _plain(name, path)
         # By their name only the last of them would be read.
         if name in names:
             raise ReplicateError(
@@ -227,7 +286,7 @@ def _members(archive: zipfile.ZipFile, path: Path) -> Iterator[tuple[str, zipfil
             raise ReplicateError(
                 f"{path}: the member {name} is encrypted; make the archive anew without a password."
             )
-        if not name.endswith(("/", "\\")) and not _hidden(plain):
+        if not name.endswith(("/", "\\")):
             yield name, member
 
 
@@ -246,13 +305,22 @@ def opened(path: Path, is_kept: Callable[[str], bool]) -> Iterator[Store]:
         if path.is_dir():
             files = _readable(path)
             sizes = {name: file.stat().st_size for name, file in files.items()}
-            yield _store(path, sizes, is_kept, lambda name: _read_file(files[name]))
+            hidden = _hidden_images(path)
+            yield _store(path, sizes, hidden, is_kept, lambda name: _read_file(files[name]))
             return
         # Read member by member in place: names are never paths on this disk.
         with zipfile.ZipFile(path) as archive:
+            _check_whole(archive, path)
             members = dict(_members(archive, path))
-            sizes = {name: member.file_size for name, member in members.items()}
-            yield _store(path, sizes, is_kept, lambda name: archive.read(members[name]))
+            hidden = 0
+            sizes = {}
+            for name, member in members.items():
+                plain = _plain(name, path)
+                if _hidden(plain):
+                    hidden += _is_hidden_image(plain)
+                else:
+                    sizes[name] = member.file_size
+            yield _store(path, sizes, hidden, is_kept, lambda name: archive.read(members[name]))
     except (*DAMAGE, UnicodeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ReplicateError(
@@ -265,14 +333,19 @@ def opened(path: Path, is_kept: Callable[[str], bool]) -> Iterator[Store]:
 
 
 def folder_stamp(path: Path) -> str:
-    """A digest of the names, sizes and times of the files in a folder, which are not read."""
+    """A digest of the names, sizes, times and places on disk of the files in a folder, which are
+    not read.
+
+    With the time of the entry (ctime), which nobody can set: an edit may keep the other one.
+    """
     faults: list[str] = []
     lines: list[str] = []
     try:
         files = sorted(_walk(path, faults))
         for name, file in files:
             status = file.stat()
-            line = f"{name} {status.st_size} {status.st_mtime_ns}"
+            times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+            line = f"{name} {status.st_size} {times} {status.st_ino}"
             lines.append(line)
     except OSError as error:
         raise ReplicateError(
