@@ -41,17 +41,21 @@ def test_every_statement_stands_once_in_the_list() -> None:
 
 @pytest.mark.parametrize("model", ["true_distribution", "k_means"])
 def test_rows_for_scale_are_those_of_their_evaluations(model: str) -> None:
-    means = []
+    means: dict[str, list[float]] = defaultdict(list)
     for path in (
         *KEPT.glob(f"*/{model}/evaluation.json"),
         *KEPT.glob(f"*/{model}/*/evaluation.json"),
     ):
         evaluation = read_json(path)
         if evaluation["dataset"] == "mnist":
-            means += [seed["log_likelihood"] for seed in evaluation["per_seed"]]
+            run = path.relative_to(KEPT).parts[0]
+            means[run] += [seed["log_likelihood"] for seed in evaluation["per_seed"]]
     words = TOOL["SCALE_ROWS"][model]
     (row,) = (line for line in results().splitlines() if f"*For scale: {words}, MNIST*" in line)
-    assert float(row.split("|")[3].split("(")[0]) == round(math.fsum(means) / len(means), 1)
+    most = max(map(len, means.values()))
+    largest = [values for values in means.values() if len(values) == most]
+    shown = float(row.split("|")[3].split("(")[0])
+    assert shown in [round(math.fsum(values) / most, 1) for values in largest]
 
 
 @pytest.mark.parametrize(("model", "title"), [("dbn", "DBN"), ("stacked_cae", "Stacked CAE")])
