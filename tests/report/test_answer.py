@@ -19,6 +19,7 @@ from replicate.storage.paths import package_root
 from replicate.verdicts.protocol import read_protocol
 from tests.report.fabricated import jobs_of
 from tests.report.page_helpers import parsed, words
+from tools.found import sentences
 
 KEPT = package_root() / "results/reference"
 MEANINGS = package_root() / "report/templates/statements.yaml"
@@ -48,6 +49,12 @@ def kept_evaluations(run: Path, model: str) -> dict[int, float]:
             if seed["failed"] is None:
                 means[seed["seed"]] = seed["log_likelihood"]
     return means
+
+
+def test_the_terminal_tells_the_sentences_of_the_page(with_kept: str) -> None:
+    paragraphs = parsed(with_kept).xpath("//section[@id='answer']//div[@class='sentences']/p")
+    assert len(paragraphs) == 3
+    assert sentences(with_kept) == [words(paragraph) for paragraph in paragraphs]
 
 
 def test_a_row_has_the_mean_of_the_kept_run_with_the_most_seeds(with_kept: str) -> None:
