@@ -29,3 +29,10 @@ def test_it_prints_lines_that_fit_a_terminal(tmp_path: Path) -> None:
     assert len(lines) > 1
     assert max(map(len, lines)) <= 100
     assert " ".join(done.stdout.split()) == ("many words " * 40).strip()
+
+
+def test_a_page_that_is_missing_is_named(tmp_path: Path) -> None:
+    command = [sys.executable, str(package_root() / "tools/found.py"), "no-page.html"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == "no-page.html does not exist; run `make report` first.\n"

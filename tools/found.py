@@ -1,9 +1,10 @@
 """Prints what the page found, in the sentences of its first screen.
 
-python tools/found.py [PAGE]    (report/index.html if none is named)
+python tools/found.py
 """
 
 import argparse
+import sys
 import textwrap
 from html.parser import HTMLParser
 from pathlib import Path
@@ -62,6 +63,8 @@ def main() -> None:
     )
     parser.add_argument("page", type=Path, nargs="?", default=PAGE, help="a finished report")
     path = parser.parse_args().page
+    if not path.is_file():
+        sys.exit(f"{path} does not exist; run `make report` first.")
     for sentence in sentences(path.read_text(encoding="utf-8")):
         print(textwrap.fill(sentence, COLUMNS, subsequent_indent="  "))
 
