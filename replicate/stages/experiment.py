@@ -370,6 +370,7 @@ def run(arguments: argparse.Namespace) -> None:
         "series": _finite(outcome.series),
     }
     count = sum(map(len, outcome.checks.values()))
-    summary = outcome.not_applicable or f"{count} checks measured"
+    words = "1 check" if count == 1 else f"{count} checks"
+    summary = outcome.not_applicable or f"{words} measured"
     line = f"experiment {name}: {summary} -> {arguments.out}"
     job.write(arguments.out, content, line)
