@@ -371,8 +371,12 @@ def test_damaged_files_end_in_one_line(finished: Path, tmp_path: Path) -> None:
     assert counts["one sentence"] > 15
 
 
+#: Seeds of the inputs; `.ci/run` leaves all but the first to `make faults`.
+SEEDS = [2, *(pytest.param(seed, marks=pytest.mark.faults) for seed in (3, 4, 5))]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2, 6))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_thousands_of_damaged_files(finished: Path, tmp_path: Path, seed: int) -> None:
     counts, faults = fuzz(finished, tmp_path, seed, 1000)
     print(f"seed {seed}: {dict(counts)}")
@@ -414,7 +418,7 @@ def shown(folder: Path) -> dict[str, list[list[str]]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.faults)])
 def test_hundreds_of_damaged_files_that_the_page_shows(tmp_path: Path, seed: int) -> None:
     counts, faults = fuzz_readers(tmp_path, shown(tmp_path), seed, 250)
     print(f"seed {seed}: {dict(counts)}")

@@ -157,6 +157,7 @@ def test_an_experiment_with_another_learning_rate_stands_beside_the_run(finished
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_after_snakemake_dvc_runs_no_job_and_then_nothing(finished):
     project = finished.with_git()
     before = project.records()
@@ -260,6 +261,7 @@ def test_without_git_dvc_and_restore_say_so_in_one_sentence(finished):
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_dvc_from_nothing_gives_the_same_bytes(finished, fresh):
     shutil.copy(fresh / "presets/smoke.yaml", fresh / "params.yaml")
     fresh.with_git().good("dvc", "repro")
@@ -349,7 +351,7 @@ def test_an_experiment_in_a_copy_does_not_leave_out_the_users_data(fresh):
     ("file", "old", "new"),
     [
         ("params.yaml", "learning_rate: .*", "learning_rate: 0.05"),
-        ("params.yaml", "draws: .*", "draws: 2"),
+        pytest.param("params.yaml", "draws: .*", "draws: 2", marks=pytest.mark.faults),
         ("report/templates/page.html.j2", "</html>", "<!-- changed --></html>"),
     ],
 )
