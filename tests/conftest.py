@@ -3,10 +3,16 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # test workers run side by side
+# How long an example takes says how busy the machine is, and nothing of the code.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 # Where a person's own data lie, and from where they are fetched, must not reach the tests.
 for name in ("REPLICATE_DATA", "REPLICATE_MIRRORS", "REPLICATE_OFFLINE"):
     os.environ.pop(name, None)
