@@ -80,6 +80,29 @@ def weights_about(path: Path, metadata: Mapping[str, str]) -> WeightsAbout:
     return cast(WeightsAbout, about)
 
 
+def about_one_seed(path: Path, about: WeightsAbout, seed: int) -> WeightsAbout:
+    """What weights say of themselves, for one of their seeds alone.
+
+    Args:
+        path: of the weights, for messages.
+        about: of all of their seeds.
+        seed: one of them.
+
+    Raises:
+        ReplicateError: there is no such seed, or its training failed.
+    """
+    seeds = about["seeds"]
+    if seed not in seeds:
+        names = ", ".join(map(str, seeds))
+        raise ReplicateError(f"{path} has no seed {seed}; its seeds are {names}.")
+    failure = about["failed"].get(str(seed))
+    if failure:
+        raise ReplicateError(
+            f"seed {seed} of {path} failed in epoch {failure['epoch']}; take another one."
+        )
+    return about | {"block": str(seed), "seeds": [seed], "failed": {}}
+
+
 def samples_about(path: Path, metadata: Mapping[str, str]) -> SamplesAbout:
     """The metadata `about` of a file of samples, as it stands there.
 

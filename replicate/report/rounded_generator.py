@@ -19,7 +19,7 @@ from replicate.jobs.job_list import PLAYED
 from replicate.records.frame import checked_result
 from replicate.records.schema import RoundedGenerator, RoundingDistance, WeightsAbout
 from replicate.records.sourced import Traced, traced, value_of
-from replicate.records.tensor_about import weights_about
+from replicate.records.tensor_about import about_one_seed, weights_about
 from replicate.report.generator_layers import Layer, generator_layers, images_of
 from replicate.report.seeded_codes import codes_of_seed
 from replicate.storage.files import read_tensors, sha256_file
@@ -80,20 +80,10 @@ def exact_layers(path: Path, seed: int) -> tuple[list[Layer], WeightsAbout]:
         ReplicateError: the file holds no such seed, or a generator that the page cannot show.
     """
     tensors, metadata = read_tensors(path, "train")
-    about = weights_about(path, metadata)
-    seeds = about["seeds"]
-    if seed not in seeds:
-        names = ", ".join(map(str, seeds))
-        raise ReplicateError(f"{path} has no seed {seed}; its seeds are {names}.")
-    failure = about["failed"].get(str(seed))
-    if failure:
-        raise ReplicateError(
-            f"seed {seed} of {path} failed in epoch {failure['epoch']}; round another one."
-        )
+    about_block = weights_about(path, metadata)
+    about = about_one_seed(path, about_block, seed)
     _check_shown(path, about)
-    layers = generator_layers(tensors, about, seed)
-    about |= {"block": str(seed), "seeds": [seed], "failed": {}}
-    return layers, about
+    return generator_layers(tensors, about_block, seed), about
 
 
 def _check_shown(path: Path, about: WeightsAbout) -> None:

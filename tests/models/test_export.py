@@ -131,7 +131,7 @@ def test_what_cannot_be_exported_is_refused(done: Pipeline, tmp_path: Path, caps
     )
     assert "has no seed 7; its seeds are 0, 1" in complaint(7)
     assert "seed 0 of" in (error := complaint(0))
-    assert "failed in epoch 2; export another one" in error
+    assert "failed in epoch 2; take another one" in error
     tensors["generator.0.weight"][1, 0, 0] = 1e6
     write_tensors(changed, tensors, metadata)
     assert "generator.0.weight holds numbers that float16 does not have" in complaint(1)

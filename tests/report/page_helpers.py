@@ -6,12 +6,33 @@ import json
 import math
 import re
 import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lxml import etree, html
 
+from replicate.storage.paths import package_root
+
+#: What a browser computes with on the pages to play with.
+SCRIPTS = package_root() / "report/assets/play"
+
 Element = Any
+
+
+@contextmanager
+def calling(browser: Any, names: Sequence[str]) -> Iterator[Callable[..., Any]]:
+    """Calls functions of some of these scripts, which know nothing of the page, in an empty one."""
+    source = "\n".join((SCRIPTS / name).read_text(encoding="utf-8") for name in names)
+    empty = browser.new_page()
+    empty.add_script_tag(content=source)
+
+    def call(function: str, argument: object = None) -> Any:
+        return empty.evaluate(function, argument)
+
+    yield call
+    empty.close()
 
 
 def parsed(page: str) -> Element:

@@ -16,11 +16,9 @@ from replicate.params import Params
 from replicate.report.live_generator import live_generator, weights_element
 from replicate.report.page import page
 from replicate.storage.files import read_tensors
-from replicate.storage.paths import package_root
 from tests.report.fabricated import MODEL, Job, jobs_of, write_generator
-from tests.report.page_helpers import parsed, words
+from tests.report.page_helpers import SCRIPTS, calling, parsed, words
 
-SCRIPTS = package_root() / "report/assets/play"
 WEIGHTS = f"train/digits/{MODEL}/0-2.safetensors"
 #: How far a pixel of the page's generator may be from Python's as trained: 1 is from black to white.
 PIXEL = 0.01
@@ -42,17 +40,8 @@ NON_SATURATING = {"k": 5, "generatorUpdates": 1, "objective": "non-saturating"}
 
 @pytest.fixture(scope="module")
 def computed(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Calls a function of the scripts that know nothing of the page, in an empty one."""
-    names = ("network.js", "game.js", "generator.js")
-    source = "\n".join((SCRIPTS / name).read_text(encoding="utf-8") for name in names)
-    empty = browser.new_page()
-    empty.add_script_tag(content=source)
-
-    def call(function: str, argument: object = None) -> Any:
-        return empty.evaluate(function, argument)
-
-    yield call
-    empty.close()
+    with calling(browser, ("network.js", "game.js", "generator.js")) as call:
+        yield call
 
 
 def play(computed: Callable[..., Any], **changed: Any) -> Any:

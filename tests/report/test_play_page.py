@@ -28,11 +28,10 @@ from replicate.stages import report
 from replicate.storage.files import read_json, read_tensors, write_json, write_tensors
 from replicate.storage.paths import package_root
 from tests.report.fabricated import Job, write_generator, write_job
-from tests.report.page_helpers import parsed, words
+from tests.report.page_helpers import calling, parsed, words
 from tests.report.test_accessibility import CONTRASTS, TAGS, violations
 from tests.report.test_html import faults
 
-SCRIPTS = package_root() / "report/assets/play"
 SEED = 1
 JOB = Job("digits", 48.0)
 #: Of the training, beside the model's own settings.
@@ -107,17 +106,8 @@ def shown(play_html: str) -> str:
 
 @pytest.fixture(scope="module")
 def computed(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Calls a function of the scripts that know nothing of the page, in an empty one."""
-    names = ("network.js", "generator.js", "rounded.js")
-    source = "\n".join((SCRIPTS / name).read_text(encoding="utf-8") for name in names)
-    empty = browser.new_page()
-    empty.add_script_tag(content=source)
-
-    def call(function: str, argument: object = None) -> Any:
-        return empty.evaluate(function, argument)
-
-    yield call
-    empty.close()
+    with calling(browser, ("network.js", "generator.js", "rounded.js")) as call:
+        yield call
 
 
 def mulberry32(seed: int) -> Iterator[float]:
@@ -280,7 +270,7 @@ def test_wrong_weights_are_refused(trained: Path, tmp_path: Path, capsys: Any) -
         return complaint(capsys, "round", *given)
 
     assert "has no seed 7; its seeds are 0, 1, 2" in refused(seed=7)
-    assert "failed in epoch 2; round another one" in refused(
+    assert "failed in epoch 2; take another one" in refused(
         failed={"0": {"epoch": 2, "reason": "x"}}
     )
     assert "is of vae, not of adversarial_nets" in refused(model="vae")

@@ -11,6 +11,7 @@ from replicate.errors import ReplicateError
 from replicate.models.base import GenerativeModel
 from replicate.models.parts.weights_file import model_of, read_weights, sampling
 from replicate.records.schema import Rounding, WeightsAbout
+from replicate.records.tensor_about import about_one_seed
 
 #: Images over which the effect of rounding is measured.
 COMPARED = 100
@@ -96,18 +97,9 @@ def exported(weights: Path, seed: int) -> tuple[dict[str, np.ndarray], WeightsAb
         ReplicateError: the file is no weights file, does not hold the seed, or the seed failed; or
             sampling reads no trained parameter.
     """
-    tensors, about = read_weights(weights)
-    seeds = about["seeds"]
-    if seed not in seeds:
-        names = ", ".join(map(str, seeds))
-        raise ReplicateError(f"{weights} has no seed {seed}; its seeds are {names}.")
-    failure = about["failed"].get(str(seed))
-    if failure:
-        raise ReplicateError(
-            f"seed {seed} of {weights} failed in epoch {failure['epoch']}; export another one."
-        )
-    row = seeds.index(seed)
-    about |= {"block": str(seed), "seeds": [seed], "failed": {}}
+    tensors, about_block = read_weights(weights)
+    about = about_one_seed(weights, about_block, seed)
+    row = about_block["seeds"].index(seed)
     of_seed = {name: value[row : row + 1] for name, value in tensors.items()}
     model = _model(of_seed, about)
     with sampling(model, weights):

@@ -79,6 +79,21 @@ class Generator {
     }
     return below;
   }
+
+  /** Paints images side by side on a canvas, a pixel apart. */
+  paint(canvas, images) {
+    canvas.width = images.length * (this.width + 1) - 1;
+    canvas.height = this.height;
+    const context = canvas.getContext("2d");
+    images.forEach((image, place) => {
+      const picture = context.createImageData(this.width, this.height);
+      image.forEach((grey, pixel) => {
+        picture.data.fill(Math.round(255 * grey), 4 * pixel, 4 * pixel + 3);
+        picture.data[4 * pixel + 3] = 255;
+      });
+      context.putImageData(picture, place * (this.width + 1), 0);
+    });
+  }
 }
 
 /** The z at a share of the straight line from one to another. */

@@ -14,22 +14,6 @@
   let z = generator.draw(random);
   let ends = [generator.draw(random), generator.draw(random)];
 
-  /** Paints images side by side, a pixel apart. */
-  const paint = (canvas, images) => {
-    const { width, height } = generator;
-    canvas.width = images.length * (width + 1) - 1;
-    canvas.height = height;
-    const context = canvas.getContext("2d");
-    images.forEach((image, place) => {
-      const picture = context.createImageData(width, height);
-      image.forEach((grey, pixel) => {
-        picture.data.fill(Math.round(255 * grey), 4 * pixel, 4 * pixel + 3);
-        picture.data[4 * pixel + 3] = 255;
-      });
-      context.putImageData(picture, place * (width + 1), 0);
-    });
-  };
-
   const sliders = [...z].map((_, place) => {
     const slider = document.createElement("input");
     slider.type = "range";
@@ -38,7 +22,7 @@
     slider.step = "any";
     slider.addEventListener("input", () => {
       z[place] = Number(slider.value);
-      paint(element("image"), [generator.image(z)]);
+      generator.paint(element("image"), [generator.image(z)]);
     });
     const name = document.createElement("label");
     const index = document.createElement("sub");
@@ -50,18 +34,18 @@
 
   const showCode = () => {
     sliders.forEach((slider, place) => { slider.value = z[place]; });
-    paint(element("image"), [generator.image(z)]);
+    generator.paint(element("image"), [generator.image(z)]);
   };
 
   const showShare = () => {
     const share = Number(element("share").value) / 100;
     element("share-shown").textContent = share.toFixed(2);
-    paint(element("between"), [generator.image(between(...ends, share))]);
+    generator.paint(element("between"), [generator.image(between(...ends, share))]);
   };
 
   const showWalk = () => {
     const shares = Array.from({ length: STEPS }, (_, step) => step / (STEPS - 1));
-    paint(element("walk"), shares.map((share) => generator.image(between(...ends, share))));
+    generator.paint(element("walk"), shares.map((share) => generator.image(between(...ends, share))));
     showShare();
   };
 

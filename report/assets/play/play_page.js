@@ -24,21 +24,6 @@
   let ends = [];
   let direction = 0;
 
-  const paint = (canvas, images) => {
-    const { width, height } = generator;
-    canvas.width = images.length * (width + 1) - 1;
-    canvas.height = height;
-    const context = canvas.getContext("2d");
-    images.forEach((image, place) => {
-      const picture = context.createImageData(width, height);
-      image.forEach((grey, pixel) => {
-        picture.data.fill(Math.round(255 * grey), 4 * pixel, 4 * pixel + 3);
-        picture.data[4 * pixel + 3] = 255;
-      });
-      context.putImageData(picture, place * (width + 1), 0);
-    });
-  };
-
   // Ten sliders, for the ten numbers of z that are chosen above them.
   const first = () => Number(element("ten").value);
   const sliders = Array.from({ length: SLIDERS }, (_, place) => {
@@ -49,7 +34,7 @@
     slider.step = "any";
     slider.addEventListener("input", () => {
       z[first() + place] = Number(slider.value);
-      paint(element("image"), [generator.image(z)]);
+      generator.paint(element("image"), [generator.image(z)]);
     });
     const name = document.createElement("label");
     const symbol = document.createElement("span");
@@ -67,7 +52,7 @@
       index.textContent = number + 1;
       if (!name.hidden) slider.value = z[number];
     });
-    paint(element("image"), [generator.image(z)]);
+    generator.paint(element("image"), [generator.image(z)]);
   };
 
   const choose = (place) => {
@@ -92,13 +77,13 @@
   const showShare = () => {
     const share = Number(element("share").value) / 100;
     element("share-shown").textContent = share.toFixed(2);
-    paint(element("between"), [generator.image(between(...ends, share))]);
+    generator.paint(element("between"), [generator.image(between(...ends, share))]);
   };
 
   const walk = (from, to) => {
     ends = [from, to];
     const shares = Array.from({ length: STEPS }, (_, step) => step / (STEPS - 1));
-    paint(element("walk"), shares.map((share) => generator.image(between(...ends, share))));
+    generator.paint(element("walk"), shares.map((share) => generator.image(between(...ends, share))));
     showShare();
   };
 
@@ -144,7 +129,7 @@
     field.value = Math.min(Math.max(whole, Number(field.min)), Number(field.max));
     const random = new Random(Number(field.value));
     codes = digits.map(() => generator.draw(random));
-    digits.forEach(({ canvas }, place) => paint(canvas, [generator.image(codes[place])]));
+    digits.forEach(({ canvas }, place) => generator.paint(canvas, [generator.image(codes[place])]));
     digits[0].choice.checked = true;
     choose(0);
     walk(codes[0], codes[1]);
