@@ -33,6 +33,13 @@ def protocol(**checks: dict[str, Any]) -> Protocol:
     )
 
 
+def any_of(**checks: dict[str, Any]) -> Protocol:
+    """The same statement where one of its checks is enough."""
+    document = protocol(**checks).model_dump(mode="json")
+    document["statements"]["X"]["asks_for"] = "any"
+    return Protocol.model_validate_json(json.dumps(document))
+
+
 def found(**checks: Any) -> dict[str, Any]:
     content = {
         "experiment": "toy",
@@ -76,6 +83,54 @@ def test_the_one_sided_test_over_seeds(mean: float, expected: str, sign: int) ->
     assert state(protocol(a=check), results)[0] == expected
     one_sided = stats.ttest_1samp(values, 0, alternative="greater").pvalue
     assert (one_sided < 0.05) == (expected == "replicated")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_one_that_asks_for_any_is_the_denial_of_one_that_asks_for_all_of_the_opposite(
+    seed: int,
+) -> None:
+    """De Morgan: "one lies above" is "not all lie below", with the same error rates."""
+    generator = np.random.default_rng(seed)
+    values = generator.normal(generator.normal(0, 1, (3, 1)), 1, (3, 8)).tolist()
+    numbers = dict(zip("abc", values, strict=True))
+    above = {name: {"reads": name, "above": 0.0} for name in numbers}
+    below = {name: {"reads": name, "below": 0.0} for name in numbers}
+    ours = statement_verdict("X", any_of(**above), found(**numbers))
+    theirs = statement_verdict("X", protocol(**below), found(**numbers))
+    opposite = {"replicated": "not replicated", "not replicated": "replicated"}
+    assert ours["state"] == opposite.get(theirs["state"], "inconclusive")
+    for check, denied in zip(ours["checks"], theirs["checks"], strict=True):
+        assert check["state"] == opposite.get(str(denied["state"]), "inconclusive")
+        assert check["ci95_simultaneous"] == denied["ci95_simultaneous"]
+
+
+def test_any_says_which_check_held_and_how_many_seeds_would_decide() -> None:
+    spread = [-1.0, -0.5, 0.0, 0.0, 0.5, 1.0]
+    high, near = [3 + value for value in spread], [0.3 + value for value in spread]
+    low = [-3 + value for value in spread]
+    rule = any_of(a={"reads": "first", "above": 0.0}, b={"reads": "second", "above": 0.0})
+    assert state(rule, found(a=low, b=high))[0] == "replicated"
+    assert state(rule, found(a=low, b=high))[1].endswith(": second")
+    assert state(rule, found(a=low, b=low))[0] == "not replicated"
+    entry = statement_verdict("X", rule, found(a=low, b=near))
+    assert entry["state"] == "inconclusive"
+    assert entry["asks_for"] == "any"
+    needed, error = entry["seeds_needed"], np.std(near, ddof=1)
+
+    def lower(count: int) -> float:
+        """Of the simultaneous 95 % interval of two checks."""
+        return float(0.3 - stats.t.ppf(1 - 0.025 / 2, count - 1) * error / math.sqrt(count))
+
+    assert lower(needed) > 0 > lower(needed - 1)
+    # Where none lies on its side, all must be denied.
+    below = [-0.3 + value for value in spread]
+    both = statement_verdict("X", rule, found(a=below, b=[value - 0.2 for value in spread]))
+    assert both["seeds_needed"] == max(check["seeds_needed"] for check in both["checks"])
+
+
+def test_any_takes_no_exact_check() -> None:
+    with pytest.raises(ValueError, match="takes no exact checks: a"):
+        any_of(a=EXACT, b=TESTED)
 
 
 def test_the_seeds_that_would_decide_do_if_mean_and_spread_stay() -> None:

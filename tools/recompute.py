@@ -514,7 +514,9 @@ def recomputed(
             yield from differences(claim, expected, shown_orderings.get(claim))
 
 
-def check_verdict(rule: dict[str, Any], measured: Any, tested: int) -> dict[str, Any]:
+def check_verdict(
+    rule: dict[str, Any], measured: Any, tested: int, one_is_enough: bool = False
+) -> dict[str, Any]:
     """What the verdict on one check of a statement must say (section 6); `tested`: checks of the
     statement that have a number for each seed.
     """
@@ -534,13 +536,17 @@ def check_verdict(rule: dict[str, Any], measured: Any, tested: int) -> dict[str,
     forth, back = (
         sorted(sign * (bound - threshold) for bound in interval) for interval in (narrow, all_wide)
     )
+    if one_is_enough:
+        forth, back = back, forth
     state = "replicated" if forth[0] > 0 else "not replicated" if back[1] < 0 else "inconclusive"
     needed = None
     if state == "inconclusive":
         counts = np.arange(k + 1, 1001)
         errors, centre = values.std(ddof=1) / np.sqrt(counts), sign * (values.mean() - threshold)
-        above = centre - stats.t.ppf(0.95, counts - 1) * errors > 0
-        below = centre + stats.t.ppf(1 - 0.025 / tested, counts - 1) * errors < 0
+        tails = (0.95, 1 - 0.025 / tested)
+        up, down = reversed(tails) if one_is_enough else tails
+        above = centre - stats.t.ppf(up, counts - 1) * errors > 0
+        below = centre + stats.t.ppf(down, counts - 1) * errors < 0
         needed = int(counts[above | below][0]) if (above | below).any() else None
     return {
         "per_seed": measured,
@@ -567,16 +573,33 @@ def decided(
         state = "inconclusive"
     elif tested and len(measured[tested[0][0]]) < rule.get("minimum_seeds", 6):
         state = "withheld"
-    elif "not replicated" in states:
+    elif rule.get("asks_for") == "any" and "replicated" in states:
+        state = "replicated"
+    elif rule.get("asks_for") != "any" and "not replicated" in states:
         state = "not replicated"
     elif "inconclusive" in states:
         counts = [verdict["seeds_needed"] for _, verdict in tested]
         open_ones = [n for n, of in zip(counts, states, strict=True) if of == "inconclusive"]
         needed = None if None in open_ones else max(open_ones)
+        # One check that lies on its side would be enough; else all must be denied.
+        if rule.get("asks_for") == "any":
+            hopeful = [
+                verdict["seeds_needed"]
+                for name, verdict in tested
+                if verdict["state"] == "inconclusive"
+                and verdict["seeds_needed"] is not None
+                and on_its_side(rule["checks"][name], verdict["value"])
+            ]
+            needed = min(hopeful, default=needed)
         return {"state": "inconclusive", "seeds_needed": needed}
     else:
-        state = "replicated"
+        state = "not replicated" if rule.get("asks_for") == "any" else "replicated"
     return {"state": state, "seeds_needed": None}
+
+
+def on_its_side(rule: dict[str, Any], value: float) -> bool:
+    """Whether a mean lies on the wanted side of the threshold."""
+    return value < rule["below"] if "below" in rule else value > rule["above"]
 
 
 def statement(rule: dict[str, Any], file: str | None, name: str) -> dict[str, Any]:
@@ -589,7 +612,8 @@ def statement(rule: dict[str, Any], file: str | None, name: str) -> dict[str, An
     measured, checks = result["checks"][name], rule["checks"]
     tested = sum(not check.get("exact") for check in checks.values())
     verdicts = [
-        (label, check_verdict(check, measured[label], tested)) for label, check in checks.items()
+        (label, check_verdict(check, measured[label], tested, rule.get("asks_for") == "any"))
+        for label, check in checks.items()
     ]
     checked = [verdict for _, verdict in verdicts]
     return {**decided(rule, measured, verdicts), "checks": checked}

@@ -39,6 +39,10 @@ REGISTRY: dict[str, tuple[str, str]] = {
         "replicate.experiments.sampling",
     ),
     "agreement": ("Whether measures order the rows alike", "replicate.experiments.agreement"),
+    "decoders": (
+        "Decoders by the Parzen estimate and by annealed importance sampling",
+        "replicate.experiments.decoders",
+    ),
     "conditional": ("Conditional adversarial nets", "replicate.experiments.conditional"),
     "interpolation": ("Figure 3: straight lines in z", "replicate.experiments.interpolation"),
     "collapse": ("Too much G on images", "replicate.experiments.collapse"),
@@ -68,6 +72,7 @@ ON_IMAGES: frozenset[str] = frozenset(
         "collapse",
         "conditional",
         "data_size",
+        "decoders",
         "features",
         "inference",
         "inpainting",
@@ -81,7 +86,7 @@ ON_SAMPLES: frozenset[str] = frozenset({"sampling"})
 #: (`results/tuning`).
 ON_TRIALS: frozenset[str] = frozenset({"tuning"})
 #: Experiments that compare what the measures say of the run's models on their data set.
-ON_MEASURES: frozenset[str] = frozenset({"agreement"})
+ON_MEASURES: frozenset[str] = frozenset({"agreement", "decoders"})
 #: The data set of an experiment on images that names none.
 DEFAULT_DATASET = "digits"
 

@@ -12,7 +12,7 @@ models were tuned (`TrialStudy`).
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Generic, Literal, TypeGuard, TypeVar
 
 import numpy as np
@@ -104,10 +104,13 @@ class ModelMeasures:
         values: seed -> measure with its space, such as `precision/pixels` -> value; None where the
             seed failed. Measures that say nothing are left out.
         sampler: the sampler's name in the model's settings; None where images are independent.
+        gaps: seed -> nats from lower to upper bounds of annealed importance sampling, on images
+            that the model made; only where it has a value.
     """
 
     values: Mapping[int, Mapping[str, float] | None]
     sampler: str | None
+    gaps: Mapping[int, float] = field(default_factory=dict)
 
 
 ExperimentConfigT = TypeVar("ExperimentConfigT", bound=ExperimentConfig)

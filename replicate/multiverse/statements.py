@@ -26,7 +26,8 @@ from replicate.multiverse.significance import sceptical_p, sign_test, signed_ran
 from replicate.records.schema import CheckVerdict, StatementVerdict, VerdictState
 from replicate.verdicts.statistics import simultaneous, standard_deviation
 
-#: States of checks from the best to the worst: the worst one is the statement's.
+#: States of checks from the best to the worst: the worst one is the statement's, or the best where
+#: one check is enough.
 STATES: tuple[VerdictState, ...] = ("replicated", "inconclusive", "not replicated")
 #: One-sided p-values of "it lies on its side" and of "it lies on the other side".
 PValues = tuple[float, float]
@@ -40,14 +41,15 @@ class Level:
     Attributes:
         affirming: one-sided error rate of "it lies on its side".
         denying: that of "it lies on the other side", for all checks together (two-sided in the
-            protocol, so half of what it names).
+            protocol, so half of what it names). Where one check is enough, it is the other way
+            round.
     """
 
     affirming: float
     denying: float
 
     @classmethod
-    def of(cls, level: Alternative | None, comparisons: int) -> "Level":
+    def of(cls, level: Alternative | None, comparisons: int, asks_for: str) -> "Level":
         """The rates of an option, for a statement with some checks over seeds.
 
         None is for exact checks alone, which have no chance in them.
@@ -57,8 +59,10 @@ class Level:
         assert level.value is not None
         rate = level.value
         each = 1 - simultaneous(1 - rate, comparisons)
-        affirming = each if level.name == "together" else rate
-        return cls(affirming, each / 2)
+        of_one = each if level.name == "together" else rate
+        if asks_for == "any":
+            return cls(affirming=each / 2, denying=of_one)
+        return cls(affirming=of_one, denying=each / 2)
 
 
 @dataclass(frozen=True)
@@ -208,6 +212,7 @@ class StatementClaim:
         pairs = zip(checks, partners, strict=True)
         self._checks = [CheckValues.of(check, other_check) for check, other_check in pairs]
         self._comparisons = sum(not check["exact"] for check in checks)
+        self._asks_for = statement.get("asks_for", "all")
         counts = [len(check.seeds) for check in self._checks if check.exact is None]
         self._seed_count = max(counts, default=0)
         self._is_small = self._seed_count < max(minimum_seeds, 2)
@@ -255,7 +260,7 @@ class StatementClaim:
         if test == "sceptical" and subset.name == "both_runs":
             return None
         exact, tested = self._asked_for[_index(analysis, "checks")]
-        level = self._level(analysis.get("level"), len(tested))
+        level = self._level(analysis.get("level"), len(tested), self._asks_for)
         # Nobody takes a test that so few seeds could not decide either way.
         if test in ("signed_rank", "sign") and tested:
             smallest_p = 0.5 ** self._count(subset)
@@ -263,20 +268,24 @@ class StatementClaim:
                 return None
         difficulty = _value(analysis, "thresholds")
 
-        def worst(checks: Sequence[int]) -> int:
-            """Index of the worst state of some checks."""
-            states = [0]
+        def states(checks: Sequence[int]) -> list[int]:
+            """Indices of the states of some checks."""
+            found = []
             for index in checks:
                 p_values = self._p_values(index, test, subset, difficulty)
-                states.append(_state(p_values, level))
-            return max(states)
+                found.append(_state(p_values, level))
+            return found
 
         # An identity that does not hold is wrong whatever the seeds say.
-        if worst(exact) > 0:
+        if any(states(exact)):
             return "not replicated"
         if not tested:
             return "replicated"
-        return self._obstacle(analysis) or STATES[worst(tested)]
+        obstacle = self._obstacle(analysis)
+        if obstacle is not None:
+            return obstacle
+        decisive = min if self._asks_for == "any" else max
+        return STATES[decisive(states(tested))]
 
     def _indices(self, left_out: int | None) -> tuple[list[int], list[int]]:
         """The exact checks and those over seeds, without one that is left out."""

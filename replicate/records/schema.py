@@ -1117,6 +1117,8 @@ class StatementVerdict(TypedDict):
     """Seeds that the protocol asks for."""
     over: NotRequired[str]
     """What the numbers are over: `seeds`, or `trials` of a tuning."""
+    asks_for: NotRequired[str]
+    """Which checks must hold: `all`, or `any` one of them."""
     seeds_needed: int | None
     """Fewest seeds that would decide, where the verdict is inconclusive."""
     checks: list[CheckVerdict]

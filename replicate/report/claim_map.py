@@ -51,6 +51,7 @@ AFTER_TABLE_1: Mapping[str, Mapping[str, str]] = {
         "L4": "Hard on text",
         "L5": "Measures disagree",
     },
+    "Later work": {"W1": "Another order by AIS"},
 }
 #: Statement -> its name in a few words.
 NAMES: Mapping[str, str] = dict(

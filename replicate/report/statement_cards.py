@@ -222,12 +222,16 @@ def in_kept_runs(statement: Traced, runs: Iterable[KeptRun]) -> Iterator[KeptSta
             yield KeptStatement(run.name, entry, dataset, same_rule)
 
 
-def deciding_check(checks: Iterable[Traced]) -> Traced | None:
+def deciding_check(checks: Iterable[Traced], one_is_enough: bool = False) -> Traced | None:
     """The check that a verdict hangs on; None without checks.
 
     It is the first that does not hold. Where all hold, it is the one that holds most narrowly:
-    whose 90 % interval lies nearest to the threshold, in widths of the interval.
+    whose 90 % interval lies nearest to the threshold, in widths of the interval. Where one is
+    enough, it is the first that holds, or else that is undecided.
     """
+    if one_is_enough:
+        order = ("replicated", "inconclusive", None, "not replicated")
+        return min(checks, key=lambda check: order.index(value_of(check["state"])), default=None)
     narrowest = None
     least_distance = math.inf
     for check in checks:

@@ -156,6 +156,7 @@ def read_measures(paths: Sequence[Path], dataset: str) -> dict[str, ModelMeasure
     """Model -> what the measures say of every seed, from files of the stage `measures`."""
     values: dict[str, dict[int, dict[str, float] | None]] = {}
     samplers: dict[str, str | None] = {}
+    gaps: dict[str, dict[int, float]] = {}
     for path in paths:
         content = read_result(path, MeasuresOfBlock)
         if content["dataset"] != dataset:
@@ -173,10 +174,13 @@ def read_measures(paths: Sequence[Path], dataset: str) -> dict[str, ModelMeasure
             for measured in entry["measures"]:
                 if measured["value"] is not None:
                     of_seed[label(measured)] = measured["value"]
+                # Of the measures, annealed importance sampling alone has bounds on both sides.
+                if "gap" in measured["details"]:
+                    gaps.setdefault(model, {})[entry["seed"]] = measured["details"]["gap"]
             # A failed seed stays in, so that no mean is silently one of fewer seeds.
             of_model[entry["seed"]] = None if entry["failed"] else of_seed
     return {
-        model: ModelMeasures(dict(sorted(of_model.items())), samplers[model])
+        model: ModelMeasures(dict(sorted(of_model.items())), samplers[model], gaps.get(model, {}))
         for model, of_model in values.items()
     }
 

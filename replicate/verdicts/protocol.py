@@ -165,7 +165,7 @@ class Check(Section):
 
 
 class Statement(Section):
-    """What the paper says beside Table 1 (docs/protocol.md, section 6); all checks must hold.
+    """What the paper says beside Table 1 (docs/protocol.md, section 6).
 
     Attributes:
         section: of the paper.
@@ -173,6 +173,7 @@ class Statement(Section):
         seeds, minimum_seeds: of the checks that are not exact.
         awaits: what no experiment of this version measures yet; the statement is not attempted.
         over: what the numbers of a check that is not exact are of.
+        asks_for: whether all checks must hold, or any one of them, none of which is exact.
         checks: name -> check.
     """
 
@@ -182,7 +183,15 @@ class Statement(Section):
     minimum_seeds: PositiveInt = 6
     awaits: str | None = None
     over: Literal["seeds", "trials"] = "seeds"
+    asks_for: Literal["all", "any"] = "all"
     checks: dict[str, Check] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _chance_in_any(self) -> Self:
+        exact = [name for name, check in self.checks.items() if check.exact]
+        if self.asks_for == "any" and exact:
+            raise ValueError(f"`asks_for: any` takes no exact checks: {', '.join(exact)}")
+        return self
 
 
 def _kind(entry: object) -> object:
@@ -213,7 +222,7 @@ class Protocol(Section):
     """
 
     # A file of another version is refused: its rules have other meanings under the same names.
-    version: Literal[4]
+    version: Literal[5]
     earlier: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
         default_factory=dict
     )
@@ -286,11 +295,11 @@ class Protocol(Section):
     def statement_sha256(self, statement: str) -> str:
         """The hash of a statement's own entry.
 
-        What version 4 added counts only where it is used, so that older hashes stay.
+        What later versions added counts only where it is used, so that older hashes stay.
         """
         rule = self.statements[statement]
         entry = rule.model_dump(mode="json")
-        unused_values = {"awaits": None, "over": "seeds"}
+        unused_values = {"awaits": None, "over": "seeds", "asks_for": "all"}
         for name, unused in unused_values.items():
             if entry[name] == unused:
                 del entry[name]

@@ -46,7 +46,32 @@ def _interval(values: Sequence[float], check: Check, level: float) -> list[float
     return sorted(bounds)
 
 
-def seeds_to_decide(values: Sequence[float], check: Check, comparisons: int) -> int | None:
+#: The verdict on the opposite.
+_OPPOSITE: Mapping[VerdictState, VerdictState] = {
+    "replicated": "not replicated",
+    "not replicated": "replicated",
+    "inconclusive": "inconclusive",
+}
+
+
+def _state_of(gap: Difference, comparisons: int, asks_for: str) -> VerdictState:
+    """The verdict on "it lies on its side", from the distance to the threshold.
+
+    Args:
+        gap: positive on the wanted side.
+        comparisons: checks of the statement that are tested.
+        asks_for: of the statement. Where one check is enough to affirm it, errors add up there and
+            not where all deny: the mirror image of one that asks for all.
+    """
+    if asks_for == "all":
+        return ordering_of(gap, comparisons)
+    opposite = Difference(-gap.value, gap.error, gap.degrees)
+    return _OPPOSITE[ordering_of(opposite, comparisons)]
+
+
+def seeds_to_decide(
+    values: Sequence[float], check: Check, comparisons: int, asks_for: str = "all"
+) -> int | None:
     """The fewest seeds that would decide if mean and spread stayed; None if 1,000 are too few."""
     distance = _above_threshold(values, check).value
     spread = standard_deviation(values) or 0.0
@@ -54,13 +79,16 @@ def seeds_to_decide(values: Sequence[float], check: Check, comparisons: int) -> 
     def state(count: int) -> VerdictState:
         error = spread / math.sqrt(count)
         gap = Difference(distance, error, count - 1)
-        return ordering_of(gap, comparisons)
+        return _state_of(gap, comparisons, asks_for)
 
     return fewest_seeds(len(values), state)
 
 
 def check_verdict(
-    check: Check, value: float | Sequence[float | None], comparisons: int
+    check: Check,
+    value: float | Sequence[float | None],
+    comparisons: int,
+    asks_for: str = "all",
 ) -> CheckVerdict:
     """One check with its number or numbers, intervals and state; null where it has none.
 
@@ -68,6 +96,7 @@ def check_verdict(
         check: its rule.
         value: the number of an exact check; otherwise one of each seed, None where it failed.
         comparisons: checks of the statement that are tested, for the simultaneous interval.
+        asks_for: of the statement, `all` or `any`.
 
     Raises:
         ReplicateError: an exact check has several numbers, or another has one.
@@ -94,7 +123,7 @@ def check_verdict(
             f"the check {check.reads!r} is {negation}exact; run `experiment` again."
         )
     if isinstance(value, Sequence):
-        _test_over_seeds(verdict, check, value, comparisons)
+        _test_over_seeds(verdict, check, value, comparisons, asks_for)
         return verdict
     verdict["value"] = value
     verdict["state"] = "not replicated"
@@ -106,7 +135,11 @@ def check_verdict(
 
 
 def _test_over_seeds(
-    verdict: CheckVerdict, check: Check, per_seed: Sequence[float | None], comparisons: int
+    verdict: CheckVerdict,
+    check: Check,
+    per_seed: Sequence[float | None],
+    comparisons: int,
+    asks_for: str,
 ) -> None:
     """Fills in what the seeds say: their mean, and from two seeds on intervals and the state."""
     values = [value for value in per_seed if value is not None]
@@ -117,18 +150,18 @@ def _test_over_seeds(
     if len(values) < 2:
         return
     gap = _above_threshold(values, check)
-    state = ordering_of(gap, comparisons)
+    state = _state_of(gap, comparisons, asks_for)
     verdict["sd_over_seeds"] = standard_deviation(values)
     verdict["ci90"] = _interval(values, check, 0.90)
     verdict["ci95"] = _interval(values, check, 0.95)
     verdict["ci95_simultaneous"] = _interval(values, check, simultaneous(0.95, comparisons))
     verdict["state"] = state
     if state == "inconclusive":
-        verdict["seeds_needed"] = seeds_to_decide(values, check, comparisons)
+        verdict["seeds_needed"] = seeds_to_decide(values, check, comparisons, asks_for)
 
 
 def _decision(rule: Statement, checks: Sequence[CheckVerdict]) -> Decision:
-    """The decision on a statement, from all of its checks together."""
+    """The decision on a statement, from its checks together."""
     exact = [check for check in checks if check["exact"]]
     tested = [check for check in checks if not check["exact"]]
     # An identity that does not hold is wrong whatever the seeds say, so it comes first.
@@ -140,6 +173,8 @@ def _decision(rule: Statement, checks: Sequence[CheckVerdict]) -> Decision:
     obstacle = _lack_of_seeds(rule, tested)
     if obstacle is not None:
         return obstacle
+    if rule.asks_for == "any":
+        return _any_test(rule, tested)
     return _tests_together(rule, tested)
 
 
@@ -203,6 +238,38 @@ def _tests_together(rule: Statement, tested: Sequence[CheckVerdict]) -> Decision
     return Decision("inconclusive", reason, needed)
 
 
+def _any_test(rule: Statement, tested: Sequence[CheckVerdict]) -> Decision:
+    """The decision of tests over seeds of which one is enough, where all seeds are there."""
+    seeds = f"{_seeds(tested[0])} {rule.over}"
+    held = [check for check in tested if check["state"] == "replicated"]
+    if held:
+        reason = f"so in one check at least, tests over {seeds}, {len(tested)} together at 5 %"
+        return Decision("replicated", f"{reason}: {_readings(held)}")
+    undecided = [check for check in tested if check["state"] == "inconclusive"]
+    if not undecided:
+        reason = f"the other way round in every check, one-sided tests over {seeds} at 5 % each"
+        return Decision("not replicated", reason)
+    needed = _needed_by_any(undecided)
+    advice = f"no number of {rule.over} up to 1,000 would"
+    if needed:
+        advice = f"{needed} {rule.over} would decide"
+    return Decision("inconclusive", f"undecided: {_readings(undecided)}; {advice}", needed)
+
+
+def _needed_by_any(undecided: Sequence[CheckVerdict]) -> int | None:
+    """The seeds that would decide: one check that affirms, or else all that deny."""
+    affirming = []
+    for check in undecided:
+        assert check["value"] is not None
+        side = 1 if check["side"] == "above" else -1
+        is_on_its_side = side * (check["value"] - check["threshold"]) > 0
+        if is_on_its_side and check["seeds_needed"] is not None:
+            affirming.append(check["seeds_needed"])
+    if affirming:
+        return min(affirming)
+    return most_needed(check["seeds_needed"] for check in undecided)
+
+
 def statement_verdict(statement: str, protocol: Protocol, results: Results) -> StatementVerdict:
     """A statement of the paper with its checks and its verdict.
 
@@ -226,6 +293,7 @@ def statement_verdict(statement: str, protocol: Protocol, results: Results) -> S
         "changed": None,
         "seeds": rule.seeds,
         "over": rule.over,
+        "asks_for": rule.asks_for,
         "seeds_needed": None,
         "checks": [],
         "protocol_sha256": protocol.statement_sha256(statement),
@@ -251,7 +319,7 @@ def statement_verdict(statement: str, protocol: Protocol, results: Results) -> S
     # Exact checks involve no chance, so intervals need not hold together with theirs.
     comparisons = sum(not check.exact for check in rule.checks.values())
     for name, check in rule.checks.items():
-        entry = check_verdict(check, numbers[name], comparisons)
+        entry = check_verdict(check, numbers[name], comparisons, rule.asks_for)
         verdict["checks"].append(entry)
     decision = _decision(rule, verdict["checks"])
     verdict["state"] = decision.state

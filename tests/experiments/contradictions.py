@@ -133,6 +133,12 @@ CONTRADICTIONS: dict[str, dict[str, float]] = {
     },
     # Measures that order all rows alike.
     "L5": {"rank_agreement_with_other_measures": 1.0},
+    # Both measures order all pairs alike.
+    "W1": {
+        "reversal_of_adversarial_nets_and_vae": -1.0,
+        "reversal_of_adversarial_nets_and_gmmn": -1.0,
+        "reversal_of_vae_and_gmmn": -1.0,
+    },
     # As fast from a quarter to a sixteenth as to a quarter, and faster than the others.
     "M1": {
         "slowdown_with_fixed_noise": 0.0,

@@ -55,9 +55,9 @@ def number_claim(table: Any, model: str = "adversarial_nets", jobs: Any = ()) ->
     return NumberClaim(cell["measured"], values, context, CHOICES.number)
 
 
-def statement_rule(**checks: dict[str, Any]) -> Protocol:
+def statement_rule(asks_for: str = "all", **checks: dict[str, Any]) -> Protocol:
     """A protocol with the one statement X."""
-    statement = {"section": "6", "says": "it holds", "checks": checks}
+    statement = {"section": "6", "says": "it holds", "asks_for": asks_for, "checks": checks}
     rules = PROTOCOL.model_dump(mode="json", include={"version", "samplers", "rising"})
     document = {**rules, "estimates": {}, "claims": {}, "statements": {"X": statement}}
     return Protocol.model_validate_json(json.dumps(document))

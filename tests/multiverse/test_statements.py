@@ -42,6 +42,32 @@ def test_the_protocols_own_analysis_gives_its_verdict(
     assert sum(counts["states"].values()) == counts["analyses"]
 
 
+@settings(deadline=None)
+@given(st.data(), SEEDS, st.sampled_from(["all", "any"]))
+def test_so_it_does_where_one_check_is_enough(
+    data: st.DataObject, first: list[float | None], asks_for: str
+) -> None:
+    count = len(first)
+    second = data.draw(st.lists(st.floats(-1.0, 1.0), min_size=count, max_size=count))
+    if data.draw(st.booleans()):
+        first[0] = None
+    rule = statement_rule(asks_for, b=ABOVE, c=BELOW)
+    numbers: dict[str, Any] = {"b": first, "c": second}
+    counts = counted(statement_claim(rule, numbers))
+    assert counts["state"] == verdict_on(rule, numbers)["state"]
+
+
+def test_one_check_that_is_enough_is_tested_for_all_together() -> None:
+    """A check at p = 0.02 passes alone at 2.5 %, and not as one of two that would do."""
+    values = np.array([-1.0, 1.0, -0.5, 0.5, 0.2, -0.2])
+    wanted = stats.t.ppf(0.98, 5) * values.std(ddof=1) / np.sqrt(6)
+    numbers = {"b": list(1 + wanted + values), "c": [0.9 + 0.001 * k for k in range(6)]}
+    claim = statement_claim(statement_rule("any", b=ABOVE, c=BELOW), numbers)
+    assert claim.state(protocol_analysis(claim.alternatives)) == "inconclusive"
+    assert claim.state(chosen(claim, checks=1)) == "replicated"
+    assert claim.state(chosen(claim, checks=0)) == "not replicated"
+
+
 @pytest.mark.parametrize("threshold", [0.5, 0.9, 1.1, 1.3, 1.9, 2.4])
 @pytest.mark.parametrize(("level", "rate"), [("five", 0.05), ("one", 0.01), ("ten", 0.1)])
 def test_tests_over_seeds_are_scipys(threshold: float, level: str, rate: float) -> None:

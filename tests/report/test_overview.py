@@ -23,6 +23,7 @@ from tests.report.page_helpers import parsed, words
 PARTS = [
     "Related work", "The game and its theory", "Table 1: MNIST", "Table 1: Toronto Face Database",
     "Experiments beside the table", "Advantages and disadvantages", "Extensions", "A lecture on the limits",
+    "Later work",
 ]  # fmt: skip
 
 

@@ -294,3 +294,22 @@ def test_the_check_that_a_verdict_hangs_on(
         assert decided is None
     else:
         assert value_of(decided) == checks[position]
+
+
+@pytest.mark.parametrize(
+    ("states", "position"),
+    [
+        (["not replicated", "inconclusive", "replicated"], 2),
+        (["not replicated", "inconclusive", "not replicated"], 1),
+        (["not replicated", "not replicated"], 0),
+        ([None, "not replicated"], 0),
+    ],
+)
+def test_where_one_check_is_enough_the_one_that_holds_is_named(
+    states: list[str | None], position: int
+) -> None:
+    checks = [{"state": state, "number": number} for number, state in enumerate(states)]
+    sourced = Traced("results/statements.json", "", {"checks": checks})
+    decided = deciding_check(sourced["checks"], one_is_enough=True)
+    assert decided is not None
+    assert value_of(decided["number"]) == position
