@@ -144,6 +144,11 @@ class Block:
         return self.folder / "measured"
 
     @property
+    def all_measures(self) -> Path:
+        """The folder of what every measure says of it, until it is kept."""
+        return self.folder / "measures"
+
+    @property
     def state(self) -> Path:
         """The folder of checkpoints and progress."""
         return self.folder / "state"

@@ -77,6 +77,8 @@ class ReferencePlan(Section):
     plan: Literal[1]
     likelihood: Options
     selection: Options
+    #: Of `--measure` alone: no part of an entry's own parameters, which a block stays with.
+    measures: Options = Field(default_factory=dict)
     datasets: dict[str, Options]
     entries: tuple[Entry, ...] = Field(min_length=1)
 
@@ -110,6 +112,10 @@ class ReferencePlan(Section):
             }
         return params
 
+    def measured_params_of(self, entry: Entry) -> Options:
+        """The same with the settings of measures."""
+        return {**self.params_of(entry), "measures": dict(self.measures)}
+
 
 def read_plan(path: Path) -> ReferencePlan:
     """Reads a plan from a file.
@@ -124,7 +130,7 @@ def read_plan(path: Path) -> ReferencePlan:
     for entry in plan.entries:
         location = f"{shown_path}, entry {entry.name}"
         # As the jobs of the entry will read them, before the first of them runs for hours.
-        Params.parse(plan.params_of(entry), location)
+        Params.parse(plan.measured_params_of(entry), location)
         _check_samplers(entry, location)
         _check_models(entry, location)
     return plan

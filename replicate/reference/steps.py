@@ -1,7 +1,7 @@
 """The commands that lead from a block of the plan to its committed results."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from replicate.jobs.layout import STAGES
@@ -20,15 +20,16 @@ def steps(block: Block, source: Source, checkpoint_every: float) -> Iterator[lis
     params = block.folder / "params.yaml"
     write_text(params, params_text(block))
     if block.trained_epochs() < block.epochs:
-        yield _python(_training(block, params, checkpoint_every))
+        yield python(_training(block, params, checkpoint_every))
     # Before what is measured, since it removes measurements of other weights.
     keep_weights(block)
     if measuring := _measuring(block, source, params):
-        yield _python(measuring)
+        yield python(measuring)
     publish(block)
 
 
-def _python(words: Sequence[str]) -> list[str]:
+def python(words: Sequence[str]) -> list[str]:
+    """The command of a process that runs `python -m replicate` with these words."""
     return [sys.executable, "-m", "replicate", *words]
 
 
@@ -51,10 +52,9 @@ def _training(block: Block, params: Path, checkpoint_every: float) -> list[str]:
 
 def _measuring(block: Block, source: Source, params: Path) -> list[str]:
     """The stages after training, joined by `then`, without those whose result is there."""
-    classifier = f"{block.dataset}.classifier-{source.package[:12]}.safetensors"
     # Each stage stands after those whose results it reads, with the name of its output.
     stages = {
-        "classifier": ("classifier", block.folders.data / classifier),
+        "classifier": ("classifier", classifier_of(block, source)),
         "sample": ("samples", block.measures / "samples.safetensors"),
         "bandwidth": ("bandwidth", block.measures / "bandwidth.json"),
         "evaluate": ("evaluation", block.measures / "evaluation.json"),
@@ -62,8 +62,29 @@ def _measuring(block: Block, source: Source, params: Path) -> list[str]:
     }
     if "samplers" in block.result_names:
         stages["samplers"] = ("samplers", block.measures / "samplers.json")
+    return joined_stages(block, stages, params, block.weights)
+
+
+def classifier_of(block: Block, source: Source) -> Path:
+    """The classifier of the block's data set, by the code that trains it."""
+    name = f"{block.dataset}.classifier-{source.package[:12]}.safetensors"
+    return block.folders.data / name
+
+
+def joined_stages(
+    block: Block, stages: Mapping[str, tuple[str, Path]], params: Path, weights: Path
+) -> list[str]:
+    """The words of several stages in one process, without those whose result is there.
+
+    Args:
+        block: what they are about.
+        stages: each after those whose results it reads -> name of its output, and its file.
+        params: the parameter file.
+        weights: of the block.
+    """
     values = {name: str(path) for name, path in stages.values()}
-    values |= {"params": str(params), "data": _data(block), "weights": str(block.weights)}
+    values |= {"params": str(params), "data": _data(block), "weights": str(weights)}
+    values["dataset"] = block.dataset
     joined: list[str] = []
     for stage, (_, path) in stages.items():
         # The record is written after the result: where it is, the stage ended.

@@ -77,6 +77,50 @@ def _groups(columns: Sequence[Mapping[str, str | None]]) -> list[MeasureGroup]:
     return groups
 
 
+@dataclass(frozen=True)
+class KeptRanks:
+    """What every measure says of the rows of a kept run.
+
+    Attributes:
+        run: its folder below `results/reference`.
+        ranks: its `ranks.json`.
+        measured: its data sets, without plots.
+    """
+
+    run: str
+    ranks: Traced
+    measured: list[MeasuredRanks]
+
+
+def _names_and_flaws(models: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Row -> title, and control -> what is wrong with it."""
+    names = dict(models) | {name: control.title for name, control in CONTROLS.items()}
+    return names, {name: control.flaw for name, control in CONTROLS.items()}
+
+
+def read_kept_ranks(
+    results: ResultFolder, models: Mapping[str, str], datasets: Mapping[str, str]
+) -> list[KeptRanks]:
+    """The same of every kept run that has its measures (`reference --measure`), by name.
+
+    Args:
+        results: the folder of all results.
+        models: model -> title.
+        datasets: data set -> title.
+    """
+    names, flaws = _names_and_flaws(models)
+    kept = []
+    for path in sorted(results.folder.glob("reference/*/ranks.json")):
+        ranks = results.read(path.relative_to(results.folder).as_posix())
+        measured = []
+        for content in ranks["datasets"]:
+            title = datasets.get(content["dataset"], content["dataset"])
+            groups = _groups(value_of(content["columns"]))
+            measured.append(MeasuredRanks(title, content, groups, None, names, flaws))
+        kept.append(KeptRanks(path.parent.name, ranks, measured))
+    return kept
+
+
 def read_ranks(
     results: ResultFolder, models: Mapping[str, str], datasets: Mapping[str, str]
 ) -> tuple[Traced, list[MeasuredRanks]]:
@@ -88,8 +132,7 @@ def read_ranks(
         datasets: data set -> title.
     """
     ranks = results.read("ranks.json")
-    names = dict(models) | {name: control.title for name, control in CONTROLS.items()}
-    flaws = {name: control.flaw for name, control in CONTROLS.items()}
+    names, flaws = _names_and_flaws(models)
     shown = []
     for content in ranks["datasets"]:
         dataset = content["dataset"]

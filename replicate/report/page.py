@@ -38,7 +38,7 @@ from replicate.report.embedded import asset, data_element, data_id
 from replicate.report.glossary import Glossary
 from replicate.report.headline import headline, rank
 from replicate.report.live_generator import live_generator
-from replicate.report.measured_ranks import read_ranks
+from replicate.report.measured_ranks import read_kept_ranks, read_ranks
 from replicate.report.ordinals import ordinal
 from replicate.report.provenance import Step, backends, environments, records, steps, totals
 from replicate.report.seed_plots import dot_plot, samplers_plot
@@ -388,6 +388,7 @@ def _context(
         "statements": cards,
         "names": set_titles,
         "ranks": ranks,
+        "kept_ranks": read_kept_ranks(results, titles, set_titles),
         "measured": measured_sets,
         "counts": state_counts(statements),
         "runs": runs,

@@ -8,7 +8,7 @@ far these agree is Kendall's W. Intervals are over seeds and images (`replicate.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -264,18 +264,32 @@ def _agreement(
     return agreement
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Writes the ranks and the run record."""
+def write_ranks(files: Mapping[str, Path], out: Path) -> Ranks:
+    """Writes the ranks and the run record.
+
+    Args:
+        files: name that the ranks give to a result of `measures` or `controls` -> where it lies.
+        out: of the JSON; the record lies beside it.
+
+    Raises:
+        ReplicateError: a file is not such a result.
+    """
     job = StageJob("ranks")
-    datasets = _read(arguments.results)
-    with understanding(" or ".join(map(str, arguments.results))):
+    datasets = _read(list(files.values()))
+    with understanding(" or ".join(files)):
         content: Ranks = {
-            **job.frame({}, {str(path): path for path in arguments.results}),
+            **job.frame({}, files),
             "stage": "ranks",
             "parameters": {},
             "datasets": [_ranks_of(name, rows) for name, rows in datasets.items()],
         }
-    job.write(arguments.out, content)
+    job.write(out, content)
+    return content
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Writes the ranks and the run record."""
+    content = write_ranks({str(path): path for path in arguments.results}, arguments.out)
     for ranked in content["datasets"]:
         agreement = ranked["agreement"]
         concordance = agreement["kendall_w"]

@@ -19,6 +19,10 @@ that was meant, such as a new table:
 
   python -m replicate reference --sums
 
+Every measure (docs/measures.md) of what is finished and whose weights are here, afterwards:
+
+  python -m replicate reference --measure
+
 It needs neither Snakemake nor DVC; git only to go on with blocks of an older commit
 (docs/reference-runs.md).
 """
@@ -97,6 +101,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write the lists of files of these kept runs anew (default: of all where they differ)",
     )  # fmt: skip
     does.add_argument(
+        "--measure", nargs="*", metavar="ENTRY",
+        help="put every measure of finished blocks beside their results (default: of all entries)",
+    )  # fmt: skip
+    does.add_argument(
         "--tables",
         action="store_true",
         help="write the tables of all entries anew, by today's rules",
@@ -146,6 +154,8 @@ def _run(arguments: argparse.Namespace) -> int:
         return _unpack(arguments, plan, folders)
     if arguments.tables:
         return _tables(plan, folders)
+    if arguments.measure is not None:
+        return _measure(arguments, plan, folders, started)
     if arguments.status:
         return _status(arguments, plan, folders)
     return _continue(arguments, plan, folders, started)
@@ -228,6 +238,21 @@ def _table_inputs(run: Path) -> dict[str, Path]:
                 relative = path.relative_to(run.parent).as_posix()
                 results[f"results/reference/{relative}"] = path
     return results
+
+
+def _measure(
+    arguments: argparse.Namespace, plan: ReferencePlan, folders: Folders, started: float
+) -> int:
+    from replicate.reference.measuring import measure_blocks
+    from replicate.reference.sources import present
+
+    names = [entry.name for entry in plan.entries]
+    for name in arguments.measure:
+        if name not in names:
+            raise ReplicateError(f"--measure {name}: the plan has the entries {', '.join(names)}.")
+    end_at = None if arguments.minutes is None else started + 60 * arguments.minutes
+    os.nice(19)  # children inherit it
+    return measure_blocks(plan, folders, present(folders), arguments.measure or names, end_at)
 
 
 def _pack(arguments: argparse.Namespace, plan: ReferencePlan, folders: Folders) -> int:

@@ -727,3 +727,25 @@ def test_the_samplers_are_shown_with_what_their_headings_say(html: str) -> None:
             == 6
         )
     assert "-12.5" in [data.get("value") for data in table.xpath(".//data")]
+
+
+def test_measures_of_kept_runs_stand_beside_those_of_this_run(
+    params: Params, results: Path
+) -> None:
+    """Each value of the kept run, from its own file; without one there is no such fold."""
+    ranks = read_json(results / "ranks.json")
+    number = next(
+        place for place, column in enumerate(ranks["datasets"][0]["columns"])
+        if column["measure"] == "parzen"
+    )  # fmt: skip
+    ranks["datasets"][0]["rows"][0]["values"][number]["value"] = 123.25
+    write_json(results / "reference/some-run/ranks.json", ranks)
+    document = parsed(page(jobs_of(params), results / "table1.json", results))
+    (fold,) = document.xpath("//section[@id='measures']/details[@class='kept']")
+    assert words(fold.find("summary")) == "Reference run some-run"
+    assert [data.get("value") for data in fold.xpath(".//data")].count("123.25") == 1
+    own = document.xpath("//section[@id='measures']/details[not(@class)]//data")
+    assert "123.25" not in [data.get("value") for data in own]
+    (results / "reference/some-run/ranks.json").unlink()
+    without_it = parsed(page(jobs_of(params), results / "table1.json", results))
+    assert not without_it.xpath("//section[@id='measures']/details[@class='kept']")
