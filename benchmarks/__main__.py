@@ -18,10 +18,12 @@ from benchmarks import (
     engines,
     growth,
     machine,
+    measures,
     parzen,
     peers,
     protocol,
     public_loop,
+    scoring,
     sweep,
     training,
 )
@@ -62,6 +64,14 @@ TABLES = {
     "loop": Table(
         "training beside the loop of a public repository (half a minute)",
         lambda arguments, _: public_loop.benchmark(arguments.repeats),
+    ),
+    "measures": Table(
+        "hours that the dearest measures of a row on MNIST take (2 minutes)",
+        lambda arguments, _: measures.benchmark(arguments.repeats),
+    ),
+    "score": Table(
+        "the command `score` on 10,000 samples of MNIST's size (a minute)",
+        lambda arguments, _: scoring.benchmark(arguments.repeats),
     ),
     "growth": Table(
         "time and memory against size, with fitted exponents (2 minutes)",

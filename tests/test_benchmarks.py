@@ -13,11 +13,13 @@ from benchmarks import (
     engines,
     growth,
     machine,
+    measures,
     memory,
     one_process,
     peers,
     protocol,
     public_loop,
+    scoring,
     sweep,
     training,
 )
@@ -25,7 +27,7 @@ from benchmarks.images import handwriting
 from benchmarks.parzen import GRID, direct, ten_sigmas
 from benchmarks.timing import Timing, interleaved
 from replicate.likelihood.parzen import log_densities
-from replicate.params import Compute
+from replicate.params import AnnealingSettings, Compute
 from replicate.training.backend import configure
 
 CPU = torch.device("cpu")
@@ -244,3 +246,29 @@ def test_the_command_names_its_tables(words: list[str], monkeypatch, capsys) -> 
     captured = capsys.readouterr()
     assert all(name in captured.out + captured.err for name in command.TABLES)
     assert ended.value.code == (0 if words == ["--help"] else 2)
+
+
+def test_transitions_of_a_row_by_hand() -> None:
+    """2 images for each of 3 widths, 5 test images and 2 times 4 own ones by 7 chains; 10 - 1."""
+    settings = AnnealingSettings(
+        images=5, validation=2, simulated=4, chains=7, temperatures=10, sigmas=(0.1, 0.2, 0.3)
+    )
+    assert measures.transitions(settings) == (6 + 35 + 56) * 9
+
+
+def test_hours_of_many_samples_are_those_of_their_chunks(monkeypatch) -> None:
+    """A chunk that takes 3.6 s: 100 and 1,000 of them."""
+    monkeypatch.setattr(measures, "ROWS", 60)
+    monkeypatch.setattr(measures, "CHAINS", 4)
+    monkeypatch.setattr(measures, "processor_seconds", lambda call, repeats: (call(), 3.6)[1])
+    rows = measures.benchmark(1)
+    assert rows["1,000,000 samples, a seed"] == "0.1 hours of one core"
+    assert rows["10,000,000 samples, a seed"] == "1 hours of one core"
+
+
+def test_score_is_timed_on_files_that_it_takes(monkeypatch) -> None:
+    sizes = {"samples": 200, "test": 60, "valid": 50, "train": 70}
+    monkeypatch.setattr(scoring, "SIZES", sizes)
+    ((row, text),) = scoring.benchmark(1).items()
+    assert "200 samples" in row
+    assert 0 < float(text.split()[0]) < 100

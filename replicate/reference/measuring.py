@@ -7,7 +7,7 @@ A block is measured once for its weights: of a longer training it is measured ag
 import subprocess
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +25,8 @@ from replicate.reference.sources import Source
 from replicate.reference.steps import classifier_of, joined_stages, python
 from replicate.storage.files import canonical_json, read_json, sha256_json, write_text
 
-#: A block's result, beside its others; and that of an entry, beside its table.
-MEASURES, RANKS = "measures.json", "ranks.json"
+#: A block's result, beside its others.
+MEASURES = "measures.json"
 
 
 def measure_blocks(
@@ -35,6 +35,7 @@ def measure_blocks(
     source: Source,
     entries: Collection[str],
     end_at: float | None,
+    write_ranks: Callable[[str], None],
 ) -> int:
     """Measures the finished blocks of some entries whose weights are here, one after the other.
 
@@ -45,6 +46,7 @@ def measure_blocks(
         entries: names.
         end_at: moment of `time.monotonic()` after which none is begun; None for never. A block that
             is being measured is finished.
+        write_ranks: writes the ranks of an entry anew, by its name.
 
     Returns:
         The exit status: 1 where a block could not be measured.
@@ -57,11 +59,15 @@ def measure_blocks(
         if end_at is not None and time.monotonic() >= end_at:
             print("reference: time is up; the same command goes on with the next block.")
             break
+        started = time.monotonic()
         try:
             work.measure(block)
+            write_ranks(block.entry.name)
         except ReplicateError as error:
             troubled += 1
             print(f"not measured {block.label}: {error}", file=sys.stderr, flush=True)
+            continue
+        print(f"measured {block.label}: {duration(time.monotonic() - started)}", flush=True)
     return 1 if troubled else 0
 
 
@@ -104,12 +110,11 @@ class _Work:
     source: Source
 
     def measure(self, block: Block) -> None:
-        """Measures a block and its controls, keeps both, and ranks its entry anew.
+        """Measures a block and its controls, and keeps both.
 
         Raises:
             ReplicateError: a process of it failed, or its data set is not here.
         """
-        started = time.monotonic()
         options = self.plan.datasets.get(block.dataset, {})
         prepared(block.dataset, options, self.folders, self.source)
         with block.locked() as lock:
@@ -131,8 +136,6 @@ class _Work:
             self._keep(block.entry, measures, block.results_folder / MEASURES)
             samples.unlink()
         self._measure_controls(block)
-        write_ranks_of(block.entry, self.folders)
-        print(f"measured {block.label}: {duration(time.monotonic() - started)}", flush=True)
 
     def _write_params(self, entry: Entry, folder: Path) -> Path:
         """Writes the parameter file of the stages."""
@@ -185,19 +188,3 @@ class _Work:
             add_to_sums(run, of_run)
             for path, text in texts.items():
                 write_text(path, text)
-
-
-def write_ranks_of(entry: Entry, folders: Folders) -> None:
-    """Writes `ranks.json` of an entry from all kept measures of it, and of its controls."""
-    from replicate.stages.ranks import write_ranks
-
-    run = folders.results / entry.name
-    paths = sorted(run.glob(f"*/*/{MEASURES}")) + sorted(run.glob("controls-*.json"))
-    results = [path for path in paths if not path.name.endswith(".run.json")]
-    files = {}
-    for path in results:
-        relative = path.relative_to(run.parent).as_posix()
-        files[f"results/reference/{relative}"] = path
-    with sole_writer(folders):
-        write_ranks(files, run / RANKS)
-        add_to_sums(run, {}, [RANKS, record_path(Path(RANKS)).name])

@@ -44,6 +44,8 @@ from replicate.reference.plan import ReferencePlan, read_plan
 RESERVE, RESERVE_SECONDS = 0.1, 60.0
 #: The table of an entry as JSON and CSV, and its run record.
 TABLE = ("table1.json", "table1.csv", "table1.run.json")
+#: Its rows by every measure.
+RANKS = "ranks.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -252,7 +254,28 @@ def _measure(
             raise ReplicateError(f"--measure {name}: the plan has the entries {', '.join(names)}.")
     end_at = None if arguments.minutes is None else started + 60 * arguments.minutes
     os.nice(19)  # children inherit it
-    return measure_blocks(plan, folders, present(folders), arguments.measure or names, end_at)
+    entries = arguments.measure or names
+    write_ranks = partial(_write_ranks, folders)
+    return measure_blocks(plan, folders, present(folders), entries, end_at, write_ranks)
+
+
+def _write_ranks(folders: Folders, entry: str) -> None:
+    """Writes the ranks of an entry from all kept measures of it, and of its controls."""
+    from replicate.records.kept_runs import add_to_sums
+    from replicate.records.run_record import record_path
+    from replicate.reference.keeping import sole_writer
+    from replicate.stages.ranks import write_ranks
+
+    run = folders.results / entry
+    paths = [*sorted(run.glob("*/*/measures.json")), *sorted(run.glob("controls-*.json"))]
+    files = {}
+    for path in paths:
+        if not path.name.endswith(".run.json"):
+            relative = path.relative_to(run.parent).as_posix()
+            files[f"results/reference/{relative}"] = path
+    with sole_writer(folders):
+        write_ranks(files, run / RANKS)
+        add_to_sums(run, {}, [RANKS, record_path(run / RANKS).name])
 
 
 def _pack(arguments: argparse.Namespace, plan: ReferencePlan, folders: Folders) -> int:
