@@ -39,6 +39,10 @@ STAGES = {
     "statements",
     "draw",
     "round",
+    # Of `reference --measure`, and of rows that a kept statement compares.
+    "measures",
+    "controls",
+    "ranks",
 }
 #: A run with every kind of result, which the others are set beside.
 WHOLE = KEPT / "mnist-1-seed"

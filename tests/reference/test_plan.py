@@ -30,6 +30,7 @@ def test_the_committed_plan_is_in_order_of_value() -> None:
         *_seed_by_seed("k_means", "k_means_weighted", "true_distribution"),
         *_seed_by_seed("deep_gsn"),
         *_seed_by_seed("denoising_autoencoder"),
+        *[("gmmn", str(seed)) for seed in range(6)],
     ]
 
 
