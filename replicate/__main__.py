@@ -114,6 +114,9 @@ def _loaded(name: str) -> ModuleType:
     Loading torch makes some 170,000 objects that live as long as the process. Looking for garbage
     among them, while they come and whenever it is looked for later, takes a good part of a short
     job's time, and there is none.
+
+    Raises:
+        ReplicateError: this Python lacks a package, as one outside the environment does.
     """
     module = f"replicate.stages.{name}"
     # A stage before, in the same process, has loaded it.
@@ -122,6 +125,14 @@ def _loaded(name: str) -> ModuleType:
     gc.disable()
     try:
         return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package == "replicate":
+            raise
+        raise ReplicateError(
+            f"{sys.executable} does not have the package {package}; take the Python of the "
+            "environment: make runtime && source .venv/bin/activate"
+        ) from None
     finally:
         # What is alive now stays so: later collections need not look at it again.
         gc.freeze()

@@ -1,5 +1,5 @@
-"""The end of a command whose output cannot be written: quiet where its reader has gone, else in one
-sentence.
+"""The end of a command whose output cannot be written, quiet where its reader has gone, else in one
+sentence; and of one that Python cannot run.
 """
 
 import os
@@ -73,3 +73,19 @@ def test_defects_and_messages_are_those_of_any_program() -> None:
     assert status == 1
     assert messages.splitlines()[-1].startswith("ZeroDivisionError")
     assert ended(("-c", MESSAGE), False, subprocess.DEVNULL) == (1, "what is wrong\n")
+
+
+@pytest.mark.parametrize("stage", ["train", "score", "report"])
+def test_a_python_without_the_packages_is_told_where_they_are(stage: str) -> None:
+    """-S: none of the installed packages can be imported."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "replicate", stage, "--help"],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        cwd=package_root(),
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"replicate {stage}: ")
+    assert "make runtime && source .venv/bin/activate" in line

@@ -238,11 +238,12 @@ def test_a_job_needs_the_memory_of_recognise_where_that_is_more(trained: Path) -
 
 
 def test_threads_and_a_gpu_limit_the_jobs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("replicate.jobs.forecast.has_nvidia_gpu", lambda: False)
+    monkeypatch.setattr("replicate.jobs.forecast.gpu_cards", lambda: ())
     assert side_by_side(load_params('{"compute": {"threads": 4}}'), 8) == 2
     assert side_by_side(load_params('{"compute": {"threads": 4}}'), 2) == 1
-    monkeypatch.setattr("replicate.jobs.forecast.has_nvidia_gpu", lambda: True)
-    assert side_by_side(load_params("{}"), 8) == 1
+    for cards in (("0",), ("0", "1", "2")):
+        monkeypatch.setattr("replicate.jobs.forecast.gpu_cards", lambda cards=cards: cards)
+        assert side_by_side(load_params("{}"), 8) == len(cards)
     assert side_by_side(load_params('{"compute": {"device": "cpu"}}'), 8) == 8
 
 

@@ -5,8 +5,7 @@ set -eu
 cd "${PROJECT:-/replicate}"
 if [ ! -w . ]; then
   copy=$(mktemp -d)
-  tar -c --exclude=./.venv . | tar -x -C "$copy"
-  ln -s "$PWD/.venv" "$copy/.venv"
+  tar -c . | tar -x -C "$copy"
   cd "$copy"
 fi
 "$@"

@@ -3,10 +3,15 @@
 Installs them into a new environment, first those of a run, then those of tests and checks, and
 writes down what pip chose, with the SHA-256 of every file of these versions on the index (uv
 collects them; UV_DEFAULT_INDEX names another index than PyPI). torch and torchvision go into
-requirements-torch.lock, without digests. To move to a newer version, change its pin in
-pyproject.toml and workflow/envs/replicate.yaml first.
+requirements-torch.lock, without digests. The conda environment of `snakemake --use-conda` gets the
+same versions. To move to a newer version, change its pin in pyproject.toml first.
+
+python tools/lock.py           # everything anew
+python tools/lock.py --conda   # workflow/envs/replicate.yaml alone, from the lock files as they are
 """
 
+import argparse
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +23,7 @@ from pathlib import Path
 RUNTIME = Path("requirements.lock")
 DEV = Path("requirements-dev.lock")
 TORCH = Path("requirements-torch.lock")
+CONDA = Path("workflow/envs/replicate.yaml")
 HEADS = {
     RUNTIME: (
         "# Everything that a run needs, pinned. "
@@ -34,6 +40,20 @@ HEADS = {
         "# bytes, and companions of its own. `make lock` writes this file anew.\n"
     ),
 }
+#: The versions come from pip: conda-forge has not every one of them, and other builds of some.
+#: No digests here, since pip wants them for all lines or none, and torch has none.
+CONDA_HEAD = """\
+# The environment of every rule, for `snakemake --use-conda`: the versions of requirements.lock and
+# requirements-torch.lock. `make lock` writes this file anew.
+# `nodefaults` keeps Anaconda's own channel out.
+channels:
+  - conda-forge
+  - nodefaults
+dependencies:
+  - python={python}
+  - pip
+  - pip:
+"""
 BUILDS = ("torch", "torchvision")
 COMPILE = (
     "pip",
@@ -91,7 +111,28 @@ def write(runtime: list[str], dev: list[str], python: Path) -> None:
     DEV.write_text(HEADS[DEV] + with_digests(dev, python), encoding="utf-8")
 
 
+def conda_environment() -> str:
+    """The conda environment with the versions of the lock files and the oldest supported Python."""
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    oldest_python = project["requires-python"].removeprefix(">=")
+    lines = [line for file in (RUNTIME, TORCH) for line in file.read_text("utf-8").splitlines()]
+    pins = [line.removesuffix(" \\") for line in lines if re.match(r"[\w.-]+==", line)]
+    environment = CONDA_HEAD.format(python=oldest_python)
+    return environment + "".join(f"      - {pin}\n" for pin in sorted(pins, key=str.lower))
+
+
 def main() -> None:
+    """Writes the lock files, or the conda environment alone."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--conda", action="store_true", help="write the conda environment alone")
+    if not parser.parse_args().conda:
+        write_locks()
+    CONDA.write_text(conda_environment(), encoding="utf-8")
+
+
+def write_locks() -> None:
     """Writes the lock files."""
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
     tests = []

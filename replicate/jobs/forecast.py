@@ -15,7 +15,7 @@ from replicate.errors import ReplicateError
 from replicate.jobs.subject import Subject, source_digest
 from replicate.models import load_model
 from replicate.params import Params, checked, seeds_of
-from replicate.records.hardware import has_nvidia_gpu, peak_memory
+from replicate.records.hardware import gpu_cards, peak_memory
 from replicate.records.parameters import training_parameters
 from replicate.records.run_record import record_path
 from replicate.storage.files import read_json
@@ -413,14 +413,15 @@ def forecast(params: Params, results: Path, state: Path) -> list[Forecast]:
 
 
 def side_by_side(params: Params, cores: int | None) -> int:
-    """Training jobs that run at once: one on a GPU, else as many as the cores hold at this number
-    of threads.
+    """Training jobs that run at once: one on each GPU, else as many as the cores hold at this
+    number of threads.
     """
     compute = params.compute
+    cards = len(gpu_cards())
     # `auto` is the GPU where there is one.
-    # The rules give this machine one job on a GPU at a time (workflow/rules/common.smk).
-    if compute.device == "cuda" or (compute.device == "auto" and has_nvidia_gpu()):
-        return 1
+    # The rules give each GPU of this machine one job at a time (workflow/rules/common.smk).
+    if compute.device == "cuda" or (compute.device == "auto" and cards):
+        return max(1, cards)
     available = cores or os.cpu_count() or 1
     lanes = available // compute.threads
     return max(1, lanes)

@@ -1,20 +1,43 @@
-"""The machine's GPU and the memory of this process, found without loading torch."""
+"""The machine's GPUs and the memory of this process, found without loading torch."""
 
 import ctypes
+import functools
+import os
 import resource
 import shutil
+import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 
-def has_nvidia_gpu() -> bool:
-    """Whether an NVIDIA driver shows a GPU, or its tool is on PATH."""
+@functools.cache
+def gpu_cards() -> tuple[str, ...]:
+    """The NVIDIA GPUs that a job of this process may use, as CUDA_VISIBLE_DEVICES names them.
+
+    Where that variable is not set, all that the driver shows, or its tool, by their numbers.
+    """
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if allowed is not None:
+        names = [name.strip() for name in allowed.split(",")]
+        # -1 stands for none.
+        return tuple(name for name in names if name not in ("", "-1"))
     driver = Path("/proc/driver/nvidia/gpus")
-    if driver.is_dir() and any(driver.iterdir()):
-        return True
     # In a container the driver's folder may be hidden where the tool is not.
-    return shutil.which("nvidia-smi") is not None
+    count = len(list(driver.iterdir())) if driver.is_dir() else _listed_by_tool()
+    return tuple(str(number) for number in range(count))
+
+
+def _listed_by_tool() -> int:
+    """GPUs that nvidia-smi lists; none where there is no such tool, or no driver below it."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return 0
+    try:
+        listing = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    return sum(line.startswith("GPU ") for line in listing.stdout.splitlines())
 
 
 def forget_peak_memory() -> None:

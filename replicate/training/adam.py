@@ -44,8 +44,10 @@ def adam_step(
         epsilon: see above.
     """
     updated = [parameters[name] for name in gradients]
-    # Of updates before this one: torch adds the 1 of t = step + 1 itself.
-    step_counts = [torch.tensor(float(step), device=value.device) for value in updated]
+    # Of updates before this one: torch adds the 1 of t = step + 1 itself. Filled on the device:
+    # a number that is copied there would make the host wait in every step.
+    counts = torch.full((len(updated),), float(step), device=updated[0].device)
+    step_counts = list(counts.unbind())
     beta1, beta2 = decays
     # torch's function, not its class: making an `Adam` loads torch's compiler, for over a second.
     # Elementwise, so that seeds stay apart although their parameters are stacked.

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from replicate.errors import ReplicateError
 from replicate.params import Compute
 from replicate.records.instructions import instruction_sets
+from replicate.training.card import lease_card
 from replicate.training.products import check_precision, select_matmul
 
 
@@ -68,7 +69,8 @@ def _keep_freed_memory() -> None:
 
 
 def configure(compute: Compute) -> Backend:
-    """Applies `compute` to this process: threads, deterministic algorithms, float32 products.
+    """Applies `compute` to this process: threads, deterministic algorithms, float32 products, and
+    one GPU of several.
 
     TF32 keeps 10 bits of each factor, too few for differences of squared distances, so it is off
     for everything.
@@ -90,6 +92,8 @@ def configure(compute: Compute) -> Backend:
     torch.backends.cudnn.allow_tf32 = False
     # cuDNN would choose its routines by timing them, and with them the last bits.
     torch.backends.cudnn.benchmark = False
+    if compute.device != "cpu":
+        lease_card()
     available = torch.cuda.is_available()
     if compute.device == "cuda" and not available:
         raise ReplicateError(

@@ -8,6 +8,7 @@ import platform
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from replicate.records import run_record
-from replicate.records.hardware import forget_peak_memory, has_nvidia_gpu, peak_memory
+from replicate.records.hardware import forget_peak_memory, gpu_cards, peak_memory
 from replicate.records.run_record import PACKAGES, StageMeter, record_path
 from replicate.records.source_state import source_state
 
@@ -135,13 +136,47 @@ def test_the_peak_is_that_of_getrusage_where_the_kernel_does_not_say(
     assert peak_memory() == pytest.approx(largest, rel=0.05)
 
 
-def test_an_nvidia_gpu_shows_by_its_driver_or_its_tool(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def asked_anew() -> Iterator[None]:
+    """The machine's GPUs are looked for, and not those of an earlier look."""
+    gpu_cards.cache_clear()
+    yield
+    gpu_cards.cache_clear()
+
+
+def tool_that_prints(folder: Path, lines: str) -> None:
+    """An nvidia-smi in the folder."""
+    tool = folder / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\n{lines}\n", encoding="utf-8")
+    tool.chmod(0o755)
+
+
+@pytest.mark.skipif(Path("/proc/driver/nvidia/gpus").is_dir(), reason="has GPUs of its own")
+@pytest.mark.parametrize(
+    ("lines", "cards"),
+    [
+        ("echo 'GPU 0: A (UUID: x)'; echo 'GPU 1: A (UUID: y)'", ("0", "1")),
+        ("echo 'NVIDIA-SMI has failed'; exit 9", ()),
+    ],
+)
+@pytest.mark.usefixtures("asked_anew")
+def test_the_tool_tells_of_gpus_where_the_driver_s_folder_is_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str, cards: tuple[str, ...]
 ) -> None:
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    monkeypatch.setenv("PATH", str(tools))
-    if not Path("/proc/driver/nvidia/gpus").is_dir():
-        assert not has_nvidia_gpu()
-    (tools / "nvidia-smi").touch(mode=0o755)
-    assert has_nvidia_gpu()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpu_cards() == ()
+    gpu_cards.cache_clear()
+    tool_that_prints(tmp_path, lines)
+    assert gpu_cards() == cards
+
+
+@pytest.mark.parametrize(
+    ("allowed", "cards"), [("2, 3", ("2", "3")), ("", ()), ("-1", ()), ("GPU-8d2", ("GPU-8d2",))]
+)
+@pytest.mark.usefixtures("asked_anew")
+def test_a_job_may_use_the_gpus_that_it_was_given(
+    monkeypatch: pytest.MonkeyPatch, allowed: str, cards: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
+    assert gpu_cards() == cards

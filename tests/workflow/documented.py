@@ -19,7 +19,7 @@ LIST = Path(__file__).with_name("documented.yaml")
 TARGETS = "report|test|mutants|lint|restore|clean|lock|release|site"
 PROGRAM = (
     r"(?:python (?:-m|tools/)|snakemake(?: |$)|dvc [a-z]|"
-    rf"make (?:{TARGETS})\b|pytest |git [a-z]|source )"
+    rf"make (?:{TARGETS})\b|pytest |git [a-z]|source |podman (?:build|run) )"
 )
 STARTS = re.compile(rf"(?:[A-Z_]+=\S+ +)*{PROGRAM}")
 #: A command in the middle of a sentence without quotes: these words are nothing else. It ends where

@@ -39,15 +39,21 @@ RUNTIME = ("requirements.lock", "requirements-torch.lock")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
+def conda_environment():
+    text = (ROOT / "workflow/envs/replicate.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text)
+
+
 def test_the_runtime_pins_agree():
     direct = pins(PROJECT["dependencies"])
-    environment = yaml.safe_load(
-        (ROOT / "workflow/envs/replicate.yaml").read_text(encoding="utf-8")
-    )
-    (by_pip,) = (entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
-    assert pins(by_pip) == direct
     lock = locked(*RUNTIME)
     assert {name: lock.get(name) for name in direct} == direct
+
+
+def test_conda_gets_every_version_of_the_lock():
+    dependencies = conda_environment()["dependencies"]
+    (by_pip,) = (entry["pip"] for entry in dependencies if isinstance(entry, dict))
+    assert pins(by_pip) == locked(*RUNTIME)
 
 
 def test_the_development_pins_agree():
@@ -121,8 +127,28 @@ def test_every_dependency_is_pinned_exactly():
     assert not [line for line in locked(*RUNTIME).values() if "+" in line]
 
 
-def test_the_conda_environment_has_the_oldest_supported_python():
-    environment = yaml.safe_load(
-        (ROOT / "workflow/envs/replicate.yaml").read_text(encoding="utf-8")
-    )
-    assert f"python={PROJECT['requires-python'].removeprefix('>=')}" in environment["dependencies"]
+def test_the_conda_environment_has_the_oldest_supported_python_and_one_channel():
+    environment = conda_environment()
+    oldest = PROJECT["requires-python"].removeprefix(">=")
+    assert f"python={oldest}" in environment["dependencies"]
+    assert environment["channels"] == ["conda-forge", "nodefaults"]
+
+
+def test_every_action_of_a_pipeline_is_pinned_by_its_digest_and_every_job_has_an_end():
+    """A tag can be moved to other code; a commit cannot."""
+    text = (ROOT / ".github/workflows/ci.yaml").read_text(encoding="utf-8")
+    uses = re.findall(r"uses: (.*)", text)
+    assert uses
+    assert [
+        line for line in uses if not re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40} # v[\d.]+", line)
+    ] == []
+    jobs = yaml.safe_load(text)["jobs"]
+    assert [name for name, job in jobs.items() if "timeout-minutes" not in job] == []
+
+
+def test_every_make_target_that_a_pipeline_calls_is_one():
+    text = (ROOT / ".github/workflows/ci.yaml").read_text(encoding="utf-8")
+    called = re.findall(r"run: make ([\w ]+)", text)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.search(r"\.PHONY: (.*)", makefile)[1].split()
+    assert {word for words in called for word in words.split()} <= set(targets)

@@ -13,7 +13,7 @@ from replicate.errors import ReplicateError
 from replicate.storage.documents import read_values
 from replicate.storage.filesystem import flush_folder
 from replicate.storage.locks import LockState, try_lock
-from replicate.records.hardware import has_nvidia_gpu
+from replicate.records.hardware import gpu_cards
 from replicate.params import mapping_of, read_document
 
 
@@ -59,17 +59,17 @@ def uses_gpu():
     With `auto`, each job decides where it runs; on another machine than this one it is given no GPU unasked.
     """
     device = PLAN.params.compute.device
-    finds_one = device == "auto" and workflow.local_exec and has_nvidia_gpu()
+    finds_one = device == "auto" and workflow.local_exec and bool(gpu_cards())
     return int(device == "cuda" or finds_one)
 
 
-def one_at_a_time_on_a_gpu():
-    """On this machine jobs on a GPU run one after the other, unless `--resources gpu=2` says otherwise.
+def one_job_a_gpu():
+    """On this machine as many jobs use GPUs at once as there are, unless `--resources gpu=4` says otherwise.
 
     A cluster knows its GPUs itself, so no profile may hold this limit, which would hold there, too.
     """
     if "gpu" not in workflow.global_resources:
-        workflow.register_resource("gpu", 1)
+        workflow.register_resource("gpu", max(1, len(gpu_cards())))
 
 
 def without_conda():

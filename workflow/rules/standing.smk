@@ -160,7 +160,7 @@ def take_place():
     """What hangs on whether jobs run here or on a cluster, which Snakemake says only after reading the rules."""
     if workflow.local_exec:
         announce_engine()
-        one_at_a_time_on_a_gpu()
+        one_job_a_gpu()
 
 
 # Now, since Snakemake looks at the files that are there as soon as it has read the rules.

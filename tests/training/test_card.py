@@ -1,0 +1,85 @@
+"""Leases of GPUs, between real processes."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from replicate.storage.paths import package_root
+
+#: A job that leases a card, says which it sees, and computes until its input ends.
+JOB = """
+import os, sys
+from replicate.training.card import lease_card
+lease_card()
+print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
+sys.stdin.read()
+"""
+
+
+class Host:
+    """A host with some cards, and the jobs on it."""
+
+    def __init__(self, folder: Path, cards: str) -> None:
+        self.environment = os.environ | {"TMPDIR": str(folder), "CUDA_VISIBLE_DEVICES": cards}
+        self.jobs: list[subprocess.Popen[str]] = []
+
+    def start(self) -> tuple[str, subprocess.Popen[str]]:
+        """The cards that a new job sees, and the job."""
+        job = subprocess.Popen(
+            [sys.executable, "-c", JOB],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment,
+            cwd=package_root(),
+        )
+        self.jobs.append(job)
+        assert job.stdout is not None
+        return job.stdout.readline().strip(), job
+
+
+def messages_of(job: subprocess.Popen[str]) -> str:
+    """What a job says, which ends it."""
+    return job.communicate()[1]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """A host with two cards."""
+    host = Host(tmp_path, "5,7")
+    yield host
+    for job in host.jobs:
+        job.kill()
+        job.communicate()
+
+
+def test_jobs_see_a_card_each_and_a_killed_one_gives_its_card_back(host: Host) -> None:
+    (first, killed), (second, _) = host.start(), host.start()
+    assert (first, second) == ("5", "7")
+    killed.kill()
+    killed.wait()
+    again, job = host.start()
+    assert again == "5"
+    assert "computes on GPU 5 of the 2 of " in messages_of(job)
+
+
+def test_a_job_too_many_shares_a_card_and_says_so(host: Host) -> None:
+    host.start()
+    host.start()
+    third, job = host.start()
+    assert third == "5"
+    assert "shared: other jobs have leased all of them" in messages_of(job)
+
+
+@pytest.mark.parametrize("cards", ["3", "", "GPU-8d2"])
+def test_a_job_that_was_given_one_card_or_none_keeps_to_it(tmp_path: Path, cards: str) -> None:
+    host = Host(tmp_path, cards)
+    seen, job = host.start()
+    assert seen == cards
+    assert messages_of(job) == ""
+    assert list(tmp_path.iterdir()) == []
