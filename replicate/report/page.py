@@ -14,6 +14,7 @@ from replicate.comparison.beside import Beside, section
 from replicate.datasets import REGISTRY as DATASETS
 from replicate.errors import ReplicateError
 from replicate.jobs.job_list import JobList
+from replicate.measures.controls_list import TRUTH
 from replicate.models.parts.samplers import TITLES
 from replicate.records.sourced import (
     ResultFolder,
@@ -389,6 +390,7 @@ def _context(
         "names": set_titles,
         "ranks": ranks,
         "kept_ranks": read_kept_ranks(results, titles, set_titles),
+        "truth": TRUTH,
         "measured": measured_sets,
         "counts": state_counts(statements),
         "runs": runs,

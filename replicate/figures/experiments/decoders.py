@@ -12,7 +12,7 @@ def draw(result: Result) -> dict[str, Drawing]:
 
 def _orders(series: Result, count: int) -> Drawing:
     measures = series["measures"]
-    with canvas(width=6.4, height=3.6) as (figure, (axes,)):
+    with canvas(width=5.0, height=3.6) as (figure, (axes,)):
         for look, (name, values) in enumerate(measures.items()):
             title, _ = REGISTRY[name]
             axes.plot(
@@ -27,9 +27,8 @@ def _orders(series: Result, count: int) -> Drawing:
         axes.set_ylabel("annealed importance\nsampling (nats)")
         legend(axes, len(measures))
         caption = (
-            f"Decoders on {series['dataset']} by two measures, {count} seeds: the mean "
-            "log-likelihood of test images by the Parzen estimate and by annealed importance "
-            "sampling (lower bounds). Of two models that both order alike, one lies to the right "
-            "of the other and above it; to the right and below, they order them otherwise."
+            f"Log-likelihood of test images on {series['dataset']} by two measures, {count} seeds; "
+            "annealing gives lower bounds. A mark to the right of another one and above it is "
+            "better by both; to the right and below, they are in another order."
         )
         return Drawing.of(figure, "decoders/orders", "Decoders by two measures", caption)
