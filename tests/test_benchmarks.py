@@ -2,6 +2,7 @@
 find exponents.
 """
 
+import subprocess
 import sys
 from functools import partial
 
@@ -26,6 +27,7 @@ from benchmarks.parzen import GRID, direct, ten_sigmas
 from benchmarks.timing import Timing, interleaved
 from replicate.likelihood.parzen import log_densities
 from replicate.params import Compute
+from replicate.storage.paths import package_root
 from replicate.training.backend import configure
 
 CPU = torch.device("cpu")
@@ -244,3 +246,17 @@ def test_the_command_names_its_tables(words: list[str], monkeypatch, capsys) -> 
     captured = capsys.readouterr()
     assert all(name in captured.out + captured.err for name in command.TABLES)
     assert ended.value.code == (0 if words == ["--help"] else 2)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
+def test_a_gpu_that_is_not_there_is_told_in_a_sentence() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "sweep", "--device", "cuda"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=package_root(),
+    )
+    assert done.returncode == 2
+    assert "this torch finds no GPU" in done.stderr
+    assert "Traceback" not in done.stderr
