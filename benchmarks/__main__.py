@@ -27,6 +27,7 @@ from benchmarks import (
     sweep,
     training,
 )
+from replicate.errors import ReplicateError
 from replicate.params import Compute
 from replicate.training.backend import Backend, configure
 
@@ -129,7 +130,10 @@ def main() -> None:
     for name in names:
         if name not in TABLES:
             parser.error(f"there is no table {name!r}; the tables are {', '.join(TABLES)}")
-    backend = configure(Compute(device=arguments.device, threads=arguments.threads))
+    try:
+        backend = configure(Compute(device=arguments.device, threads=arguments.threads))
+    except ReplicateError as error:
+        parser.error(str(error))
     show("machine", machine.facts(backend))
     for name in names:
         show(name, TABLES[name].rows(arguments, backend))

@@ -263,7 +263,7 @@ class Lesson:
         seeds = len(streams.seeds)
         parameters = of_language(config, seeds)
         for name, value in parameters.items():
-            self.perfect[name] = value.to(streams.dtype)
+            self.perfect[name] = value.to(streams.device, streams.dtype)
 
     def gumbel(self, update: int, count: int, part: int, purpose: Purpose = "noise") -> Tensor:
         """Standard Gumbel noise, (seeds, count, length, symbols)."""

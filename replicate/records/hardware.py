@@ -3,12 +3,16 @@
 import ctypes
 import functools
 import os
+import re
 import resource
 import shutil
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+
+#: Where Linux tells of NVIDIA's driver.
+DRIVER_VERSION = Path("/proc/driver/nvidia/version")
 
 
 @functools.cache
@@ -38,6 +42,16 @@ def _listed_by_tool() -> int:
     except (OSError, subprocess.SubprocessError):
         return 0
     return sum(line.startswith("GPU ") for line in listing.stdout.splitlines())
+
+
+def gpu_driver() -> str | None:
+    """Version of NVIDIA's driver; None where Linux does not tell it."""
+    if not DRIVER_VERSION.is_file():
+        return None
+    # NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023
+    text = DRIVER_VERSION.read_text(encoding="utf-8")
+    match = re.search(r"Module.*?\s(\d+(?:\.\d+)+)\s", text)
+    return match[1] if match else None
 
 
 def forget_peak_memory() -> None:

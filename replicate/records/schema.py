@@ -1901,6 +1901,10 @@ class RunRecord(TypedDict):
     """How matrix products were computed (`replicate.training.products`)."""
     tf32: NotRequired[bool]
     """Whether TF32 was allowed."""
+    gpu_libraries: NotRequired[dict[str, str]]
+    """`cuda`, `cudnn` -> version, of stages on a GPU."""
+    gpu_driver: NotRequired[str | None]
+    """Version of its driver; null where the system does not tell it."""
     epochs: NotRequired[int]
     """Epochs of the recipe, of a training."""
     seeds: NotRequired[int]

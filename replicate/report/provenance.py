@@ -133,6 +133,8 @@ BACKEND = (
     "deterministic_algorithms",
     "products",
     "tf32",
+    "gpu_libraries",
+    "gpu_driver",
     "instructions",
 )
 

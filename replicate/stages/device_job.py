@@ -5,6 +5,7 @@ import socket
 import sys
 
 from replicate.params import Compute
+from replicate.records.hardware import gpu_driver
 from replicate.stages.job import StageJob
 from replicate.training.backend import Backend, configure
 
@@ -22,6 +23,8 @@ class DeviceJob(StageJob):
         super().__init__(stage)
         self.backend: Backend = configure(compute)
         self.facts |= self.backend.facts
+        if self.backend.device.type == "cuda":
+            self.facts["gpu_driver"] = gpu_driver()
         if names_device and compute.device == "auto":
             _name(self.backend)
 

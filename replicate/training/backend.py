@@ -33,8 +33,10 @@ class Backend:
 
     @property
     def facts(self) -> dict[str, object]:
-        """The entries of the run record."""
-        return {
+        """The entries of the run record; those of a GPU also name the libraries that decide its
+        bits.
+        """
+        facts: dict[str, object] = {
             "device": self.device.type,
             "device_name": self.name,
             "threads": self.threads,
@@ -43,6 +45,12 @@ class Backend:
             "instructions": instruction_sets(),
             "tf32": torch.backends.cuda.matmul.allow_tf32,
         }
+        if self.device.type == "cuda":
+            facts["gpu_libraries"] = {
+                "cuda": str(torch.version.cuda),
+                "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
+            }
+        return facts
 
 
 def _keep_freed_memory() -> None:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: below, so the epoch is never chosen by the noise that it is tested with.
 #: The parameters allow at most 10**9 draws (`params.LARGEST`), so none of them reaches it.
 VALIDATION_DRAW_OFFSET = 1 << 32
+#: Of the time between two checkpoints, the most that writing one may take: a block of many seeds on
+#: a GPU has gigabytes of state, and trains quickly.
+WRITING_SHARE = 1 / 20
 
 
 @dataclass
@@ -74,8 +77,8 @@ class Sweep:
         selection: how often an epoch is validated, and with how many samples.
         likelihood: the bandwidths to try.
         checkpoints: where to store the state; locked by this process.
-        checkpoint_every: seconds between two checkpoints: the time that a kill may cost, against
-            the time of writing.
+        checkpoint_every: the least seconds between two checkpoints, which a kill may cost; more
+            where writing one takes long (`WRITING_SHARE`).
         precision: of matrix products in training; validation is always in float32.
     """
 
@@ -124,6 +127,8 @@ class Sweep:
         self.earlier_seconds = 0.0
         self._started = time.monotonic()
         self._saved = self._started
+        #: Seconds that the latest checkpoint took to write.
+        self._writing_seconds = 0.0
 
     def run(self, progress: Progress) -> bool:
         """Trains to the end; False: a signal stopped it before that, and the state is saved."""
@@ -168,7 +173,8 @@ class Sweep:
         first_batch = self.step % self.steps_per_epoch
         for batch in range(first_batch, self.steps_per_epoch):
             seconds_since_checkpoint = time.monotonic() - self._saved
-            if seconds_since_checkpoint > self.checkpoint_every:
+            seconds_of_training = self._writing_seconds / WRITING_SHARE
+            if seconds_since_checkpoint > max(self.checkpoint_every, seconds_of_training):
                 self._save()
             start = batch * self.rows_per_step
             rows = order[:, start : start + self.rows_per_step]
@@ -325,18 +331,20 @@ class Sweep:
         }
 
     def _save(self) -> None:
+        started = time.monotonic()
         tensors: dict[str, np.ndarray] = {}
         for group, values in self._groups().items():
             for name, value in values.items():
                 array = value.detach().cpu().numpy()
                 tensors[f"{group}/{name}"] = array
-        seconds_of_process = time.monotonic() - self._started
+        seconds_of_process = started - self._started
         note = {
             "history": vars(self.history),
             "seconds": self.earlier_seconds + seconds_of_process,
         }
         self.checkpoints.save(self.step, tensors, note)
         self._saved = time.monotonic()
+        self._writing_seconds = self._saved - started
 
     def _restore(self) -> None:
         """Continues from the newest usable checkpoint, if there is one."""

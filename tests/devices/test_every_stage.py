@@ -91,7 +91,8 @@ def jobs_of(model: str) -> list[str]:
     ]
     if "chains" in VARIANTS[model][0]:
         commands.append(
-            "samplers --weights weights.safetensors --data digits.safetensors --out samplers.json"
+            "samplers --names published --weights weights.safetensors --data digits.safetensors"
+            " --out samplers.json"
         )
     return commands
 

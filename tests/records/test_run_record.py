@@ -16,7 +16,12 @@ import numpy as np
 import pytest
 
 from replicate.records import run_record
-from replicate.records.hardware import forget_peak_memory, gpu_cards, peak_memory
+from replicate.records.hardware import (
+    forget_peak_memory,
+    gpu_cards,
+    gpu_driver,
+    peak_memory,
+)
 from replicate.records.run_record import PACKAGES, StageMeter, record_path
 from replicate.records.source_state import source_state
 
@@ -180,3 +185,29 @@ def test_a_job_may_use_the_gpus_that_it_was_given(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
     assert gpu_cards() == cards
+
+
+@pytest.mark.parametrize(
+    ("line", "version"),
+    [
+        # As two kinds of NVIDIA's driver write it.
+        (
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023",
+            "535.104.05",
+        ),
+        (
+            "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build  (x)",
+            "570.86.15",
+        ),
+        ("something else", None),
+    ],
+)
+def test_the_version_of_the_driver_is_read_where_linux_tells_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, version: str | None
+) -> None:
+    file = tmp_path / "version"
+    file.write_text(f"{line}\n", encoding="utf-8")
+    monkeypatch.setattr("replicate.records.hardware.DRIVER_VERSION", file)
+    assert gpu_driver() == version
+    file.unlink()
+    assert gpu_driver() is None

@@ -59,3 +59,15 @@ def test_a_gpu_that_is_there_is_used_unless_the_cpu_is_asked_for(
     assert backend.name == name
     assert backend.threads == 1
     assert backend.products in ((products,) if products else ("blas", "onednn"))
+
+
+def test_the_record_of_a_gpu_names_the_libraries_that_decide_its_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert "gpu_libraries" not in configure(Compute(device="cpu", threads=1)).facts
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A GPU")
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91002)
+    facts = configure(Compute(device="cuda", threads=1)).facts
+    assert facts["gpu_libraries"] == {"cuda": "13.0", "cudnn": "91002"}

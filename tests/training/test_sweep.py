@@ -3,6 +3,7 @@ visible.
 """
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -190,8 +191,44 @@ def test_a_damaged_state_of_another_length_is_not_used(tmp_path: Path) -> None:
     assert_equal(longer, run_of(tmp_path / "whole", 6))
 
 
-def test_checkpoints_by_time_are_resumed_from(tmp_path: Path) -> None:
+def test_writing_checkpoints_takes_a_small_share_of_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that steps of training and checkpoints move on, writing a checkpoint being as slow
+    as 8 steps.
+    """
+    now, writes = 0.0, 0
+
+    class Ticking(AdversarialNets):
+        def train_step(self, batch: Tensor, epoch: int, step: int) -> dict[str, Tensor]:
+            nonlocal now
+            now += 1.0
+            return super().train_step(batch, epoch, step)
+
+    class SlowFolder(CheckpointFolder):
+        def save(self, step: int, tensors: Any, note: Any) -> None:
+            nonlocal now, writes
+            now += 8.0
+            writes += 1
+            super().save(step, tensors, note)
+
+    monkeypatch.setattr("replicate.training.sweep.time.monotonic", lambda: now)
+    monkeypatch.setattr("replicate.progress.reporting.time.monotonic", lambda: now)
+    sweep = make(tmp_path, seeds=(0,), kind=Ticking, every=3.0, epochs=100)
+    sweep.checkpoints = SlowFolder(tmp_path / "checkpoints")
+    assert sweep.run(progress(tmp_path))
+    steps = sweep.last_step
+    # What the first costs is not known before; the last, at the end of the run, is always written.
+    free = 2
+    assert writes > free
+    assert (writes - free) * 8.0 <= 0.05 * (steps + 8.0 * writes)
+
+
+def test_checkpoints_by_time_are_resumed_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a checkpoint before every step, a run that breaks anywhere goes on to the same bits."""
+    monkeypatch.setattr("replicate.training.sweep.WRITING_SHARE", math.inf)
     whole = run(tmp_path / "whole")
 
     class Breaking(AdversarialNets):
