@@ -388,3 +388,17 @@ def test_a_statement_that_is_missing_is_found() -> None:
     found = list(script().recomputed_statements({"statements": []}, RULES))
     assert len(found) == len(PROTOCOL.statements)
     assert all(math.isinf(size) for size, _ in found)
+
+
+def test_a_kept_run_has_too_little_and_is_told_so() -> None:
+    table = ROOT / "results/reference/mnist-1-seed/table1.json"
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "--table", str(table)],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "is missing. This needs the log-likelihood of every test image" in line

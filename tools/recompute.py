@@ -665,4 +665,12 @@ def main(words: list[str] | None = None) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `... | head -1` ends it quietly
-    main()
+    try:
+        main()
+    except FileNotFoundError as error:
+        print(
+            f"{error.filename} is missing. This needs the log-likelihood of every test image, "
+            "which a complete run and its crate have; kept runs are without.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
