@@ -182,6 +182,7 @@ def _compared_claim(
     other_rule = False
     if our_claim is not None and their_claim is not None:
         other_rule = _other_rule(our_claim.verdict, their_claim.verdict)
+    # Numbers of all checks together: a verdict that stays may rest on other numbers.
     same_numbers = our_numbers == their_numbers
     change = _change(our_state, their_state, same_numbers)
     return {"claim": claim, "kind": kind, "change": change, "other_rule": other_rule}

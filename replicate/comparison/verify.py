@@ -146,6 +146,7 @@ def _paired_children(
             return None
         return [(key, our_value[key], their_value[key]) for key in sorted(our_value)]
     if isinstance(our_value, list) and isinstance(their_value, list):
+        # As for objects: lists of other lengths differ as a whole.
         if len(our_value) != len(their_value):
             return None
         indices = range(len(our_value))
@@ -172,8 +173,10 @@ def _image_difference(our_path: Path, their_path: Path) -> str | None:
 
     None where they do not, and where a run did not keep them.
     """
+    # Beside the evaluation: means may agree where single images do not.
     our_file = our_path.with_suffix(".safetensors")
     their_file = their_path.with_suffix(".safetensors")
+    # Kept runs are without them, since they are large.
     if not our_file.is_file() or not their_file.is_file():
         return None
     our_tensors, _ = read_tensors(our_file)
@@ -290,6 +293,7 @@ def data_digest(content: Mapping[str, object]) -> str | None:
     # A study without images has no data among its inputs.
     if not digest:
         return None
+    # Enough to tell data sets apart, and short enough for a line.
     return digest[:16]
 
 
@@ -318,6 +322,7 @@ def draws_of(job: Job) -> int:
     """Draws of samples of each seed; 0 where every seed failed."""
     per_seed = job["evaluate"].content["per_seed"]
     counts = [len(seed["draws"]) for seed in per_seed]
+    # Failed seeds have no draws, and say nothing of how many were asked for.
     return max(counts, default=0)
 
 
@@ -328,6 +333,7 @@ def other_settings(our_job: Job, their_job: Job) -> list[str]:
     settings = differences(our_recipe, their_recipe)
     our_draws = draws_of(our_job)
     their_draws = draws_of(their_job)
+    # 0 stands for a run of which every seed failed: its number of draws is not known.
     if our_draws and their_draws:
         settings += differs("draws", our_draws, their_draws)
     return settings

@@ -84,6 +84,7 @@ def _recipe(statement: _Statement) -> dict[str, object]:
     if result is not None:
         parameters = result.content["parameters"]
         config = dict(parameters["config"])
+        # Other seeds are the point of a second run; they are named among the reasons.
         config.pop("seeds", None)
         settings |= flat(config)
         settings["data"] = data_digest(result.content)
@@ -101,6 +102,7 @@ def _other_recipe(our_statement: _Statement, their_statement: _Statement) -> lis
     our_recipe = _recipe(our_statement)
     their_recipe = _recipe(their_statement)
     both_kept = our_statement.result is not None and their_statement.result is not None
+    # What only one of them can tell would count as different, though nobody knows it.
     names = our_recipe.keys() & their_recipe.keys()
     if both_kept:
         names = our_recipe.keys() | their_recipe.keys()

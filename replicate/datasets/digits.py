@@ -68,6 +68,7 @@ class Digits(PinnedDataset):
 
         assert isinstance(config, DigitsConfig)
         values, classes = load_digits(return_X_y=True)
+        # scikit-learn gives float64; whole numbers fit into bytes, as every stored image here.
         stored = values.astype(np.uint8)
         labels = classes.astype(np.int64)
         are_whole_numbers = np.array_equal(stored, values)

@@ -171,6 +171,7 @@ def language(symbols: int) -> tuple[Tensor, Tensor]:
 
 def every_sequence(symbols: int, length: int) -> Tensor:
     """All sequences, (symbols^length, length * symbols): each symbol is a corner of the simplex."""
+    # All of them, so that divergences are sums and not estimates: 4^4 = 256 by default.
     sequences = itertools.product(range(symbols), repeat=length)
     rows = torch.tensor(list(sequences))
     return one_hot(rows, symbols).flatten(1).double()
@@ -180,6 +181,7 @@ def of_language(config: SymbolsConfig, seeds: int) -> dict[str, Tensor]:
     """The parameters of a G whose p_g is p_data: log-probabilities, stacked over seeds, float64."""
     first, after = language(config.symbols)
     log_first = first.log()
+    # The language has one table for all positions; a G has one for each.
     log_following = after.log().repeat(config.length - 1, 1)
     return {
         "first": log_first.expand(seeds, 1, -1),

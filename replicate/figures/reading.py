@@ -58,6 +58,7 @@ def readings(figure: Figure, classes: Mapping[str, str], ink: str) -> str | None
         box = axes.get_position()
         left, right = box.x0 * width, box.x1 * width
         top, bottom = (1 - box.y1) * height, (1 - box.y0) * height
+        # As many decimals as the paths of the picture have.
         corners = [round(float(place), 2) for place in (left, top, right, bottom)]
         axes_read.append([*corners, x, y, styles])
     if not axes_read:

@@ -86,6 +86,7 @@ class Needs(TypedDict):
 
 def _is_alive(process: int) -> bool:
     try:
+        # Signal 0 asks whether the process is there, and sends nothing.
         os.kill(process, 0)
     except ProcessLookupError:
         return False
@@ -102,6 +103,7 @@ def _still_runs(progress: Progress) -> bool:
     # Files of earlier versions name no host.
     if progress.get("host", socket.gethostname()) == socket.gethostname():
         return _is_alive(progress["pid"])
+    # Its number means nothing on this machine, where another process may have it.
     return time.time() - progress["updated"] < SILENCE
 
 
@@ -178,6 +180,7 @@ def _recorded_rate(results: Path, dataset: str, model: str, config: "ModelConfig
         # A job that went on from a checkpoint measured only its own steps.
         share = record["steps_in_this_process"] / max(record["steps"], 1)
         recorded_recipe = training["parameters"]["config"] | {"epochs": None}
+        # A job that only found its result finished made no step, and measured nothing.
         if recorded_recipe != recipe or share == 0:
             continue
         seeds = len(training["seeds"])

@@ -80,6 +80,7 @@ def measure_samples(
     Returns:
         One entry for each measure, and for each space where it compares images in both.
     """
+    # The tool `score` names no settings of measures: it takes what a run has by default.
     settings = settings or MeasureSettings()
     likelihood = likelihood or Likelihood()
     sample_set = SampleSet(samples, splits, classifier, settings, likelihood)
@@ -161,6 +162,7 @@ def _obstacle(name: str, model_set: ModelSet) -> str | None:
         if not isinstance(model, BoltzmannModel) or model.partition_layer is None:
             return "the model has no partition function"
         is_off = settings.partition_temperatures == 0
+    # Of the kinds `generator` and `decoder`: both need codes that can be drawn at will.
     elif not model.has_latent:
         return "the model has no latent code"
     elif needs == "decoder":

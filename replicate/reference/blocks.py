@@ -209,6 +209,8 @@ class Block:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            # Opened and never removed: a lock on a file that another process deletes keeps nobody
+            # out.
             flags = os.O_RDWR | os.O_CREAT
             handle = os.open(self.folder / "lock", flags, 0o644)
         except OSError as error:

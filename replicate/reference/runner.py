@@ -65,6 +65,7 @@ def described(source: Source, params: Sequence[Options]) -> Description:
     if process.returncode:
         message = process.stderr.strip() or "the code of this plan does not run"
         raise ReplicateError(message.splitlines()[-1])
+    # The last line: libraries may print notes of their own before it.
     description: Description = json.loads(process.stdout.splitlines()[-1])
     return description
 

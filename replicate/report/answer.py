@@ -164,6 +164,7 @@ class Answer:
 def training_files(results: ResultFolder, run: str, model: str) -> list[Path]:
     """The trainings of a model that a kept run has: one, or one of each block of seeds."""
     folder = results.folder / KEPT / run / model
+    # A run of one block may have its files in the model's own folder.
     single = list(folder.glob("train.json"))
     of_blocks = sorted(folder.glob("*/train.json"))
     return single + of_blocks
@@ -246,6 +247,7 @@ def statement_states(cards: Iterable[StatementCard]) -> list[StatementStates]:
         for reference in card.full_forms:
             state = reference.statement["state"]
             datasets = states.datasets.setdefault(state, [])
+            # Two kept runs on one data set are one answer on it.
             if reference.dataset not in datasets:
                 datasets.append(reference.dataset)
         all_states.append(states)
@@ -298,6 +300,7 @@ def answer(
     """
     columns = table_columns(table, tables, results)
     states = statement_states(cards)
+    # MNIST alone: the paper's first figure of samples is of it, and the picture has one place.
     samples = _samples(tables, results, "mnist")
     return Answer(columns, states, samples)
 

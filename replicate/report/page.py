@@ -224,6 +224,7 @@ def _compared_samplers(table: Traced, run: str = "") -> list[ComparedSamplers]:
         for row in measured_on(table["rows"], name):
             cell = row["cells"][name]
             measured = cell["measured"]
+            # Tables of earlier versions have no such field.
             if "samplers" not in measured:
                 continue
             if measured["samplers"]:
@@ -272,6 +273,7 @@ def _step_id(step: Step) -> str:
 def first_lower(name: str) -> str:
     """A name inside a sentence: "The optimal D" -> "the optimal D"; a proper name stays."""
     first_word, *_ = name.split()
+    # An abbreviation such as GMMN has a second capital.
     is_proper = first_word[1:2].isupper() or first_word in PROPER_NAMES
     if is_proper:
         return name
@@ -342,6 +344,7 @@ def _read_all(results: ResultFolder, pattern: str) -> dict[Path, Traced]:
     """The result files that match a pattern, sorted by their names; run records are left out."""
     contents = {}
     for path in sorted(results.folder.glob(pattern)):
+        # A record matches `*.json` as well, and is no result.
         if path.name.endswith(".run.json"):
             continue
         name = path.relative_to(results.folder).as_posix()

@@ -154,6 +154,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _cores() -> int:
     """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
+        # In containers and under job schedulers fewer than the machine has.
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
@@ -212,6 +213,7 @@ def _write_table(folders: Folders, entry: str) -> None:
         "context": root / "results/published/context.csv",
     }
     run = folders.results / entry
+    # Another reference run on the same folder may be finishing a block of this entry.
     with sole_writer(folders):
         params = load_params(str(run / "params.yaml"))
         write_table(params, _table_inputs(run), files, {}, run / TABLE[0])
@@ -265,6 +267,7 @@ def _continue(
             "--device cuda: this torch finds no GPU; leave --device out, or install a CUDA build."
         )
     waiting = deque(block for block in left if block.entry.device == device)
+    # A GPU is filled by one block of seeds; several would share its memory and gain nothing.
     at_once = arguments.side_by_side or (1 if device == "cuda" else _cores())
     name = f"{machine['device_name']} (cuda)" if device == "cuda" else "the CPU"
     print(
@@ -293,6 +296,7 @@ def _continue(
     runner = Runner(folders, waiting, at_once, extends, arguments.checkpoint_every, write_table)
     if arguments.minutes is not None:
         seconds = 60 * arguments.minutes
+        # From the start of the command: reading the plan and preparing data are part of the time.
         runner.end_at = started + seconds
         runner.stop_at = runner.end_at - min(RESERVE * seconds, RESERVE_SECONDS)
     if runner.run():

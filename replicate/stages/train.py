@@ -138,6 +138,7 @@ def _checkpoints(
         "numpy": np.__version__,
         "backend": job.backend.facts,
     }
+    # For people who look into the folder; the digest of the settings tells runs apart.
     label = f"{arguments.dataset}-{arguments.model}-{arguments.block}"
     return CheckpointFolder.of_run(arguments.state / "checkpoints", label, settings, extends)
 
@@ -237,6 +238,7 @@ def _write(
         "failed": content["failed"],
         "parameters": dict(parameters),
     }
+    # Weights are read by many stages, which then need no second file to know what they are of.
     metadata = {"about": json.dumps(about, sort_keys=True)}
     tensors = {name: value.cpu().numpy() for name, value in sweep.best.items()}
     result = arguments.out.with_suffix(".json")
