@@ -382,6 +382,8 @@ def _check_jobs(our_job: Job, their_job: Job) -> _CheckedJobs:
         our_file = our_job[stage]
         their_file = their_job[stage]
         reasons += environment_differences(our_file, their_file)
+        # A later stage may differ because the machine does; an earlier one, compared already, may
+        # not.
         if not reasons and fault is None:
             fault = _fault(our_file, their_file)
     each_once = dict.fromkeys(reasons)
@@ -406,6 +408,7 @@ def job_pairs(our_jobs: Mapping[str, Job], their_jobs: Mapping[str, Job]) -> lis
     common = sorted(our_jobs.keys() & their_jobs.keys())
     if common:
         return [(our_jobs[block], their_jobs[block]) for block in common]
+    # Jobs of other seeds still say whether the same was asked for on the same machine.
     our_first = min(our_jobs)
     their_first = min(their_jobs)
     return [(our_jobs[our_first], their_jobs[their_first])]

@@ -249,6 +249,7 @@ def divergence(parameters: Mapping[str, Tensor], config: SymbolsConfig) -> Tenso
     of_seeds = sequences.expand(seeds, -1, -1)
     log_generated = log_probability(precise, of_seeds)
     log_ratios = log_data - log_generated
+    # A sum over every sequence, so that the divergence is exact.
     terms = log_data.exp() * log_ratios
     return terms.sum(1)
 
@@ -279,6 +280,7 @@ class Lesson:
 
     def data(self, update: int, count: int, purpose: Purpose = "noise") -> Tensor:
         """Sequences of the language, (seeds, count, length * symbols)."""
+        # Part 0 is the data's; those of G and of D's fake sequences follow.
         noise = self.gumbel(update, count, 0, purpose)
         return write(self.perfect, noise, hard)
 

@@ -47,6 +47,7 @@ def _began(process: int) -> str:
     again.
     """
     try:
+        # Linux alone tells it here; elsewhere the number has to do.
         stat = Path(f"/proc/{process}/stat").read_text()
         # The name of the program stands in parentheses, and may have blanks and more of them.
         after_name = stat.rsplit(")", 1)[1]

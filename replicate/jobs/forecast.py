@@ -287,6 +287,7 @@ def _disk_gib(params: Params, extent: Extent, seeds: int, parameter_count: int) 
     dimension = channels * height * width
     likelihood = params.likelihood
     images = seeds * likelihood.draws * likelihood.samples
+    # Samples are most of what a run writes.
     samples = images * dimension
     # A checkpoint holds parameters, velocities and the best so far; there are two.
     copies = 1 + 2 * 3
@@ -302,6 +303,7 @@ def _is_done(results: Path, settings: Mapping[str, object], subject: Subject) ->
     training = read_json(path)
     code = source_digest("train", subject)
     has_same_settings = training["parameters"] == settings
+    # Else the engine would train it again, and it is not done.
     has_same_code = training["code"] == code
     return bool(has_same_settings and has_same_code)
 

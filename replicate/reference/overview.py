@@ -72,6 +72,7 @@ def _standing(block: Block, rate: float | None) -> Standing:
     if published >= block.epochs:
         return Standing(block, "done", published, 0.0, True)
     progress = block.progress()
+    # Without progress a longer training goes on from the epochs that were kept.
     epoch = int(progress.get("epoch", published))
     # The progress may be that of a plan of more epochs.
     epoch = min(epoch, block.epochs)

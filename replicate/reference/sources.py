@@ -275,6 +275,7 @@ def _adopt(block: Block, folders: Folders) -> None:
             f"what lies in {block.state} was trained with other settings than the plan's "
             f"({names}); move it away, or put the plan right."
         )
+    # What `jobs.subject` digests for a training: the stage and the model's own module.
     modules = ["replicate.stages.train", REGISTRY[block.model][1]]
     here = present(folders)
     clones = list((folders.work / "source").glob("[0-9a-f]*"))

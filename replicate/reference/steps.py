@@ -51,6 +51,7 @@ def _training(block: Block, params: Path, checkpoint_every: float) -> list[str]:
 
 def _measuring(block: Block, source: Source, params: Path) -> list[str]:
     """The stages after training, joined by `then`, without those whose result is there."""
+    # By the code too: blocks of different commits must not share a classifier.
     classifier = f"{block.dataset}.classifier-{source.package[:12]}.safetensors"
     # Each stage stands after those whose results it reads, with the name of its output.
     stages = {

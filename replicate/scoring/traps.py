@@ -153,6 +153,7 @@ def other_range(rows: Rows, splits: Splits) -> Range | None:
             return None
         return Range(f"from {least:.4g} to {most:.4g}", math.nan, math.nan)
     slack = THRESHOLDS.beyond * span
+    # By shares of pixels, as decoders with linear outputs step over the edge now and then.
     is_outside = (rows.pixels < low - slack) | (rows.pixels > high + slack)
     is_inside = float(is_outside.mean()) < THRESHOLDS.outside
     if is_inside and most - least >= THRESHOLDS.narrow * span:
@@ -162,6 +163,8 @@ def other_range(rows: Rows, splits: Splits) -> Range | None:
         top = candidate.shift + candidate.scale * high
         width = abs(top - bottom)
         tolerance = THRESHOLDS.tolerance * width
+        # The background of most data sets is at the bottom, so the lowest pixel is met; the highest
+        # may not be.
         covers = abs(least - bottom) <= 2 * tolerance and most - least >= 0.5 * width
         if covers and most <= top + tolerance:
             return candidate
@@ -193,6 +196,7 @@ def _candidates(splits: Splits) -> Iterator[Range]:
 
 def _reference(splits: Splits) -> Pixels:
     """Images of the data by which samples are judged: training images, else validation images."""
+    # Training images, which models see anyway; held-out ones are looked at for copies alone.
     split = "train" if splits.count("train") else "valid"
     return splits.flat(split)[: 2 * PUBLISHED_SAMPLES]
 

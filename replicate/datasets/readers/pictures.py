@@ -60,6 +60,7 @@ def _png_pixels(content: bytes, chunks: Collection[bytes]) -> bytes:
             chunk = content[start:stop]
             pieces.append(chunk)
         start = stop
+    # What breaks off is left for the decoder, which says what is wrong with it.
     rest = content[start:]
     pieces.append(rest)
     return b"".join(pieces)
