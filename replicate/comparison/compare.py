@@ -194,6 +194,7 @@ def _compared_claims(
     their_claims: Mapping[str, Sourced[Ordering]] | Mapping[str, Sourced[Statement]],
 ) -> Iterator[ComparedClaim]:
     """Every ordering, or every statement, that either run has, ours first."""
+    # Each once and ours first; a set would have no order.
     names = dict.fromkeys([*our_claims, *their_claims])
     for name in names:
         our_claim, their_claim = None, None

@@ -386,6 +386,7 @@ def _check_jobs(our_job: Job, their_job: Job) -> _CheckedJobs:
         # not.
         if not reasons and fault is None:
             fault = _fault(our_file, their_file)
+    # Stages of one job often give the same reason.
     each_once = dict.fromkeys(reasons)
     return _CheckedJobs(fault, tuple(each_once))
 

@@ -64,6 +64,7 @@ class Digits(PinnedDataset):
 
     def prepare(self, files: Mapping[str, Path], config: Section) -> Splits:
         """Images (n, 1, 8, 8) uint8 with values 0..16, and their classes."""
+        # Not above: a plan loads every data set's module, and needs none of their libraries.
         from sklearn.datasets import load_digits
 
         assert isinstance(config, DigitsConfig)

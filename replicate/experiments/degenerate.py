@@ -163,6 +163,7 @@ def _to_first_half(points: Tensor) -> tuple[Tensor, Tensor]:
     to_end = torch.hypot(x.abs() - 1, y)
     is_above = y >= 0
     distance = torch.where(is_above, to_arc, to_end)
+    # From below the centre this gives the angle of the nearer end, 0 or pi.
     angle = torch.atan2(y.clamp_min(0), x)
     return distance, angle / math.pi
 

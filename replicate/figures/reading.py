@@ -106,6 +106,7 @@ def _axis_reading(axis: Axis) -> AxisReading | None:
 
 def _agree(place: float, number: float | None) -> bool:
     """Whether a tick stands where its label says, up to the label's rounding."""
+    # A tick at 0 has no size that rounding could be a share of; a least one stands in.
     return number is not None and abs(number - place) <= ROUNDING * max(abs(place), 1e-9)
 
 

@@ -72,6 +72,7 @@ def announce_engine() -> None:
 
 def _lives(engine: Engine) -> bool:
     try:
+        # Signal 0 is sent to nobody: it only asks whether the process is there.
         os.kill(engine["process"], 0)
     except ProcessLookupError:
         return False

@@ -215,6 +215,7 @@ def _timed_rate(
     """The rate of a model on random images of a data set's shape, over a few steps of one seed;
     loads torch.
     """
+    # Not above: `status --help` and the rules read this module, and torch takes seconds to load.
     import torch
 
     from replicate.models.parts.classes import with_classes

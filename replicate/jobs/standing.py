@@ -187,6 +187,7 @@ def _time_of(path: Path) -> float:
 
 
 def _renew_time(path: Path) -> None:
+    # Of a file of another user, say: at worst an engine runs a job again.
     with contextlib.suppress(OSError):
         os.utime(path)
 

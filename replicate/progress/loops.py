@@ -117,6 +117,7 @@ def steps(count: int, unit: str = "update") -> Iterator[int]:
             if listener.should_report():
                 level.number = number + 1
                 level.done = level.number / count
+                # The step is over, and no loop within it is under way.
                 level.next = 0.0
                 listener.report()
 

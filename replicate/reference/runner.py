@@ -309,6 +309,7 @@ class Runner:
 
     def _poll(self, stopping: bool) -> None:
         """Starts the next process of each lane whose process has ended, or ends the lane."""
+        # A copy: lanes are taken out and put back on the way.
         for lane in list(self.lanes):
             assert lane.process is not None
             status = lane.process.poll()

@@ -503,16 +503,20 @@ def autocorrelation(pixels: Pixels) -> tuple[NDArray[np.float64], float]:
 
     count = len(pixels)
     centred = pixels - pixels.mean(0, dtype=np.float64).astype(np.float32)
+    # Padded to twice the length, so that no lag wraps around.
     sums = np.zeros(fft.next_fast_len(2 * count, real=True))
     spectrum_sum = np.zeros(len(sums) // 2 + 1)
+    # Some columns at a time: the spectra of all of them would take several times the samples.
     for start in range(0, centred.shape[1], 64):
         columns = centred[:, start : start + 64]
         spectrum = fft.rfft(columns, len(sums), axis=0)
         spectrum_sum += np.square(np.abs(spectrum)).sum(1, dtype=np.float64)
     products = fft.irfft(spectrum_sum, len(sums))[: count // 2 + 1]
     pairs = count - np.arange(len(products))
+    # Images that are all the same have no correlation, and nothing to divide by.
     if products[0] <= 0:
         return np.zeros(len(products)), math.inf
+    # A mean over pairs, of which there are fewer the longer the lag.
     rho = products / pairs * (count / products[0])
     covariance = torch.from_numpy(centred).T @ torch.from_numpy(centred)
     directions = float(covariance.trace().square() / covariance.square().sum())

@@ -269,6 +269,7 @@ def _draw(
         log_likelihoods.append(by_image)
     means = [fold["log_likelihood"] for fold in folds]
     errors = [fold["standard_error"] for fold in folds]
+    # Of the samples that the estimate used, and not of more: it says what they are worth.
     mixes = mixing(samples.numpy(), chains)
     draw: DrawEvaluation = {
         "log_likelihood": float(np.mean(means)),

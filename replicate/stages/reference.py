@@ -160,6 +160,7 @@ def _cores() -> int:
 
 
 def _status(arguments: argparse.Namespace, plan: ReferencePlan, folders: Folders) -> int:
+    # Here and below, not above: `--help` and a look at how far runs are load no torch.
     from replicate.reference.overview import lines, standings
 
     blocks = blocks_of(plan, folders)

@@ -185,6 +185,7 @@ def run(arguments: argparse.Namespace) -> None:
             epoch = min(sweep.step // sweep.steps_per_epoch + 1, config.epochs)
             position = f"epoch {epoch} of {config.epochs}"
             print(f"stopped in {position}; the same command goes on from here.", file=sys.stderr)
+            # Status 130: an engine must not take a job that was stopped for one that is done.
             raise KeyboardInterrupt
         _write(arguments, sweep, frame, parameters)
         job.facts |= {

@@ -258,6 +258,7 @@ def run(arguments: argparse.Namespace) -> None:
         earlier_trials = results.get(model, [])
         # Of two with one recipe the first counts.
         earlier = {trial["key"]: trial for trial in reversed(earlier_trials)}
+        # Anew: a trial that the file no longer has must not stay in the result.
         results[model] = []
         configs = configs_of(trials, model, str(arguments.trials))
         for number, config in enumerate(configs):

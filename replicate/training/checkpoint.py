@@ -180,6 +180,7 @@ class CheckpointFolder:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
                 state = try_lock(handle, self.folder)
+            # A failing disk: nobody is left to close the handle.
             except OSError:
                 os.close(handle)
                 raise

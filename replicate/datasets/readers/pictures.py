@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    # Here and below, not above: a plan loads every data set's module, and needs no Pillow.
     from PIL import Image
 
 FORMATS = ("PNG", "JPEG")
@@ -176,6 +177,7 @@ def pixels(content: bytes, size: int, grayscale: bool, crop: Crop) -> NDArray[np
                 upright = upright.transpose(Image.Transpose[turn])
             square = _square(upright, size, crop)
             square = square.convert("L" if grayscale else "RGB")
+    # Before the last clause, which would call it damage.
     except UnreadableError:
         raise
     except Image.DecompressionBombError:

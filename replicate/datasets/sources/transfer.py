@@ -162,6 +162,7 @@ def _open_http(address: str, offset: int, size: int, timeout: float) -> tuple[St
         opener = urllib.request.build_opener()
         request = urllib.request.Request(address, headers=headers)
         answer: http.client.HTTPResponse = opener.open(request, timeout=timeout)
+    # Before URLError, of which it is a kind: the server did answer.
     except urllib.error.HTTPError as error:
         error.close()
         # The server's file ends before what lies here does: once more from its start.
