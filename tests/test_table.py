@@ -15,9 +15,9 @@ from replicate.errors import ReplicateError
 from replicate.params import Likelihood
 from replicate.records.frame import checked_content
 from replicate.records.schema import SamplersOfRow, Table1
+from replicate.verdicts.pooled_seeds import pool_seeds
 from replicate.verdicts.protocol import Equivalence, Protocol, read_protocol
 from replicate.verdicts.published import read_context, read_published
-from replicate.verdicts.seeds import pool_seeds
 from replicate.verdicts.table1 import build_table, table_csv
 from tests.result_kinds import undeclared
 

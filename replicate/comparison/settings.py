@@ -14,7 +14,7 @@ from replicate.records.run_folder import JOB_STAGES, Job, ResultFile
 from replicate.records.run_record import record_path
 from replicate.records.sourced import Traced, child, leaves, value_of
 from replicate.storage.files import canonical_json
-from replicate.verdicts.seeds import SHARED
+from replicate.verdicts.pooled_seeds import SHARED
 
 #: What a setting belongs to: what was asked for, the code's logic, or the machine with its
 #: versions.

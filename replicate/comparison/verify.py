@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple, cast
 from replicate.records.run_folder import JOB_STAGES, Job, Models, ResultFile, RunFolder
 from replicate.records.schema import Evaluation, MeasuredCell
 from replicate.storage.files import read_tensors
-from replicate.verdicts.seeds import SHARED, pool_seeds
+from replicate.verdicts.pooled_seeds import SHARED, pool_seeds
 from replicate.verdicts.statistics import difference_of_means, simultaneous
 
 Outcome = Literal["same bits", "no difference found", "inconclusive", "different runs", "failed"]

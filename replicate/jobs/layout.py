@@ -2,7 +2,7 @@
 
 The one table of these things. Snakemake's rules take their files and commands from it, the page the
 commands that it prints, the plan the parameters that a job depends on, and reference runs
-(`replicate/reference/`) the words of the same commands for files of their own.
+(`replicate/reference_runs/`) the words of the same commands for files of their own.
 """
 
 from collections.abc import Mapping, Sequence

@@ -21,8 +21,8 @@ from replicate.measures import (
     kernel_distance,
     memorisation,
     nearest_neighbour_test,
-    parzen,
     parzen_many,
+    parzen_measure,
     precision,
     recall,
 )
@@ -37,7 +37,7 @@ from replicate.records.schema import Measured
 #: Measure -> its function. Imported here and not by name, so that a change of one of them is a
 #: change of the stages that run it.
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    "parzen": parzen.measure,
+    "parzen": parzen_measure.measure,
     "parzen_many": parzen_many.measure,
     "annealed_likelihood": annealed_likelihood.measure,
     "boltzmann_likelihood": boltzmann_likelihood.measure,

@@ -33,8 +33,8 @@ from functools import partial
 from pathlib import Path
 
 from replicate.errors import ReplicateError
-from replicate.reference.blocks import Folders, blocks_of
-from replicate.reference.plan import ReferencePlan, read_plan
+from replicate.reference_runs.blocks import Folders, blocks_of
+from replicate.reference_runs.plan import ReferencePlan, read_plan
 
 #: The part of the time, and the most seconds, that are left for the last checkpoints.
 RESERVE, RESERVE_SECONDS = 0.1, 60.0
@@ -161,7 +161,7 @@ def _cores() -> int:
 
 def _status(arguments: argparse.Namespace, plan: ReferencePlan, folders: Folders) -> int:
     # Here and below, not above: `--help` and a look at how far runs are load no torch.
-    from replicate.reference.overview import lines, standings
+    from replicate.reference_runs.overview import lines, standings
 
     blocks = blocks_of(plan, folders)
     at_once = arguments.side_by_side or _cores()
@@ -203,7 +203,7 @@ def _write_table(folders: Folders, entry: str) -> None:
     """
     from replicate.params import load_params
     from replicate.records.kept_runs import add_to_sums
-    from replicate.reference.keeping import sole_writer
+    from replicate.reference_runs.keeping import sole_writer
     from replicate.stages.table import write_table
     from replicate.storage.paths import package_root
 
@@ -234,14 +234,14 @@ def _table_inputs(run: Path) -> dict[str, Path]:
 
 
 def _pack(arguments: argparse.Namespace, plan: ReferencePlan, folders: Folders) -> int:
-    from replicate.reference.packing import pack, size_of
+    from replicate.reference_runs.packing import pack, size_of
 
     pack(plan, folders, arguments.pack, size_of(arguments.largest), arguments.states)
     return 0
 
 
 def _unpack(arguments: argparse.Namespace, plan: ReferencePlan, folders: Folders) -> int:
-    from replicate.reference.unpacking import unpack
+    from replicate.reference_runs.unpacking import unpack
 
     unpack(plan, folders, arguments.unpack)
     return 0
@@ -251,9 +251,9 @@ def _continue(
     arguments: argparse.Namespace, plan: ReferencePlan, folders: Folders, started: float
 ) -> int:
     """Goes on with the plan's blocks of one device."""
-    from replicate.reference.data import prepared
-    from replicate.reference.runner import Runner, described
-    from replicate.reference.sources import is_checkout, present, uncommitted
+    from replicate.reference_runs.data import prepared
+    from replicate.reference_runs.runner import Runner, described
+    from replicate.reference_runs.sources import is_checkout, present, uncommitted
     from replicate.storage.paths import package_root
 
     left = [block for block in blocks_of(plan, folders) if not block.is_finished()]

@@ -26,10 +26,10 @@ from replicate.records.schema import (
     Training,
 )
 from replicate.verdicts.ending import rise_of
+from replicate.verdicts.pooled_seeds import pool_seeds
 from replicate.verdicts.protocol import Protocol, Rising
 from replicate.verdicts.published import PublishedRow, PublishedRows
 from replicate.verdicts.samplers import comparison
-from replicate.verdicts.seeds import pool_seeds
 from replicate.verdicts.statistics import as_list, mean_interval, simultaneous
 from replicate.verdicts.table1_verdicts import (
     equivalence_verdict,

@@ -197,7 +197,7 @@ def equivalence_verdict(
     The claim margin decides; the state by the number margin stands beside it.
 
     Args:
-        cell: what was measured (`replicate.verdicts.seeds`).
+        cell: what was measured (`replicate.verdicts.pooled_seeds`).
         row: the published row, with its claim.
         protocol: the rules.
         claims: published values of this data set that the run attempted, for the simultaneous

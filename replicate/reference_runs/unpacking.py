@@ -10,12 +10,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from replicate.errors import ReplicateError
-from replicate.reference.blocks import Block, Folders, blocks_of
-from replicate.reference.keeping import report_replacement, with_commit, write_results
-from replicate.reference.manifest import Manifest, PackedBlock
-from replicate.reference.packing import check_parts, joined
-from replicate.reference.plan import Options, ReferencePlan
-from replicate.reference.sources import (
+from replicate.reference_runs.blocks import Block, Folders, blocks_of
+from replicate.reference_runs.keeping import report_replacement, with_commit, write_results
+from replicate.reference_runs.manifest import Manifest, PackedBlock
+from replicate.reference_runs.packing import check_parts, joined
+from replicate.reference_runs.plan import Options, ReferencePlan
+from replicate.reference_runs.sources import (
     COMMIT,
     Source,
     has_commit,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, TypedDict
 
 from replicate.errors import ReplicateError
-from replicate.reference.plan import Entry, Options, ReferencePlan
+from replicate.reference_runs.plan import Entry, Options, ReferencePlan
 from replicate.storage.files import canonical_json, read_json, write_error
 from replicate.storage.locks import LockState, try_lock
 

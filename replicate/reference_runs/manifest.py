@@ -7,7 +7,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from replicate.errors import ReplicateError
 from replicate.params import Section
-from replicate.reference.plan import Options
+from replicate.reference_runs.plan import Options
 from replicate.storage.files import read_json
 
 #: The name of its file, beside the parts.

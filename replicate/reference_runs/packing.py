@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from replicate.errors import ReplicateError
-from replicate.reference.blocks import Block, Folders, blocks_of
-from replicate.reference.keeping import WEIGHTS
-from replicate.reference.manifest import (
+from replicate.reference_runs.blocks import Block, Folders, blocks_of
+from replicate.reference_runs.keeping import WEIGHTS
+from replicate.reference_runs.manifest import (
     NAME,
     Manifest,
     Member,
@@ -27,8 +27,8 @@ from replicate.reference.manifest import (
     Part,
     read_manifest,
 )
-from replicate.reference.plan import ReferencePlan
-from replicate.reference.sources import present, read_origin, source_of
+from replicate.reference_runs.plan import ReferencePlan
+from replicate.reference_runs.sources import present, read_origin, source_of
 from replicate.storage.files import (
     canonical_json,
     read_json,

@@ -1,4 +1,6 @@
-"""The Parzen estimate of the paper as a measure among others (`replicate.likelihood.parzen`)."""
+"""The Parzen estimate as one measure beside the others; `replicate.likelihood.parzen` computes it,
+here as for Table 1.
+"""
 
 import torch
 

@@ -15,10 +15,10 @@ from typing import TypedDict
 
 from replicate.errors import ReplicateError
 from replicate.progress.reporting import duration, stop_requests
-from replicate.reference.blocks import Block, Folders, Settings, differing_settings
-from replicate.reference.plan import Options
-from replicate.reference.sources import Source, begin, present, read_origin, source_of
-from replicate.reference.steps import steps
+from replicate.reference_runs.blocks import Block, Folders, Settings, differing_settings
+from replicate.reference_runs.plan import Options
+from replicate.reference_runs.sources import Source, begin, present, read_origin, source_of
+from replicate.reference_runs.steps import steps
 from replicate.storage.files import read_json, sha256_file
 
 #: Seconds between two polls of the children, and between two lines of their progress.

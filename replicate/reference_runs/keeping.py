@@ -13,8 +13,8 @@ import yaml
 
 from replicate.records.kept_runs import add_to_sums
 from replicate.records.run_record import record_path
-from replicate.reference.blocks import Block, Folders
-from replicate.reference.sources import read_origin
+from replicate.reference_runs.blocks import Block, Folders
+from replicate.reference_runs.sources import read_origin
 from replicate.storage.files import (
     atomic_write,
     canonical_json,

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from replicate.progress.reporting import duration
-from replicate.reference.blocks import Block
-from replicate.reference.runner import progress_text
+from replicate.reference_runs.blocks import Block
+from replicate.reference_runs.runner import progress_text
 from replicate.storage.files import read_json
 
 

@@ -17,7 +17,7 @@ from typing import TypedDict
 from replicate.errors import ReplicateError
 from replicate.jobs.code_digest import PACKAGE, code_digest
 from replicate.models import REGISTRY
-from replicate.reference.blocks import Block, Folders, differing_settings
+from replicate.reference_runs.blocks import Block, Folders, differing_settings
 from replicate.storage.files import read_json, write_json
 from replicate.storage.paths import package_root
 
