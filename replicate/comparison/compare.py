@@ -23,7 +23,7 @@ from replicate.comparison.compared_run import (
     Statement,
     Verdict,
 )
-from replicate.comparison.verify import draws_of, same_bits
+from replicate.comparison.result_differences import draws_of, same_bits
 from replicate.jobs.code_digest import code_digest
 from replicate.records.frame import frame_of
 from replicate.records.schema import (

@@ -20,8 +20,8 @@ from replicate.verdicts.pooled_seeds import SHARED
 #: versions.
 Kind = Literal["asked", "code", "machine"]
 #: What a run record says of the machine and the versions that decide a result's bits
-#: (`replicate.comparison.verify`). The processor's name decides nothing, but stands for the
-#: instruction sets in records that do not have these.
+#: (`replicate.comparison.result_differences`). The processor's name decides nothing, but stands for
+#: the instruction sets in records that do not have these.
 MACHINE = (
     "versions.torch",
     "versions.numpy",

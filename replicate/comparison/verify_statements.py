@@ -8,15 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from replicate.comparison.verify import (
-    Numbers,
-    Pair,
+from replicate.comparison.result_differences import (
     data_digest,
     differs,
     environment_differences,
     flat,
     measured_difference,
 )
+from replicate.comparison.verify import Numbers, Pair
 from replicate.experiments import DEFAULT_DATASET, ON_IMAGES, ON_MEASURES, ON_SAMPLES
 from replicate.records.run_folder import ResultFile, RunFolder
 from replicate.records.schema import CheckVerdict, Statements, StatementVerdict

@@ -1,4 +1,4 @@
-"""SamplerDraw of one sampler's images: likelihood, mixing, memorisation, remembered start.
+"""What one draw of images by a sampler shows: likelihood, mixing, memorisation, remembered start.
 
 The correlation of two images a and b is that of their deviations from the mean training image m,
 <a - m, b - m> / (|a - m| |b - m|). The remembered start is the mean correlation of a chain's last
