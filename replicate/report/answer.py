@@ -42,6 +42,7 @@ class Measurement:
         measured = self.cell["measured"]
         seeds = len(measured["seeds"])
         if self.epochs is None:
+            # Of unknown length, so that any training that is kept counts as longer.
             return seeds, 0
         return seeds, value_of(self.epochs)
 
@@ -280,6 +281,7 @@ def _samples(tables: Mapping[str, Traced], results: ResultFolder, dataset: str) 
             pictured.append((value_of(epochs), samples))
     if not pictured:
         return None
+    # By the epochs alone: of a tie `max` would go on to compare the samples.
     _, samples = max(pictured, key=lambda entry: entry[0])
     return samples
 

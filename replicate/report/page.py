@@ -187,6 +187,7 @@ def are_alike(entries: Iterable[Traced], *keys: str) -> bool:
                     f"{source_of(entry)} has no {key!r}; run the stage that makes that file again."
                 )
         values = [value_of(entry[key]) for key in keys]
+        # A list of what was seen, since values may be lists, which no set takes.
         if values not in found:
             found.append(values)
     return len(found) <= 1
@@ -210,6 +211,7 @@ def _tuning(result: Traced, titles: Mapping[str, str]) -> Tuning:
             # Of two in the middle the lower one: a value that was measured, and no flattering one.
             middle = (len(finished) - 1) // 2
             median = finished[middle]
+        # Trials may be of a model that the table has no row for.
         title = titles.get(name, name)
         models.append(TunedModel(title, trials, best, median))
     return Tuning(result, models)
