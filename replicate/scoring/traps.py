@@ -185,6 +185,7 @@ def _candidates(splits: Splits) -> Iterator[Range]:
         (0.0, 1 / 255, "from 0 to 1/255 (divided twice)"),
     ):
         scale = (top - bottom) / span
+        # The data's own range is no other one.
         if (bottom, top) != (low, high):
             yield Range(words, bottom - scale * low, scale)
     pixels = _reference(splits)
@@ -300,6 +301,7 @@ def _spread(pixels: Pixels, count: int) -> Pixels:
     """At most so many rows, evenly spread over all."""
     if len(pixels) <= count:
         return pixels
+    # Not the first ones: samples may be sorted by class.
     return pixels[np.linspace(0, len(pixels) - 1, count).astype(np.int64)]
 
 
@@ -359,6 +361,7 @@ def _of_position(rows: Rows, splits: Splits) -> Iterator[Trap]:
     smallest = math.inf
     for names in _turns(rows):
         after = _nearest(_brought(few, names, splits), images)
+        # Copies of the data lie at distance 0, and no turn brings them nearer.
         ratio = float(after.mean()) / scale if scale > 0 else math.inf
         share = float((after < before).double().mean())
         # A second step must be worth it, too: an inverted image is not also transposed by chance.
@@ -405,6 +408,7 @@ def _position_trap(names: tuple[str, ...], ratio: float) -> Trap:
 def _keys(pixels: Pixels, splits: Splits) -> list[bytes]:
     """A key of every image that is the same for images that are equal once stored as bytes."""
     low, high = splits.value_range
+    # Data without levels of their own are compared in those of bytes.
     levels = splits.divisor if splits.divisor > 1 else 255.0
     scaled = (pixels - np.float32(low)) * np.float32(levels / (high - low))
     stored = np.rint(scaled, out=scaled).clip(-32768, 32767).astype(np.int16)
