@@ -227,6 +227,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     if not words or words[0] in ("-h", "--help"):
         print(_overview())
+        # Whoever asked for it has an answer; a command line without a word is a fault.
         return 0 if words else 2
     commands = _commands(words)
     around: AbstractContextManager[None] = nullcontext()

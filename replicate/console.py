@@ -47,6 +47,7 @@ def _status_of(end: SystemExit) -> int:
     if isinstance(end.code, str):
         print(end.code, file=sys.stderr)
         return 1
+    # `sys.exit()` without anything means success.
     return end.code or 0
 
 

@@ -101,6 +101,7 @@ def unknown_key(key: str, known: Collection[str]) -> str:
     """What is said of a key that is none of the known ones."""
     if not known:
         return "unknown key"
+    # One guess, or none: a list of guesses would leave the choice where it was.
     near = difflib.get_close_matches(key, known, n=1)
     if near:
         return f"unknown key (did you mean {near[0]}?)"

@@ -328,6 +328,13 @@ def test_ordering_is_a_one_sided_welch_test() -> None:
     assert set(states) == {"replicated", "not replicated", "inconclusive"}
 
 
+def test_equal_means_without_any_spread_are_in_no_order() -> None:
+    """The interval is the one number 0, which lies neither above 0 nor below."""
+    gap = difference_of_means([3.0, 3.0], [3.0, 3.0])
+    assert gap.ci90 == (0.0, 0.0)
+    assert ordering_of(gap) == "inconclusive"
+
+
 def test_negative_control_a_worse_model_is_not_ahead() -> None:
     noise = np.random.default_rng(9)
     worse, better = noise.normal(150, 5, 10).tolist(), noise.normal(214, 5, 10).tolist()

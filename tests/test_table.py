@@ -15,9 +15,9 @@ from replicate.errors import ReplicateError
 from replicate.params import Likelihood
 from replicate.records.frame import checked_content
 from replicate.records.schema import SamplersOfRow, Table1
+from replicate.verdicts.pooled_seeds import pool_seeds
 from replicate.verdicts.protocol import Equivalence, Protocol, read_protocol
 from replicate.verdicts.published import read_context, read_published
-from replicate.verdicts.seeds import pool_seeds
 from replicate.verdicts.table1 import build_table, table_csv
 from tests.result_kinds import undeclared
 
@@ -327,6 +327,11 @@ def test_an_entry_keeps_its_hash_when_another_changes(tmp_path: Path) -> None:
     assert "T1/tfd/adversarial_nets" in moved(
         "adversarial_nets: {epochs: 72", "adversarial_nets: {epochs: 71"
     )
+
+
+def test_rules_that_were_read_are_checked_and_written_by_their_kind_again() -> None:
+    assert Protocol.model_validate(dict(PROTOCOL)) == PROTOCOL
+    assert Protocol.model_validate_json(PROTOCOL.model_dump_json()) == PROTOCOL
 
 
 def test_a_bad_protocol_is_named(tmp_path: Path) -> None:
@@ -662,6 +667,23 @@ def test_a_training_that_still_rose_decides_nothing(rise: float, state: str) -> 
         assert (
             f"still rising: {rise:+.1f} nats over the last 20% of 1000 epochs" in verdict["reason"]
         )
+
+
+@pytest.mark.parametrize(("rise", "state"), [(1.9, "replicated"), (2.1, "withheld")])
+def test_an_order_with_a_row_that_still_rose_is_withheld(rise: float, state: str) -> None:
+    levels = {"dbn": 138.0, "stacked_cae": 121.0, "deep_gsn": 214.0, "adversarial_nets": 225.0}
+    blocks = {
+        (model, "mnist"): [evaluation([level + k for k in range(6)], model=model)]
+        for model, level in levels.items()
+    }
+    trainings = {
+        key: [training(list(range(6)), rise if key[0] == "adversarial_nets" else 0.0)]
+        for key in blocks
+    }
+    samplers = {key: [steady(levels[key[0]])] for key in blocks if key[0] in PROTOCOL.samplers.rows}
+    verdict = build(blocks, trainings, samplers)["orderings"][0]["verdict"]
+    assert verdict["state"] == state
+    assert ("still rising" in (verdict["reason"] or "")) == (state == "withheld")
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from replicate.__main__ import main
-from replicate.comparison.verify import (
-    Comparison,
-    Numbers,
-    Pair,
-    compare_models,
-    decide,
-    first_difference,
-)
+from replicate.comparison.result_differences import first_difference
+from replicate.comparison.verify import Comparison, Numbers, Pair, compare_models, decide
 from replicate.comparison.verify_statements import compare_statements
 from replicate.records.run_folder import read_run
 from replicate.storage.files import read_json, read_tensors, write_json, write_tensors

@@ -1,1 +1,1 @@
-"""A run beside another one: `report --compare`."""
+"""Two runs compared: side by side on the page (`report --compare`), or with kept ones: `verify`."""

@@ -193,10 +193,12 @@ def read_beside(table: Path, results: Path, other: Path, file: str) -> Beside:
     our_run = read_compared_run(ResultFolder(results), table)
     their_run = read_other(other)
     content = comparison(our_run, their_run)
+    # The file is not written yet: its numbers have their future place as source.
     compared = Traced(file, "", content)
     settings = settings_of(our_run, their_run)
     settings += _draw_settings(compared, our_run)
     settings = grouped(settings)
+    # Last: draws that differ are found in the very content that they are added to.
     content["settings"] = [_compared_setting(setting) for setting in settings]
     return Beside(our_run, their_run, file, content, settings)
 
@@ -247,6 +249,7 @@ def _measured_pairs(
     for name in names:
         our_entry = our_entries.get(name)
         their_entry = their_entries.get(name)
+        # What a check reads is the same in both, so that either may say it.
         of = our_entry or their_entry
         assert of is not None
         pairs.append(MeasuredPair(of, our_entry, their_entry))

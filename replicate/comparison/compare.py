@@ -23,7 +23,7 @@ from replicate.comparison.compared_run import (
     Statement,
     Verdict,
 )
-from replicate.comparison.verify import draws_of, same_bits
+from replicate.comparison.result_differences import draws_of, same_bits
 from replicate.jobs.code_digest import code_digest
 from replicate.records.frame import frame_of
 from replicate.records.schema import (
@@ -182,6 +182,7 @@ def _compared_claim(
     other_rule = False
     if our_claim is not None and their_claim is not None:
         other_rule = _other_rule(our_claim.verdict, their_claim.verdict)
+    # Numbers of all checks together: a verdict that stays may rest on other numbers.
     same_numbers = our_numbers == their_numbers
     change = _change(our_state, their_state, same_numbers)
     return {"claim": claim, "kind": kind, "change": change, "other_rule": other_rule}
@@ -193,6 +194,7 @@ def _compared_claims(
     their_claims: Mapping[str, Sourced[Ordering]] | Mapping[str, Sourced[Statement]],
 ) -> Iterator[ComparedClaim]:
     """Every ordering, or every statement, that either run has, ours first."""
+    # Each once and ours first; a set would have no order.
     names = dict.fromkeys([*our_claims, *their_claims])
     for name in names:
         our_claim, their_claim = None, None

@@ -33,6 +33,7 @@ LONGEST = 32
 class ResultSchema(BaseModel):
     """The fields of a result that are read here; other versions may have others beside them."""
 
+    # Strict, else the text "3" in a broken file would pass for the number.
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
 
 
@@ -72,6 +73,7 @@ class Verdict(ResultSchema):
 
     state: str
     reason: str
+    # Verdicts that no rule reached, such as "not attempted", name none.
     protocol_sha256: str | None = None
 
 
@@ -125,6 +127,7 @@ class Table(ResultSchema):
     preset: str
     datasets: list[Dataset]
     rows: list[Row]
+    # Tables of early versions have neither orderings nor inputs.
     orderings: list[Ordering] = []
     inputs: dict[str, str] = {}
 
@@ -364,6 +367,7 @@ def _validate_results(run: RunFolder) -> None:
     for blocks in run.models.values():
         for job in blocks.values():
             for stage, file in job.items():
+                # Of evaluations alone more is read than how they were made.
                 schema = Evaluation if stage == "evaluate" else Frame
                 validated(schema, file.content, file.path)
     for file in run.experiments.values():
@@ -422,6 +426,7 @@ def read_compared_run(results: ResultFolder, table_path: Path) -> ComparedRun:
         orderings[ordering.claim] = Sourced(ordering, source["orderings"][k])
     statements: dict[str, Sourced[Statement]] = {}
     path = results.folder / "statements.json"
+    # A run of models alone has none, and is compared by its table.
     has_statements = path.is_file()
     if has_statements:
         _, statements = _read_statements(results, path)
@@ -462,6 +467,7 @@ def shown_name(project: Path) -> str:
     """
     # Characters that a terminal or a page may take for something else become dashes.
     plain = re.sub(r"[^\w.-]+", "-", project.name)
+    # A name with a dot or a dash in front reads like a hidden file or an option.
     name = plain.strip("-.")[:LONGEST]
     is_like_ours = name in ("", "results", "report")
     # The folder of a home is called as its user is.
@@ -505,6 +511,7 @@ def read_other(folder: Path) -> ComparedRun:
             "run that pipeline to its end, "
             "or give the project folder or the results folder of a finished run."
         )
+    # Of a project folder its `results`, before a table that lies beside that.
     results = with_table[0]
     if results.name == "results":
         name = f"{shown_name(results.parent)}/results"

@@ -14,14 +14,14 @@ from replicate.records.run_folder import JOB_STAGES, Job, ResultFile
 from replicate.records.run_record import record_path
 from replicate.records.sourced import Traced, child, leaves, value_of
 from replicate.storage.files import canonical_json
-from replicate.verdicts.seeds import SHARED
+from replicate.verdicts.pooled_seeds import SHARED
 
 #: What a setting belongs to: what was asked for, the code's logic, or the machine with its
 #: versions.
 Kind = Literal["asked", "code", "machine"]
 #: What a run record says of the machine and the versions that decide a result's bits
-#: (`replicate.comparison.verify`). The processor's name decides nothing, but stands for the
-#: instruction sets in records that do not have these.
+#: (`replicate.comparison.result_differences`). The processor's name decides nothing, but stands for
+#: the instruction sets in records that do not have these.
 MACHINE = (
     "versions.torch",
     "versions.numpy",

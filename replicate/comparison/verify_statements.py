@@ -8,15 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from replicate.comparison.verify import (
-    Numbers,
-    Pair,
+from replicate.comparison.result_differences import (
     data_digest,
     differs,
     environment_differences,
     flat,
     measured_difference,
 )
+from replicate.comparison.verify import Numbers, Pair
 from replicate.experiments import DEFAULT_DATASET, ON_IMAGES, ON_MEASURES, ON_SAMPLES
 from replicate.records.run_folder import ResultFile, RunFolder
 from replicate.records.schema import CheckVerdict, Statements, StatementVerdict
@@ -84,6 +83,7 @@ def _recipe(statement: _Statement) -> dict[str, object]:
     if result is not None:
         parameters = result.content["parameters"]
         config = dict(parameters["config"])
+        # Other seeds are the point of a second run; they are named among the reasons.
         config.pop("seeds", None)
         settings |= flat(config)
         settings["data"] = data_digest(result.content)
@@ -101,6 +101,7 @@ def _other_recipe(our_statement: _Statement, their_statement: _Statement) -> lis
     our_recipe = _recipe(our_statement)
     their_recipe = _recipe(their_statement)
     both_kept = our_statement.result is not None and their_statement.result is not None
+    # What only one of them can tell would count as different, though nobody knows it.
     names = our_recipe.keys() & their_recipe.keys()
     if both_kept:
         names = our_recipe.keys() | their_recipe.keys()

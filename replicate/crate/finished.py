@@ -65,9 +65,11 @@ def _finished(jobs: JobList, job: Job) -> FinishedJob:
         raise ReplicateError(f"{job.record} has changed just now; start again.")
     records = list(_records(job))
     with understanding(record_file):
+        # The last stage stands for the job: its stages ran in one process, with one software.
         last = records[-1]
         versions = last["versions"]
         source = _in_words(last["source"])
+    # A user's own images never travel, and are known by a stamp and not by a digest.
     inputs = {path: digest for path, digest in seal.inputs.items() if path != USER_FILES}
     return FinishedJob(
         job=job,

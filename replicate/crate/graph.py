@@ -146,6 +146,7 @@ class CrateGraph:
         licence = self._licence()
         authors = [self._author(author) for author in self.citation["authors"]]
         papers = [self._paper(paper) for paper in self.citation["references"]]
+        # `hasPart` promises a file in the crate, so what was left out must not stand there.
         travelling = [file.path for file in self.files if file.travels]
         actions = [_action(job) for job in self.jobs]
         title = self.citation["title"]
@@ -200,6 +201,7 @@ class CrateGraph:
                 properties["description"] = LEFT_OUT
             if file.path == README:
                 properties["about"] = reference("./")
+            # A validator looks for every `File` in the crate.
             kind = "File" if file.travels else "CreativeWork"
             self._add(self._identifiers[file.path], kind, **properties)
 
@@ -209,6 +211,7 @@ class CrateGraph:
         language = self._add(
             LANGUAGE, "ComputerLanguage", name="Snakemake", url="https://snakemake.github.io"
         )
+        # A dictionary for its order: a set would give other bytes in every process.
         tools = {self._tool(job): None for job in self.jobs}
         self._add(
             WORKFLOW,
@@ -257,6 +260,7 @@ class CrateGraph:
         """What ran a job: the rule's stages, at a commit and with packages of these versions."""
         rule = job.job.rule
         packages = [self._package(name, version) for name, version in job.versions.items()]
+        # One tool for each state of the software: jobs of one run may be of several.
         digest = sha256_json([job.source, job.versions])[:8]
         stages = ", ".join(job.job.stages)
         return self._add(
@@ -358,5 +362,6 @@ def _control(job: FinishedJob) -> str:
 
 def _type_of(path: str) -> str:
     suffix = PurePosixPath(path).suffix
+    # Asked last: the list depends on the system, and a crate's bytes must not.
     known, _ = mimetypes.guess_type(path)
     return TYPES.get(suffix) or known or "text/plain"

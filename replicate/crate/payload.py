@@ -178,6 +178,7 @@ def _write_folder(target: Path, files: Iterable[CrateFile]) -> None:
 @contextmanager
 def _new_folder(target: Path) -> Iterator[Path]:
     """A folder beside `target` that takes its name if the block succeeds, and goes if it fails."""
+    # Two crates of one name may be written at the same time; the first to end has the name.
     suffix = secrets.token_hex(4)
     temporary = target.with_name(f".{target.name}.{suffix}.part")
     try:

@@ -96,6 +96,7 @@ class Splits:
 
     def count(self, split: str, fold: int = 0) -> int:
         """How many images `flat(split, fold)` has."""
+        # `train` and `labelled` of a set with folds are the same in every fold.
         if split in self.images:
             return len(self.images[split])
         rows = self._rows(split, fold)
@@ -226,6 +227,7 @@ def _check_digest(path: Path) -> None:
     if not description.is_file() or not path.is_file():
         return
     content = read_json(description)
+    # The JSON beside it may be anybody's; only what `prepare` wrote is held against the data.
     if not isinstance(content, dict) or content.get("stage") != "prepare":
         return
     digest = content.get("sha256")
@@ -278,6 +280,7 @@ def _is_sound(name: str, tensors: Tensors) -> bool:
     if is_fold and len(values):
         least = int(values.min())
         most = int(values.max())
+        # Negative rows would be read from the end, and so be images of another split.
         return least >= 0 and most < len(tensors["labelled"])
     return False
 
@@ -286,6 +289,7 @@ def _folds(tensors: Mapping[str, NDArray[np.int64]]) -> tuple[Fold, ...]:
     """The folds among the tensors of a prepared file, by their names `fold0_train`, ..."""
     tests = [name for name in tensors if re.fullmatch(r"fold\d+_test", name)]
     folds = []
+    # By number and not in the order of names, in which fold10 comes before fold2.
     for number in range(len(tests)):
         rows: dict[str, NDArray[np.int64]] = {}
         for split in SPLITS:

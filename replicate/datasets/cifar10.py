@@ -83,10 +83,12 @@ def read_members(path: Path, names: tuple[str, ...], size: int) -> dict[str, byt
             gzip.open(path) as stream,
             tarfile.open(fileobj=_Capped(stream, LIMIT), mode="r|") as archive,  # type: ignore[arg-type, call-overload]
         ):
+            # In the archive's order: a stream cannot go back to look for a name.
             for member in archive:
                 if member.name not in names:
                     continue
                 name = member.name
+                # Before its content is read: a header may promise any size.
                 fault = _fault(member, size, name in contents)
                 if fault is not None:
                     raise ReplicateError(

@@ -64,10 +64,12 @@ class Digits(PinnedDataset):
 
     def prepare(self, files: Mapping[str, Path], config: Section) -> Splits:
         """Images (n, 1, 8, 8) uint8 with values 0..16, and their classes."""
+        # Not above: a plan loads every data set's module, and needs none of their libraries.
         from sklearn.datasets import load_digits
 
         assert isinstance(config, DigitsConfig)
         values, classes = load_digits(return_X_y=True)
+        # scikit-learn gives float64; whole numbers fit into bytes, as every stored image here.
         stored = values.astype(np.uint8)
         labels = classes.astype(np.int64)
         are_whole_numbers = np.array_equal(stored, values)

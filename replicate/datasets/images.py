@@ -205,12 +205,14 @@ def _splits(folders: Collection[str], path: Path) -> dict[str, str]:
         ReplicateError: the names can be read both ways, or are splits of which one is missing or
             comes twice.
     """
+    # In the order of the splits, so that messages name training images first.
     splits: dict[str, str] = {}
     for split in SPLITS:
         for folder in sorted(folders):
             if split_of(folder) == split:
                 splits[folder] = split
     unnamed = sorted(set(folders) - splits.keys())
+    # One folder with the name of a split may be a class; two of them are no accident.
     if len(set(splits.values())) > 1 and unnamed:
         stray = unnamed[0] or "images"
         raise ReplicateError(
@@ -250,6 +252,7 @@ def _check_complete(splits: Mapping[str, str], path: Path) -> None:
             raise ReplicateError(
                 f"{path} has {names}, which both say {split}; put them into one folder."
             )
+    # Without a validation split some training images take its place; nothing replaces test images.
     missing = {"train", "test"} - set(splits.values())
     if missing:
         folders = ", ".join(splits)
@@ -357,6 +360,7 @@ def rows_of(groups: Mapping[str, Rows], seed: int) -> dict[str, SplitRows]:
     rows = {}
     for split, labels in groups.items():
         count = len(labels)
+        # Files often lie sorted by class, and the first validation images choose the bandwidth.
         order = shuffled(count, seed)
         rows[split] = SplitRows(split, order)
     if "valid" not in groups:
@@ -408,7 +412,9 @@ def _read(
         # Filled image by image, so that the set is in memory once.
         images[split] = np.empty((len(chosen), *config.shape), np.uint8)
         for index, row in enumerate(chosen.tolist()):
+            # Each file is read once, in the order of the names, and goes where its split wants it.
             destinations[group, row] = split, index
+    # All faults are gathered, so that a user who repairs files does not meet them one by one.
     faults: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of oddities in files that it reads anyway
@@ -481,6 +487,7 @@ class Images(UserDataset):
         if "all" in names:
             total = len(names["all"])
             held_out = round(total / PARTS)
+            # As `rows_of` cuts: a seventh each for validation and test, rounded.
             train = total - 2 * held_out
         elif "valid" not in names:
             train -= round(train / PARTS_OF_TRAIN)
@@ -510,6 +517,7 @@ class Images(UserDataset):
             images = _read(store, image_layout.names, rows, config)
         labels = {}
         if image_layout.classes:
+            # Without class folders all classes are 0, which would pass for labels.
             labels = {split: classes[group][chosen] for split, (group, chosen) in rows.items()}
         return Splits(images=images, labels=labels, divisor=255.0)
 

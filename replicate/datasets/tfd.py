@@ -75,6 +75,7 @@ class Tfd(UserDataset):
         labelled = ~unlabelled
         labels = arrays["labs_ex"].reshape(-1)
         expressions = _whole_numbers(path, "labs_ex", labels, -1, EXPRESSIONS)
+        # Images without a label may have -1 there, which is no fault.
         expressions = expressions[labelled]
         if len(expressions) and expressions.min() < 1:
             raise _fault(
@@ -115,6 +116,7 @@ def _checked_folds(path: Path) -> NDArray[np.int64]:
     if missing:
         names = ", ".join(shape_of) or "none"
         raise _fault(path, f"the variable {missing[0]!r} is missing (there: {names})")
+    # The number of images is the file's own; the other variables have to agree with it.
     n = shape_of["images"][0]
     for name, shape in (("images", (n, SIDE, SIDE)), ("labs_ex", (n, 1)), ("folds", (n, FOLDS))):
         if shape_of[name] != shape:
@@ -125,6 +127,7 @@ def _checked_folds(path: Path) -> NDArray[np.int64]:
         raise _fault(
             path, "no image is unlabelled (0) in all folds, so there is nothing to train on"
         )
+    # A split without images would give a mean over nothing, which is NaN.
     for fold in range(FOLDS):
         empty = [split for code, split in CODES.items() if not (folds[:, fold] == code).any()]
         if empty:
@@ -146,6 +149,7 @@ def _whole_numbers(path: Path, name: str, values: Numbers, low: int, high: int) 
             raise _fault(path, f"{name!r} has values that are not finite")
         if not np.array_equal(values, np.rint(values)):
             raise _fault(path, f"{name!r} has values that are not whole numbers")
+    # An empty array has no smallest value; its shape is refused elsewhere.
     if not values.size:
         return values
     least = values.min()

@@ -58,6 +58,7 @@ class Classifier:
     def _hidden(self, images: Tensor) -> Tensor:
         """The hidden layer (n, HIDDEN), rectified, without dropout."""
         w = self.weights
+        # Mean and scale are weights too: a file of weights alone then gives the same probabilities.
         maps = (images - w["mean"]) / w["scale"]
         for layer in range(len(CHANNELS)):
             convolved = conv2d(maps, w[f"{layer}.weight"], w[f"{layer}.bias"], padding=1)
@@ -158,11 +159,13 @@ def fit(images: Tensor, labels: Tensor, classes: int, seed: int = 0) -> Classifi
             (order,) = streams.order(epoch, count)
         start = batch * batch_size
         rows = order[start : start + batch_size]
+        # A mask is a pure function of the update, so the same seed gives the same classifier.
         (mask,) = streams.mask(KEEP, update, batch_size, HIDDEN)
         logits = classifier.logits(images[rows], mask)
         loss = cross_entropy(logits, labels[rows])
         gradients = torch.autograd.grad(loss, list(trained.values()))
         gradient_of = dict(zip(trained, gradients, strict=True))
+        # To 0, so that the last weights do not hang on the last few minibatches.
         rate = RATE * (1 - update / UPDATES)
         with torch.no_grad():
             adam_step(trained, slots, gradient_of, update, rate)

@@ -64,6 +64,7 @@ def mixing(images: Floats | NDArray[np.float32], chains: int | None) -> Mixing:
     half_length = length // 2
     if half_length < MIN_HALF_CHAIN:
         return Mixing(None, None)
+    # `astype` copies, so `projections` may write over it.
     complete_rounds = images[: length * chains].astype(np.float64)
     draws = 2 * half_length * chains
     smallest = math.inf
@@ -138,12 +139,14 @@ def autocorrelation(chains: Floats) -> Floats | None:
     # W, and v = (n - 1) / n * W + B / n
     within = covariances[:, 0].mean() * length / (length - 1)
     total = within * (length - 1) / length + means.var(ddof=1)
+    # Chains that all stand at one number vary by the rounding of their means, not by exactly 0.
     rounding = np.finfo(np.float64).eps * float(np.square(chains).max())
     if total <= rounding:
         return None
     # rho_t = 1 - (W - n / (n - 1) * mean g_t) / v
     unbiased_covariances = covariances.mean(0) * length / (length - 1)
     rho: Floats = 1 - (within - unbiased_covariances) / total
+    # By definition; the line above has it but for rounding.
     rho[0] = 1.0
     return rho
 

@@ -1,4 +1,4 @@
-"""SamplerDraw of one sampler's images: likelihood, mixing, memorisation, remembered start.
+"""What one draw of images by a sampler shows: likelihood, mixing, memorisation, remembered start.
 
 The correlation of two images a and b is that of their deviations from the mean training image m,
 <a - m, b - m> / (|a - m| |b - m|). The remembered start is the mean correlation of a chain's last
@@ -114,6 +114,8 @@ def measured_draw(
     starts = _start_images(model, draw)
     unrelated = _unrelated_start_images(model, draw)
     chains = model.chains
+    # Images come from the chains in turn; a last round that lacks some chains is no round of
+    # states.
     complete_rounds = max(count // chains, 1)
     last_round = slice((complete_rounds - 1) * chains, complete_rounds * chains)
     mean = images.train.double().mean(0)
@@ -122,6 +124,7 @@ def measured_draw(
     for seed_index, samples_of_seed in enumerate(samples):
         # One image of every chain, in the order of the chains.
         last = samples_of_seed[last_round]
+        # Of fewer images than chains, only the first chains have an image to compare.
         own_starts = starts[seed_index, : len(last)]
         compared = samples_of_seed[::spacing][:COMPARED]
         mixing_of_seed = mixing(samples_of_seed.cpu().numpy(), chains)

@@ -108,6 +108,7 @@ class Samples:
         Raises:
             ReplicateError: the dimensions differ, or a sample of a seed is not finite.
         """
+        # Failed seeds hold NaN by design; of the others NaN would spread into every sum.
         pixels = self.images.shape[-1]
         if rows.shape[1] != pixels:
             raise ReplicateError(
@@ -127,6 +128,7 @@ def _fits_description(images: np.ndarray, about: SamplesAbout) -> bool:
     if images.ndim != 4 or images.dtype != np.float32 or images.size == 0:
         return False
     seeds, _, _, dimension = images.shape
+    # Descriptions of earlier versions name no shape, and then the pixels say the size.
     shape = about.get("shape") or (dimension,)
     expected = (len(about["seeds"]), math.prod(shape))
     return (seeds, dimension) == expected

@@ -81,6 +81,8 @@ def _of_seed(
     rows: dict[str, Mapping[str, float]] = {}
     for name in ROWS:
         values = models[name].values.get(seed)
+        # A tau over fewer rows is of another order, and would not stand beside those of other
+        # seeds.
         if values is None:
             return {}
         rows[name] = values

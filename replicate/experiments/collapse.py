@@ -148,6 +148,7 @@ def covered_classes(sample_classes: Tensor, count: int) -> Tensor:
     for number in range(count):
         is_of_class = sample_classes == number
         shares.append(is_of_class.double().mean(1))
+    # A few stray samples, or slips of the classifier, do not make a class covered.
     is_covered = torch.stack(shares, 1) >= COVERED_SHARE
     return is_covered.double().sum(1)
 

@@ -60,6 +60,7 @@ def relative_spread(samples: Tensor, images: Tensor, labels: Tensor) -> Tensor:
     data_distances = []
     for number in range(classes):
         images_of_class = images[labels == number]
+        # As many images as samples: the mean distance does not depend on it, its noise does.
         compared = images_of_class[:count]
         distance = mean_distance(compared)
         data_distances.append(distance)
@@ -140,6 +141,7 @@ class Conditional(Experiment[ConditionalConfig]):
         parameters = play(config, streams, images, condition_of)
         seeds = len(streams.seeds)
         count = config.samples_per_class
+        # One-hot rows, as the game was trained with them.
         each_class_once = torch.eye(classes, device=device)
         requested = each_class_once.repeat_interleave(count, 0)
         condition = requested.expand(seeds, -1, -1)

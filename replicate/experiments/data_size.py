@@ -169,12 +169,14 @@ def train(
     model: GenerativeModel, images: Tensor, config: DataSizeConfig, valid: Tensor, test: Tensor
 ) -> list[Look]:
     """Trains a block of one seed on images (n, dimension); the looks at it."""
+    # Chains that start at training images may start at those of the subset alone.
     if model.samples_from_train:
         model.train = images
     model.initialise(images)
     recipe = model.config
     count = len(images)
     size = recipe.batch_size * model.batches_per_step
+    # The rest of an epoch is left out, as in the sweep.
     updates = count // size
     epochs_of_looks = look_epochs(model, config)
     looks: list[Look] = []
@@ -186,6 +188,8 @@ def train(
             rows = order[:, start : start + size]
             model.train_step(images[rows], epoch, step)
         if epoch + 1 in epochs_of_looks:
+            # As the sweep does it before every look: some models estimate more of themselves than
+            # they train.
             model.fit_statistics(images)
             entry = look(model, epoch + 1, config.samples, valid, test)
             looks.append(entry)

@@ -163,6 +163,7 @@ def _to_first_half(points: Tensor) -> tuple[Tensor, Tensor]:
     to_end = torch.hypot(x.abs() - 1, y)
     is_above = y >= 0
     distance = torch.where(is_above, to_arc, to_end)
+    # From below the centre this gives the angle of the nearer end, 0 or pi.
     angle = torch.atan2(y.clamp_min(0), x)
     return distance, angle / math.pi
 
@@ -316,6 +317,7 @@ def vae_samples(config: DegenerateConfig, streams: Streams) -> ModelSamples:
     noise = streams.normal("evaluation", 0, CURVE_SAMPLES, 2, part=part + 1)
     with torch.no_grad():
         means = model.outputs(z)
+        # With the noise of p(x|z), which is part of what the model says.
         samples = noisy(means, model, noise)
     return ModelSamples(samples, _spread(model))
 
@@ -541,6 +543,7 @@ class Degenerate(Experiment[DegenerateConfig]):
         pictures: dict[str, list[list[float]]] = {}
         for name in drawn:
             samples = trained[name].samples[0, :CURVE_SAMPLES_DRAWN]
+            # Three digits are more than a picture shows, and keep the result small.
             pictures[name] = samples.double().round(decimals=3).tolist()
         series = {
             "order": list(trained),
@@ -586,6 +589,7 @@ def _checks(
 ) -> StatementChecks:
     nets = models["adversarial nets"]
     rbm = models["RBM"]
+    # Corruptions rise (`corruptions`), so the first chain is the least noisy one.
     least_noisy = models[chains[0]]
     noisiest = models[chains[-1]]
     of_mixing = [models[name]["distance"][seed] for seed, name in enumerate(mixing)]

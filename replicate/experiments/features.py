@@ -85,6 +85,7 @@ def standardised(sets: Mapping[str, Array]) -> dict[str, Array]:
     never vary become 0.
     """
     train = sets["train"]
+    # Of training images alone, as everything that a classifier may know.
     mean = train.mean(0)
     mean_variance = train.var(0).mean()
     scale = np.sqrt(mean_variance)
@@ -108,6 +109,7 @@ def stratified(labels: Labels, drawn: NDArray[np.float32]) -> Labels:
     rank = np.empty_like(labels)
     for number in np.unique(labels):
         rows = np.flatnonzero(labels == number)
+        # Stable, so that equal numbers leave the order the same on every machine.
         order = np.argsort(drawn[rows], kind="stable")
         ranks_in_class = np.arange(len(rows))
         rank[rows[order]] = ranks_in_class

@@ -163,6 +163,7 @@ def play_on(config: Figure1Config, game: Game, generator_learns: bool, record: G
     looks = {0, *geometric_looks(config.rounds, LOOKS)}
     frames = {0}
     for k in range(1, FRAMES):
+        # In geometric progression: most of the game happens in its first rounds.
         exponent = k / (FRAMES - 1)
         frames.add(round(config.rounds**exponent))
     for update in steps(config.rounds + 1, "round"):
@@ -180,6 +181,7 @@ def play_on(config: Figure1Config, game: Game, generator_learns: bool, record: G
         if fade:
             generator_rate = config.generator_rate * fade * generator_learns
             rates = (config.discriminator_rate * fade, generator_rate)
+            # Counted on from the early rounds, so that no random number comes twice.
             number = config.early_rounds + update
             game.round(number, config.batch_size, rates, "non_saturating")
     record.stages["d"] = stage(game)

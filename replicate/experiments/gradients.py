@@ -183,6 +183,7 @@ def play(config: GradientsConfig, game: Game, objective: Objective) -> GameCurve
         real = game.real(update, size)
         latent = game.latent(update, size)
         game.update_discriminator(real, latent, faded_rate)
+        # Fresh z for G, as Algorithm 1 draws them.
         fresh_latent = game.latent(update, size, part=1)
         descend(config, game, fresh_latent, objective, fade)
     return curve
@@ -204,6 +205,7 @@ def descend(
     norms = squared_norms.sqrt().clamp_min(1e-30)
     # A bound for each seed, on the length of all parameters together.
     rates = torch.clamp(config.longest_step / norms, max=config.generator_rate)
+    # Faded after the bound, so that steps at the bound get shorter towards the end too.
     rate = rates[:, None, None] * fade
     with torch.no_grad():
         for leaf, slope in zip(leaves, slopes, strict=True):

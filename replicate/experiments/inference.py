@@ -198,6 +198,8 @@ class Inference(Experiment[InferenceConfig]):
             game = play(config, streams, train)
         inference, curve = train_inference(config, streams, game, train.shape[1], self._pairing)
         errors = squared_errors(config, streams, game, inference, test, train.mean(0))
+        # The reconstruction of another image is as sharp and as typical: only what E read from x
+        # differs.
         ratio = errors["other"] / errors["reconstruction"]
         checks: Checks = {
             "X2": {

@@ -109,6 +109,7 @@ def training_masks(
     drawn = streams.uniform("noise", update, count, height * width, part=RANDOM)
     of_positions = random_masks(drawn, config.known_share, channels)
     drawn_sides = streams.uniform("noise", update, count, part=SIDE)
+    # One of four halves: the streams draw numbers below 1, so 4 never comes.
     sides = (4 * drawn_sides).long()
     every_half = halves(shape, drawn.device).to(drawn.dtype)
     of_halves = every_half[sides]
@@ -151,6 +152,7 @@ def completion_measures(
         total = of_unknown.sum((1, 2))
         return total / count
 
+    # The first and not the best of several, which would flatter the model.
     first = completed[0]
     mean_of_completions = completed.mean(0)
     # The next image stands for "another one": as likely, and unrelated to the known pixels.
@@ -223,6 +225,7 @@ class Inpainting(Experiment[InpaintingConfig]):
         channels, height, width = shape
         drawn = streams.uniform("evaluation", 0, len(test), height * width, part=RANDOM)
         of_positions = random_masks(drawn, config.known_share, channels)
+        # The same masks for all seeds and completions, so that only G differs between them.
         masks = [of_positions, *halves(shape, device)]
         measures: dict[str, dict[str, Tensor]] = {}
         pictures: list[Tensor] = []

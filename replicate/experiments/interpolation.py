@@ -170,6 +170,7 @@ class Interpolation(Experiment[InterpolationConfig]):
         codes = streams.normal("evaluation", 0, 2, config.lines, config.code_dimension)
         first, second = codes.unbind(1)
         points = config.between + 2
+        # Both ends too: they show what G's images are without any interpolation.
         positions = torch.linspace(0, 1, points, device=codes.device)
         generator = generator_of(config, parameters)
         # Both between the same codes: they share their ends, and differ between them alone.

@@ -135,6 +135,7 @@ def least_steps(correlation: float, steps: int) -> float:
         # Below the point where the tangent from h(0) touches h.
         excess = correlation * steps * math.pow(steps / (steps - 1), steps - 1)
         return 1 + 2 * excess
+    # Where images are not correlated (or negatively), a step per sample is the least there is.
     root = 0.0
     if correlation > 0:
         log_root = math.log(correlation) / steps

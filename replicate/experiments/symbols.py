@@ -171,6 +171,7 @@ def language(symbols: int) -> tuple[Tensor, Tensor]:
 
 def every_sequence(symbols: int, length: int) -> Tensor:
     """All sequences, (symbols^length, length * symbols): each symbol is a corner of the simplex."""
+    # All of them, so that divergences are sums and not estimates: 4^4 = 256 by default.
     sequences = itertools.product(range(symbols), repeat=length)
     rows = torch.tensor(list(sequences))
     return one_hot(rows, symbols).flatten(1).double()
@@ -180,6 +181,7 @@ def of_language(config: SymbolsConfig, seeds: int) -> dict[str, Tensor]:
     """The parameters of a G whose p_g is p_data: log-probabilities, stacked over seeds, float64."""
     first, after = language(config.symbols)
     log_first = first.log()
+    # The language has one table for all positions; a G has one for each.
     log_following = after.log().repeat(config.length - 1, 1)
     return {
         "first": log_first.expand(seeds, 1, -1),
@@ -247,6 +249,7 @@ def divergence(parameters: Mapping[str, Tensor], config: SymbolsConfig) -> Tenso
     of_seeds = sequences.expand(seeds, -1, -1)
     log_generated = log_probability(precise, of_seeds)
     log_ratios = log_data - log_generated
+    # A sum over every sequence, so that the divergence is exact.
     terms = log_data.exp() * log_ratios
     return terms.sum(1)
 
@@ -277,6 +280,7 @@ class Lesson:
 
     def data(self, update: int, count: int, purpose: Purpose = "noise") -> Tensor:
         """Sequences of the language, (seeds, count, length * symbols)."""
+        # Part 0 is the data's; those of G and of D's fake sequences follow.
         noise = self.gumbel(update, count, 0, purpose)
         return write(self.perfect, noise, hard)
 

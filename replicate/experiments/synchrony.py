@@ -97,6 +97,7 @@ class Modes:
     def draw(self, streams: Streams, step: int, count: int) -> Tensor:
         """(seeds, count, 2) samples."""
         unit = streams.uniform("noise", step, count, part=0)
+        # Equally likely, since the unit interval is cut in equal pieces.
         modes = (unit * len(self.means)).long()
         noise = streams.normal("noise", step, count, 2, part=1)
         means = self.means.to(noise)
@@ -181,6 +182,8 @@ class ModesGame:
         for name, tensor in state.parameters.items():
             if name.startswith(network):
                 leaves[name] = tensor.detach().requires_grad_()
+        # The other player's parameters have no gradient: only the one that moves is asked for its
+        # slope.
         parameters = state.parameters | leaves
         # The player's own count is the key, so each of its updates sees fresh numbers at every
         # ratio.
@@ -486,6 +489,7 @@ class Synchrony(Experiment[SynchronyConfig]):
             if ratio in RATIOS_DRAWN:
                 outputs = game.samples(state, MODE_SAMPLES_DRAWN)
                 samples = self._substitute(outputs, state)[0]
+                # Two digits are enough for a picture.
                 pictures[name] = samples.double().round(decimals=2).tolist()
         return RatioGames(measures, pictures, even)
 

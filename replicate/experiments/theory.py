@@ -265,6 +265,7 @@ def _path(config: TheoryConfig, data: Array, start: Array, optimum: Optimum) -> 
     """C(G) before the first step and after every step of a descent, nats."""
     log_data = np.log(data)
     generated = start
+    # The weight 1: points of a discrete p_g have probabilities themselves, not densities.
     path = [criterion(data, generated, 1.0)]
     for _ in steps(config.descent_steps, "step"):
         log_generated = np.log(generated)
@@ -337,6 +338,7 @@ def _checks(grid: GridFacts, trained: TrainingCurve, descent: Descent) -> Checks
     # The first shift is 0, where p_g is p_data.
     at_the_data = grid["criterion"][0]
     elsewhere = grid["criterion"][1:]
+    # Of all looks and seeds: no D may ever surpass the optimal one.
     smallest_shortfall = float(np.min(trained["shortfall"]))
     last_divergences = [row[-1] for row in descent["jsd"]]
     return {

@@ -29,6 +29,7 @@ Trials = Mapping[str, Sequence[float | None]]
 def behind_the_best(log_likelihoods: Sequence[float | None]) -> PerSeed:
     """How far each trial of a model lies below the best one, nats; None where it failed."""
     known = [value for value in log_likelihoods if value is not None]
+    # Where every trial failed there are no gaps either, so that this number is never used.
     best = max(known, default=0.0)
     gaps: PerSeed = []
     for value in log_likelihoods:

@@ -42,6 +42,7 @@ class DotRow(TypedDict):
 
 def seeds_text(seeds: Sequence[int]) -> str:
     """How seeds are written: `seeds 0, 1, 2`, or `seeds 0 to 9` for a long unbroken list."""
+    # Up to three are as short one by one, as `records/sourced.py` has it.
     if len(seeds) > 3:
         first, last = seeds[0], seeds[-1]
         unbroken = range(first, last + 1)
@@ -81,6 +82,7 @@ def learning(training: Result, title: str, name: str) -> bytes:
             _learning_line(axes[0], training, index, likelihoods[:, index])
             color = seed_look(index)["color"]
             # Colour is the seed's, so that losses differ by their dashes.
+            # Not strict: no model has more losses than there are styles, and most have fewer.
             for style, values in zip(LOSS_STYLES, losses.values(), strict=False):
                 loss = values[:, index]
                 axes[1].plot(epochs, loss, color=color, linestyle=style, linewidth=1)
@@ -238,6 +240,7 @@ def dots(rows: Sequence[DotRow], title: str, name: str) -> bytes:
     seeds: set[int] = set()
     for row in rows:
         seeds.update(seed for seed, _ in row["seeds"])
+    # Sorted, since a set has another order in every process, and figures repeat their bytes.
     uncertainties = sorted(
         {row["published"]["uncertainty_over"] for row in rows if row["published"]}
     )

@@ -30,6 +30,7 @@ def to_bytes(
     steps = levels - 1
     exact = np.asarray(images, dtype=np.float64)
     steps_a_unit = steps / (high - low)
+    # In float64 and rounded to even: the same bytes on every machine.
     scaled = (exact - low) * steps_a_unit
     level_of = np.rint(np.clip(scaled, 0, steps))
     bytes_a_step = 255 / steps

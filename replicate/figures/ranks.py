@@ -32,6 +32,7 @@ def ranks(content: RanksOfDataset, titles: Mapping[str, str], title: str, name: 
     rows = [row for row in content["rows"] if row["kind"] == "model"]
     # The Parzen estimate is the first measure of the registry, and so of the columns.
     rows.sort(key=lambda row: _mean_rank(row, shown[:1]))
+    # Slanted titles below take about two inches, each row a third of one.
     height = 2.0 + 0.3 * len(rows)
     with canvas(width=6.8, height=height) as (figure, (axes,)):
         for line, row in enumerate(rows):
@@ -40,6 +41,7 @@ def ranks(content: RanksOfDataset, titles: Mapping[str, str], title: str, name: 
         for place in range(len(shown) + 1):
             axes.axvline(place, color=FAINT, linewidth=0.5)
         axes.set_xlim(0, len(shown))
+        # Turned round, so that the first row stands at the top as in a table.
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(visible=False)
         axes.set_yticks(range(len(rows)), [titles.get(row["name"], row["name"]) for row in rows])
@@ -62,6 +64,7 @@ def _mean_rank(row: RankRow, numbers: Sequence[int]) -> float:
         value = row["values"][number]
         if value is not None and value["rank"] is not None:
             found.append(value["rank"])
+    # Rank 0 is none: a model without any comes before the first.
     return float(np.mean(found)) if found else 0.0
 
 

@@ -58,6 +58,7 @@ def readings(figure: Figure, classes: Mapping[str, str], ink: str) -> str | None
         box = axes.get_position()
         left, right = box.x0 * width, box.x1 * width
         top, bottom = (1 - box.y1) * height, (1 - box.y0) * height
+        # As many decimals as the paths of the picture have.
         corners = [round(float(place), 2) for place in (left, top, right, bottom)]
         axes_read.append([*corners, x, y, styles])
     if not axes_read:
@@ -105,6 +106,7 @@ def _axis_reading(axis: Axis) -> AxisReading | None:
 
 def _agree(place: float, number: float | None) -> bool:
     """Whether a tick stands where its label says, up to the label's rounding."""
+    # A tick at 0 has no size that rounding could be a share of; a least one stands in.
     return number is not None and abs(number - place) <= ROUNDING * max(abs(place), 1e-9)
 
 

@@ -226,12 +226,14 @@ def _framed(root: etree._Element, slug: str, title: str, description: str) -> by
         element.text = text
         root.insert(position, element)
     etree.cleanup_namespaces(root)
+    # Readable by people and by `diff`; the page takes the line breaks out again (`svg_slim`).
     etree.indent(root, " ")
     return bytes(etree.tostring(root, encoding="utf-8")) + b"\n"
 
 
 def _slug(name: str) -> str:
     """A short id that stands for `name`, whatever letters it has."""
+    # A digest and not the name: names have letters that no id may have, and are long.
     digest = hashlib.sha256(name.encode()).hexdigest()
     # An id must not begin with a digit where a style sheet is to name it.
     return f"f{digest[:8]}"
@@ -239,6 +241,7 @@ def _slug(name: str) -> str:
 
 def _presentation(element: etree._Element) -> None:
     """Turns the `style` attribute of one element into presentation attributes and classes."""
+    # The plain `href` of SVG 2 does not need the name space of xlink.
     reference = element.attrib.pop(_XLINK, None)
     if reference is not None:
         element.set("href", reference)

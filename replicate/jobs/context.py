@@ -47,6 +47,7 @@ def _began(process: int) -> str:
     again.
     """
     try:
+        # Linux alone tells it here; elsewhere the number has to do.
         stat = Path(f"/proc/{process}/stat").read_text()
         # The name of the program stands in parentheses, and may have blanks and more of them.
         after_name = stat.rsplit(")", 1)[1]
@@ -71,6 +72,7 @@ def announce_engine() -> None:
 
 def _lives(engine: Engine) -> bool:
     try:
+        # Signal 0 is sent to nobody: it only asks whether the process is there.
         os.kill(engine["process"], 0)
     except ProcessLookupError:
         return False

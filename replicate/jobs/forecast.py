@@ -86,6 +86,7 @@ class Needs(TypedDict):
 
 def _is_alive(process: int) -> bool:
     try:
+        # Signal 0 asks whether the process is there, and sends nothing.
         os.kill(process, 0)
     except ProcessLookupError:
         return False
@@ -102,6 +103,7 @@ def _still_runs(progress: Progress) -> bool:
     # Files of earlier versions name no host.
     if progress.get("host", socket.gethostname()) == socket.gethostname():
         return _is_alive(progress["pid"])
+    # Its number means nothing on this machine, where another process may have it.
     return time.time() - progress["updated"] < SILENCE
 
 
@@ -178,6 +180,7 @@ def _recorded_rate(results: Path, dataset: str, model: str, config: "ModelConfig
         # A job that went on from a checkpoint measured only its own steps.
         share = record["steps_in_this_process"] / max(record["steps"], 1)
         recorded_recipe = training["parameters"]["config"] | {"epochs": None}
+        # A job that only found its result finished made no step, and measured nothing.
         if recorded_recipe != recipe or share == 0:
             continue
         seeds = len(training["seeds"])
@@ -212,6 +215,7 @@ def _timed_rate(
     """The rate of a model on random images of a data set's shape, over a few steps of one seed;
     loads torch.
     """
+    # Not above: `status --help` and the rules read this module, and torch takes seconds to load.
     import torch
 
     from replicate.models.parts.classes import with_classes
@@ -284,6 +288,7 @@ def _disk_gib(params: Params, extent: Extent, seeds: int, parameter_count: int) 
     dimension = channels * height * width
     likelihood = params.likelihood
     images = seeds * likelihood.draws * likelihood.samples
+    # Samples are most of what a run writes.
     samples = images * dimension
     # A checkpoint holds parameters, velocities and the best so far; there are two.
     copies = 1 + 2 * 3
@@ -299,6 +304,7 @@ def _is_done(results: Path, settings: Mapping[str, object], subject: Subject) ->
     training = read_json(path)
     code = source_digest("train", subject)
     has_same_settings = training["parameters"] == settings
+    # Else the engine would train it again, and it is not done.
     has_same_code = training["code"] == code
     return bool(has_same_settings and has_same_code)
 

@@ -71,6 +71,7 @@ def files_below(base: Path, folders: Iterable[str]) -> list[str]:
         # Hidden files are those of editors and file systems, such as .DS_Store.
         visible = [path for path in files if not path.name.startswith(".")]
         paths += [str(path.relative_to(base)) for path in visible]
+    # The order of a file system differs from machine to machine, and seals hold these names.
     return sorted(paths)
 
 
@@ -144,6 +145,7 @@ class JobList:
             return files_below(self.base, TEMPLATES)
         if name == "generators":
             names = [run.names for run in self.subjects("train") if run.model == PLAYED]
+            # The page computes with the generator itself, so its weights are an input of it.
             return [FILES["weights"].format(**each) for each in names]
         if name in OF_EXPERIMENTS:
             return self._files_of_experiment(name, subject)
@@ -182,6 +184,8 @@ class JobList:
             if name == "params":
                 values[name] = self.plan.config(stage, subject)
             elif name == "absent":
+                # Sorted, so that the printed command is the same however the parameters were
+                # written.
                 values[name] = json.dumps(self.plan.absent, sort_keys=True)
             elif name not in values:
                 values[name] = self.files(name, subject)

@@ -2,7 +2,7 @@
 
 The one table of these things. Snakemake's rules take their files and commands from it, the page the
 commands that it prints, the plan the parameters that a job depends on, and reference runs
-(`replicate/reference/`) the words of the same commands for files of their own.
+(`replicate/reference_runs/`) the words of the same commands for files of their own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -202,6 +202,7 @@ STAGES: dict[str, Stage] = {
         unused=frozenset({"likelihood.draws"}),
     ),
     "ranks": Stage("--out {ranks} {all_measures} {all_controls}", makes="ranks"),
+    # No parameters: a panel shows what was trained and chosen, whatever the parameters say now.
     "panels": Stage(
         "--weights {weights} --training {training} --bandwidth {bandwidth} --data {data}"
         " --out {panels_folder}",
@@ -294,6 +295,7 @@ def record_of(name: str) -> str:
     """The run record that a stage writes beside the file `name`, with its wildcards."""
     if name in RECORDS:
         return RECORDS[name]
+    # As `records/run_record.py` names them; here for files that do not exist yet.
     stem, _, _ = FILES[name].rpartition(".")
     return f"{stem}.run.json"
 

@@ -47,6 +47,7 @@ def _with_recipe(
     properties = {}
     for name, entry in definition["properties"].items():
         with_default = entry | {"default": values[name]}
+        # Of the other settings the source is that of the model's own default.
         if name in changed:
             with_default["source"] = source
         properties[name] = with_default
@@ -117,6 +118,7 @@ class _Definitions:
                     new[name] = schema
             if not new:
                 return used
+            # Only the new ones are searched next: what older ones refer to is known.
             used |= new
             text = json.dumps(new)
 

@@ -75,6 +75,7 @@ class Plan:
                 self.notices.append(f"left out of this run: {missing}")
         if not self.absent:
             return
+        # Parsed anew without them, so that no later question can meet a data set that is not there.
         self.raw = _without(self.raw, self.absent)
         self.params = Params.parse(self.raw, self.where)
         if not self.params.runs:
@@ -104,6 +105,7 @@ class Plan:
 
     def config(self, stage: str, subject: Subject = WHOLE_RUN) -> str:
         """The parameters that a job is given, as they were written, as one line of JSON."""
+        # Raw, since the command is printed: defaults would make every command a page long.
         settings = _of_job(self.raw, stage, subject)
         return json.dumps(settings, sort_keys=True, allow_nan=False)
 
@@ -138,6 +140,7 @@ class Plan:
         a title.
         """
         digest = source_digest(stage, subject)
+        # Registries are no part of code digests (`jobs/code_digest.py`), so titles are added here.
         titles: list[object] = []
         if stage == "table":
             titles = [datasets.REGISTRY, models.REGISTRY]
@@ -203,6 +206,7 @@ def _check_names(params: Params, where: str) -> None:
         ("experiment", experiments.REGISTRY, params.experiments),
     ):
         for name in names:
+            # All that there are is named: a slip of the pen is then seen at once.
             if name not in registered:
                 raise ReplicateError(
                     f"{where}: there is no {kind} {name!r}; the registered ones are "
@@ -338,6 +342,7 @@ def _of_section(name: str, section: Any, stage: str, subject: Subject) -> object
         options = section[model][dataset] or {}
         return {model: {dataset: options}}
     if isinstance(section, Mapping):
+        # A change of what a stage does not read must not run it again.
         unused = STAGES[stage].unused
         return {key: value for key, value in section.items() if f"{name}.{key}" not in unused}
     return section

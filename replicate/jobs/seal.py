@@ -103,4 +103,5 @@ def was_sealed(record: Path) -> bool:
         content = read_json(record)
         return SEAL in content or DIGEST in content
     except (ReplicateError, TypeError, RecursionError):
+        # A record that cannot be read was one once, and something has damaged it.
         return True

@@ -90,6 +90,7 @@ class Standing:
         Args:
             against_plan: whether the parameters, the code and the inputs must be the plan's too.
         """
+        # The cheapest look first: most changes show before any file is hashed.
         for path in job.outputs:
             if not Path(path).is_file():
                 return Finding(job, f"{path} is missing")
@@ -174,6 +175,7 @@ def settle_times(current: Iterable[Job]) -> None:
                 _renew_time(path)
         times_of_inputs = [_time_of(path) for path in inputs]
         times_of_outputs = [_time_of(path) for path in outputs]
+        # Engines ask that no input is younger than an output.
         newest_input = max(times_of_inputs, default=0.0)
         if newest_input > min(times_of_outputs):
             for path in outputs:
@@ -185,6 +187,7 @@ def _time_of(path: Path) -> float:
 
 
 def _renew_time(path: Path) -> None:
+    # Of a file of another user, say: at worst an engine runs a job again.
     with contextlib.suppress(OSError):
         os.utime(path)
 
@@ -224,6 +227,8 @@ def user_files(jobs: JobList, digests: Digests) -> dict[str, str]:
         seal = read_seal(Path(job.record))
         if seal is not None and seal.inputs == stamp and Path(job.outputs[1]).is_file():
             sources = read_json(Path(job.outputs[1])).get("sources")
+            # Unchanged since `fetch` read it, by names, sizes and times: the manifest stands for
+            # the files.
             content[job.about] = sha256_json(sources)
         else:
             content[job.about] = _content(jobs, job, stamp, digests)

@@ -48,6 +48,7 @@ class Shard:
             ReplicateError: the text names no part.
         """
         match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+        # 0 is no part, so that a text that does not match fails the same test as 0/3.
         number = int(match[1]) if match else 0
         total = int(match[2]) if match else 0
         if not 1 <= number <= total:
@@ -71,6 +72,7 @@ class Shard:
         first_block = blocks * (self.number - 1) // self.total
         end_block = blocks * self.number // self.total
         start = first_block * size
+        # The last block of samples may be a short one.
         end = min(end_block * size, count)
         return slice(start, end)
 
@@ -110,6 +112,7 @@ def write_part(path: Path, shard: Shard, count: int, sums: Sums, frame: Mapping[
     sigmas: dict[str, list[float]] = {}
     dimension = None
     for key, kernel_sums in sums.items():
+        # Tensors of safetensors have names, not keys of three numbers.
         name = ".".join(map(str, key))
         for tensor in TENSORS:
             tensors[f"{name}.{tensor}"] = getattr(kernel_sums, tensor).numpy()
@@ -229,6 +232,7 @@ def _read_parts(paths: Sequence[Path], frame: Mapping[str, Any]) -> dict[int, Pa
     for path in paths:
         part = Part.read(path)
         part.check_belongs(frame)
+        # Every part is held to the first one, so that all of them agree with each other.
         first = next(iter(parts.values()), part)
         if part.shard.total != first.shard.total:
             raise ReplicateError(

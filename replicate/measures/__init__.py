@@ -40,7 +40,9 @@ _KYNKAANNIEMI = "Kynkäänniemi et al. 2019, equations 1 and 2"
 _NAEEM = "Naeem et al. 2020"
 _LOPEZ_PAZ = "Lopez-Paz and Oquab 2017"
 
-#: name -> measure. Its function `measure` is in the file of that name.
+#: name -> measure. Its function `measure` is in the file of that name, but for `parzen`: that file
+#: is `parzen_measure.py`, because `likelihood/parzen.py` is the estimator that both it and Table 1
+#: call.
 REGISTRY: dict[str, Measure] = {
     "parzen": Measure(
         "Parzen estimate", "nats", "higher", "samples", "Goodfellow et al. 2014, section 5"

@@ -71,6 +71,7 @@ class _Chains:
 
     def observations(self, images: Tensor, sigma: Tensor) -> Observations:
         """Every image of (seeds or 1, n, dimension) once for each chain, with sigma (seeds,)."""
+        # Chains of one image lie side by side, which `per_image` undoes by a reshape.
         rows = images.repeat_interleave(self.settings.chains, 1)
         return Observations(rows, sigma[:, None].expand(-1, rows.shape[1]))
 
@@ -99,6 +100,7 @@ def log_likelihoods(
     widths = torch.tensor(settings.sigmas, dtype=torch.float64, device=device)
     # One chain for every width and validation image.
     count = len(validation)
+    # Widths outermost, images within them: `pilot` is told how many groups of rows there are.
     rows = validation.repeat(len(widths), 1)[None]
     sigma_of_rows = widths.repeat_interleave(count).expand(seeds, -1)
     trial = pilot(chains.annealing(_PILOT), Observations(rows, sigma_of_rows), len(widths))
@@ -108,6 +110,8 @@ def log_likelihoods(
     seed = torch.arange(seeds, device=device)
     sigma = widths[best]
     # (temperatures - 1, seeds, widths) -> (temperatures - 1, seeds)
+    # (temperatures - 1, seeds, widths) -> (temperatures - 1, seeds). Steps stay the pilot's from
+    # here on: one that followed its own chain would bias the weights.
     step_sizes = trial.step_sizes[:, seed, best]
 
     test_rows = chains.observations(test[None], sigma)
@@ -158,6 +162,7 @@ def measure(model_set: ModelSet) -> list[Estimate]:
     estimates = []
     for seed in range(model.seed_count):
         estimate = mean_of(bounds.test[seed], model_set.settings.resamples)
+        # Of simulated images alone are both bounds known: only there is z an exact draw.
         lower, upper = float(bounds.lower[seed].mean()), float(bounds.upper[seed].mean())
         estimate.details["sigma"] = float(bounds.sigma[seed])
         estimate.details["at_edge"] = float(bounds.at_edge[seed])

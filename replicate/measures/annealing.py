@@ -184,6 +184,7 @@ def backward(
         position: (seeds, n, k), of which the images were made.
     """
     count = observations.sigma.shape[1]
+    # An exact draw of the posterior: the images were made of these very codes.
     state = State.at(position, annealing.decoder, observations)
     log_weights = torch.zeros_like(observations.sigma)
     ladder = annealing.temperatures

@@ -12,6 +12,7 @@ def measure(sample_set: SampleSet) -> Estimate:
 
     Details: `class_0`, `class_1`, ...: the share of each.
     """
+    # `scoring` names this measure as without a value where the data set has no labels.
     assert sample_set.classifier is not None
     pictures = sample_set.samples.reshape(-1, *sample_set.splits.shape)
     probabilities = sample_set.classifier.probabilities(pictures)
@@ -22,6 +23,7 @@ def measure(sample_set: SampleSet) -> Estimate:
     # Images drawn with replacement have multinomial numbers of each class.
     generator = np.random.default_rng(SEED)
     resampled = generator.multinomial(count, shares, sample_set.settings.resamples) / count
+    # The minimum is taken in every resample: which class is the rarest is uncertain too.
     low, high = np.quantile(resampled.min(1), QUANTILES)
     details = {f"class_{number}": float(share) for number, share in enumerate(shares)}
     return Estimate(float(shares.min()), (float(low), float(high)), count, details)

@@ -34,6 +34,7 @@ def _trained(samples: Tensor, true_images: Tensor, updates: int) -> dict[str, Te
     sizes = (samples.shape[1], HIDDEN, 1)
     parameters = perceptron.initial(streams, _NETWORK, sizes, 0)
     slots = moments(parameters)
+    # Small data sets have fewer images of a kind than a minibatch takes.
     batch = min(BATCH, len(samples))
     batches_per_epoch = len(samples) // batch
     for update in range(updates):

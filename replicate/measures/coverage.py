@@ -11,4 +11,5 @@ from replicate.measures.resampling import Estimate, mean_of
 
 def measure(comparison: Comparison) -> Estimate:
     """The share of true images with a sample near them, 0 to 1."""
+    # The balls are those of true images, which no odd sample can blow up (Naeem et al. 2020).
     return mean_of(comparison.neighbours.ball_has_sample, comparison.resamples)

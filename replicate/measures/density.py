@@ -12,5 +12,6 @@ from replicate.measures.resampling import Estimate, mean_of
 
 def measure(comparison: Comparison) -> Estimate:
     """The mean number of balls by what is to be expected, 0 and more."""
+    # Counted and not only asked for: samples where many balls overlap weigh more.
     balls = comparison.neighbours.in_true_balls.double()
     return mean_of(balls / DENSITY_NEIGHBOURS, comparison.resamples)

@@ -61,6 +61,7 @@ def measure(comparison: Comparison) -> Estimate:
     value = frechet(moments(samples, ones), moments(true_images, ones))
     if samples.shape[1] > LARGEST_RESAMPLED:
         return Estimate(value, None, 2 * count)
+    # Streams 0 and 1: samples and true images are resampled independently of each other.
     sample_weights = weights(count, RESAMPLES, 0).to(samples.device)
     true_weights = weights(count, RESAMPLES, 1).to(samples.device)
     resampled = []

@@ -77,6 +77,7 @@ class State:
     def at(cls, position: Tensor, decoder: Decoder, observations: Observations) -> "State":
         """The state at positions (seeds, n, k)."""
         with torch.enable_grad():
+            # A new leaf at every position: gradients must not run back through the chain's past.
             leaf = position.detach().requires_grad_()
             log_prior = decoder.prior.log_density(leaf).double()
             log_likelihood = observations.log_likelihood(decoder.images(leaf))
@@ -147,6 +148,7 @@ def transition(
         The new state, and the probability (seeds, n) with which the proposal was accepted; a
         proposal that is not finite is never accepted.
     """
+    # Steps are adapted in float64, positions are the model's float32.
     step = step_size[..., None].to(state.position.dtype)
     proposal = state
     # Half a step of the momentum, whole steps of position and momentum, half a step back.

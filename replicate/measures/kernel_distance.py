@@ -19,6 +19,7 @@ RESAMPLES = 200
 
 def kernel(rows: Tensor, others: Tensor) -> Tensor:
     """k(x, y) of rows (n, d) with others (m, d), (n, m)."""
+    # The cubic kernel of Binkowski et al. 2018: unlike a Gaussian one it has no width to be chosen.
     return (rows @ others.T / rows.shape[1] + 1) ** 3
 
 
@@ -55,6 +56,7 @@ def discrepancies(samples: Tensor, true_images: Tensor, first: Tensor, second: T
     """
     pairs = first.sum(1) * second.sum(1)
     between = _between(samples, true_images, first, second) / pairs
+    # Unbiased, so that it may be below 0 where both sets are of one distribution.
     return _within(samples, first) + _within(true_images, second) - 2 * between
 
 

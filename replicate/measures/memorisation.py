@@ -15,6 +15,7 @@ def measure(sample_set: SampleSet) -> Estimate:
     Held-out images are those of validation and test. Of samples that are as new as these the value
     is about 0; that of samples which are among them is far below.
     """
+    # Stream 3, after those of the comparison (1 and 2): other samples, in random order as well.
     samples = chosen_rows(sample_set.samples, COMPARED, 3)
     held_out = held_out_images(sample_set.splits).to(samples.device)
     train = sample_set.true_images("train")
@@ -25,6 +26,7 @@ def measure(sample_set: SampleSet) -> Estimate:
     assert share.interval is not None
     low, high = share.interval
 
+    # Scaled as `diagnostics.samples.memorisation` scales it, at the ends of the interval too.
     def excess(value: float) -> float:
         return (value - expected) / (1 - expected)
 

@@ -18,6 +18,8 @@ def measure(comparison: Comparison) -> Estimate:
     `true_images`).
     """
     neighbours = comparison.neighbours
+    # Each half by itself: a model that copies is told by one of them, one that drops modes by the
+    # other.
     halves = [neighbours.sample_is_told, neighbours.true_is_told]
     estimate = mean_of_halves(halves, comparison.resamples)
     estimate.details["samples"] = float(halves[0].mean())

@@ -24,6 +24,7 @@ def squared_distances(rows: Tensor, others: Tensor) -> Tensor:
     """Squared distances (n, m) of rows (n, d) to others (m, d), float64."""
     row_norms = rows.square().sum(1)[:, None]
     other_norms = others.square().sum(1)[None]
+    # |x|^2 + |y|^2 - 2 xy: one matrix product in place of n m differences of d numbers.
     norms = row_norms + other_norms
     distances = torch.addmm(norms, rows, others.T, alpha=-2)
     # Negative ones too, whose roots would be NaN.

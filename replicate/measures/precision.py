@@ -11,4 +11,5 @@ from replicate.measures.resampling import Estimate, mean_of
 
 def measure(comparison: Comparison) -> Estimate:
     """The share of samples among true images, 0 to 1."""
+    # One truth value an image, so that an interval over images is that of a share.
     return mean_of(comparison.neighbours.in_true_manifold, comparison.resamples)

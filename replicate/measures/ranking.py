@@ -73,6 +73,7 @@ def resampled_means(seeds: Sequence[Measured], stream: Sequence[int]) -> Floats:
         stream: of the random numbers; another one is independent.
     """
     generator = np.random.default_rng((SEED, *stream))
+    # By a normal error and not by the images themselves, which stand in no result.
     values = np.array([seed["value"] for seed in seeds], dtype=np.float64)
     errors = np.array([_standard_error(seed) for seed in seeds])
     # Seeds with replacement and images by their error: both uncertainties, each once.
@@ -86,6 +87,7 @@ def _standard_error(entry: Measured) -> float:
     """Over images, from the interval; 0 where there is none."""
     if entry["interval"] is None:
         return 0.0
+    # Intervals are of 95 % (`resampling`), so that half their width is 1.96 standard errors.
     low, high = entry["interval"]
     return (high - low) / (2 * NORMAL_QUANTILE)
 

@@ -11,4 +11,6 @@ from replicate.measures.resampling import Estimate, mean_of
 
 def measure(comparison: Comparison) -> Estimate:
     """The share of true images among samples, 0 to 1."""
+    # The balls are those of samples here: one odd sample has a large one, which flatters recall
+    # (Naeem et al. 2020).
     return mean_of(comparison.neighbours.in_sample_manifold, comparison.resamples)

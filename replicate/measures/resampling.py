@@ -89,5 +89,6 @@ def normal_interval(value: float, resampled: Sequence[float]) -> tuple[float, fl
 
     For statistics that are biased upwards in resamples, because these hold images twice.
     """
+    # About the value and not about the mean of the resamples, which has their bias.
     half_width = NORMAL_QUANTILE * float(np.std(resampled, ddof=1))
     return value - half_width, value + half_width

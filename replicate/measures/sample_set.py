@@ -52,6 +52,7 @@ class SampleSet:
     @property
     def is_comparable(self) -> bool:
         """Whether there are enough images to have neighbours."""
+        # Both sets have as many images, so the first one speaks for both.
         return len(self._compared[0]) >= FEWEST
 
     @cached_property
@@ -66,6 +67,7 @@ class SampleSet:
             return None
         features = []
         for images in self._compared:
+            # The classifier convolves, so flat rows become images again.
             pictures = images.reshape(-1, *self.splits.shape)
             features.append(self.classifier.features(pictures))
         return self._comparison(*features)

@@ -21,8 +21,8 @@ from replicate.measures import (
     kernel_distance,
     memorisation,
     nearest_neighbour_test,
-    parzen,
     parzen_many,
+    parzen_measure,
     precision,
     recall,
 )
@@ -37,7 +37,7 @@ from replicate.records.schema import Measured
 #: Measure -> its function. Imported here and not by name, so that a change of one of them is a
 #: change of the stages that run it.
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    "parzen": parzen.measure,
+    "parzen": parzen_measure.measure,
     "parzen_many": parzen_many.measure,
     "annealed_likelihood": annealed_likelihood.measure,
     "boltzmann_likelihood": boltzmann_likelihood.measure,
@@ -80,6 +80,7 @@ def measure_samples(
     Returns:
         One entry for each measure, and for each space where it compares images in both.
     """
+    # The tool `score` names no settings of measures: it takes what a run has by default.
     settings = settings or MeasureSettings()
     likelihood = likelihood or Likelihood()
     sample_set = SampleSet(samples, splits, classifier, settings, likelihood)
@@ -161,6 +162,7 @@ def _obstacle(name: str, model_set: ModelSet) -> str | None:
         if not isinstance(model, BoltzmannModel) or model.partition_layer is None:
             return "the model has no partition function"
         is_off = settings.partition_temperatures == 0
+    # Of the kinds `generator` and `decoder`: both need codes that can be drawn at will.
     elif not model.has_latent:
         return "the model has no latent code"
     elif needs == "decoder":

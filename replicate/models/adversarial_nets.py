@@ -85,6 +85,7 @@ class AdversarialConfig(GameConfig):
         last = len(hidden) - 1
         if any(layer > last for layer in self.generator_sigmoid):
             raise ValueError(f"generator_sigmoid: G has no such hidden layer, only 0 to {last}")
+        # Without hidden layers pixels see z itself.
         inputs_of_pixels = hidden[-1] if hidden else self.noise_dimension
         if self.generator_output_weights > inputs_of_pixels:
             raise ValueError("generator_output_weights: more than the units that a pixel sees")
@@ -335,6 +336,7 @@ class AdversarialNets(AdversarialGame):
             slopes = c.discriminator_weight * torch.cat([real_slopes, fake_slopes], 1)
         image_rows = None
         if "generator" in networks:
+            # Of the generated half alone: data do not move, so their gradient is never asked for.
             image_rows = slice(real_rows, None)
 
         # D's own weights take `slopes`; what comes back to the images is the gradient of the bare

@@ -205,6 +205,7 @@ class ConvolutionalNets(AdversarialGame):
                     f"{layer.kernel} and pad {layer.pad} give {height}x{width}, too few for "
                     f"squares of {layer.pool}x{layer.pool}."
                 )
+            # Else squares would leave out pixels between them, or kernels see nothing but padding.
             if layer.pool_stride > layer.pool or layer.pad >= layer.kernel:
                 raise ReplicateError(
                     f"convolutions[{number}]: pool_stride must be at most pool, and pad less than "
@@ -323,6 +324,7 @@ class ConvolutionalNets(AdversarialGame):
         leaves: dict[str, Tensor] = {}
         for name, value in self.parameters.items():
             network = name.split(".")[0]
+            # Of the networks that move alone: the others' gradients would be computed for nothing.
             leaves[name] = value.detach().requires_grad_(network in networks)
 
         losses: dict[str, Tensor] = {}

@@ -62,6 +62,7 @@ def mean_image_bias(train: Tensor, pixels: Pixels) -> Tensor:
         raise ReplicateError(
             "Bernoulli pixels are for images in [0, 1]; set `pixels: gaussian` for others."
         )
+    # The log-odds of a pixel that is always 0 or always 1 would be infinite.
     mean_image = train.mean(0).clamp(1e-3, 1 - 1e-3)
     return torch.logit(mean_image)
 

@@ -166,6 +166,8 @@ class GenerativeModel(ABC):
         starts = range(0, count, SAMPLE_CHUNK)
         # A part of the stream a chunk: the same images whether more follow or not.
         for part, start in enumerate(starts):
+            # The last chunk may be a smaller one; its images are the first of what a whole one
+            # would hold.
             left = count - start
             size = min(SAMPLE_CHUNK, left)
             images = self.sample_chunk(size, draw, part)

@@ -82,14 +82,17 @@ class ConditionalAdversarialNets(AdversarialGame):
             "discriminator.joint": (image_pair, c.joint_pieces * top),
             "discriminator.logit": (top, 1),
         }
+        ranges = {"generator": c.generator_range, "discriminator": c.discriminator_range}
         for part, (layer, (rows, columns)) in enumerate(shapes.items(), 1):
-            is_generator = layer.startswith("generator")
-            half_range = c.generator_range if is_generator else c.discriminator_range
-            self.parameters[f"{layer}.weight"] = self._uniform(0, part, half_range, rows, columns)
+            network, _ = layer.split(".")
+            weight = self._uniform(0, part, ranges[network], rows, columns)
+            self.parameters[f"{layer}.weight"] = weight
             self.parameters[f"{layer}.bias"] = self._zeros(1, columns)
         if c.output == "sigmoid":
-            # Of the pixels alone: behind them stand the classes.
-            mean_pixels = train[:, : self.dimension].mean(0).clamp(1e-7, 1 - 1e-7)
+            # Of the pixels alone: behind them stand the classes. Clipped as by the released
+            # `init_bias_target_marginals`, since the log-odds of 0 are infinite.
+            pixels = train[:, : self.dimension]
+            mean_pixels = pixels.mean(0).clamp(1e-7, 1 - 1e-7)
             self.parameters["generator.pixels.bias"] += torch.logit(mean_pixels)
         self.slots = zero_averages(self.parameters)
 
@@ -97,15 +100,18 @@ class ConditionalAdversarialNets(AdversarialGame):
         """z and a class, (seeds, count, noise dimension + classes)."""
         code = super()._noise(purpose, step, count, part)
         classes = self.parameters["generator.class.weight"].shape[1]
-        if purpose == "noise":  # parts of the stream above those of z
+        if purpose == "noise":
+            # Parts of the stream above those of z: a class must not tell anything of its z.
             uniform = self.streams.uniform(purpose, step, count, part=1000 + part)
+            # Clamped, so that no rounding leads beyond the last class.
             chosen = (classes * uniform).long().clamp_(max=classes - 1)
         else:
             # Counted through all chunks of a draw: every class comes equally often, whatever their
             # size.
             places = torch.arange(count, device=code.device) + part * SAMPLE_CHUNK
             chosen = (places % classes).expand(len(code), -1)
-        return torch.cat([code, one_hot(chosen, classes).to(code)], 2)
+        of_classes = one_hot(chosen, classes).to(code)
+        return torch.cat([code, of_classes], 2)
 
     def sample_chunk(self, count: int, draw: int, part: int) -> Tensor:
         """(seeds, count, dimension) images of each class in turn."""
@@ -117,29 +123,35 @@ class ConditionalAdversarialNets(AdversarialGame):
     def _generate(self, inputs: Tensor, p: Parameters, masks: Sequence[Tensor | int]) -> Tensor:
         """Images (seeds, n, dimension) of z and class; masks of 1 are no dropout."""
         code, classes = inputs.tensor_split([self.config.noise_dimension], 2)
-        hidden_layers = [linear(code, p, "generator.code"), linear(classes, p, "generator.class")]
-        hidden = torch.cat(hidden_layers, 2).relu() * masks[0]
-        hidden = linear(hidden, p, "generator.joint").relu() * masks[1]
-        pixels = linear(hidden, p, "generator.pixels")
-        return pixels.sigmoid() if self.config.output == "sigmoid" else pixels
+        # z and the class have a layer each before they meet, as section 4.1 describes it.
+        of_code = linear(code, p, "generator.code")
+        of_class = linear(classes, p, "generator.class")
+        pair = torch.cat([of_code, of_class], 2).relu() * masks[0]
+        joint = linear(pair, p, "generator.joint").relu() * masks[1]
+        pixels = linear(joint, p, "generator.pixels")
+        if self.config.output == "sigmoid":
+            return pixels.sigmoid()
+        return pixels
 
     def _logits(self, rows: Tensor, p: Parameters, masks: Sequence[Tensor]) -> Tensor:
         """D's logits (seeds, n) of images and their classes, (seeds, n, dimension + classes)."""
         c = self.config
         images, classes = rows.tensor_split([self.dimension], 2)
         image = linear(images * masks[0], p, "discriminator.image")
+        # The class has no mask: D without it would judge an image by no class at all.
         of_class = linear(classes, p, "discriminator.class")
-        # (seeds, n, pieces * units) -> (seeds, n, units) by the largest piece.
-        units = [torch.unflatten(x, 2, (c.pieces, -1)).amax(2) for x in (image, of_class)]
-        joint = linear(torch.cat(units, 2) * masks[1], p, "discriminator.joint")
-        hidden = torch.unflatten(joint, 2, (c.joint_pieces, -1)).amax(2)
-        return linear(hidden * masks[2], p, "discriminator.logit").squeeze(2)
+        pair = torch.cat([_largest(image, c.pieces), _largest(of_class, c.pieces)], 2)
+        joint = linear(pair * masks[1], p, "discriminator.joint")
+        hidden = _largest(joint, c.joint_pieces)
+        logit = linear(hidden * masks[2], p, "discriminator.logit")
+        return logit.squeeze(2)
 
     def gradients(
         self, batch: Tensor, noise: Tensor, masks: list[Tensor], networks: tuple[str, ...]
     ) -> LossesAndGradients:
         """As for every game, by autograd."""
-        c, real_rows = self.config, batch.shape[1]
+        c = self.config
+        real_rows = batch.shape[1]
         p = {name: value.detach().requires_grad_() for name, value in self.parameters.items()}
         # Rows of masks: data first, then G's images; G's own masks are used on the latter alone.
         fake_masks = [mask[:, real_rows:] for mask in masks]
@@ -147,11 +159,14 @@ class ConditionalAdversarialNets(AdversarialGame):
             generated = self._generate(noise, p, fake_masks[3:])
             # D judges an image by the class that it was made for: a good 3 is fake under the class
             # 7.
-            rows = torch.cat([generated, noise[..., c.noise_dimension :]], 2)
+            classes = noise[..., c.noise_dimension :]
+            rows = torch.cat([generated, classes], 2)
             fake = self._logits(rows, p, fake_masks)
             losses = {"generator": generator_loss(fake, c.objective)}
+            # An update of G alone does not ask what D says of data.
             if "discriminator" in networks:
-                real = self._logits(batch, p, [mask[:, :real_rows] for mask in masks])
+                real_masks = [mask[:, :real_rows] for mask in masks]
+                real = self._logits(batch, p, real_masks)
                 losses["discriminator"] = discriminator_loss(real, fake)
         weights = {"generator": 1.0, "discriminator": c.discriminator_weight}
         gradients: dict[str, Tensor] = {}
@@ -160,9 +175,17 @@ class ConditionalAdversarialNets(AdversarialGame):
             leaves = [p[name] for name in names]
             # One weight a seed: no seed's loss depends on another's weights.
             weight = torch.full_like(losses[network], weights[network])
+            # Kept: both losses run through the same images of G.
             slopes = torch.autograd.grad(losses[network], leaves, weight, retain_graph=True)
             gradients |= dict(zip(names, slopes, strict=True))
-        return {name: loss.detach() for name, loss in losses.items()}, gradients
+        # Logged losses must not hold the graph of every step in memory.
+        detached = {name: loss.detach() for name, loss in losses.items()}
+        return detached, gradients
+
+
+def _largest(sums: Tensor, pieces: int) -> Tensor:
+    """Maxout (Goodfellow et al. 2013): (seeds, n, pieces * units) -> (seeds, n, units)."""
+    return torch.unflatten(sums, 2, (pieces, -1)).amax(2)
 
 
 MODEL = ConditionalAdversarialNets

@@ -211,6 +211,7 @@ class DeepBoltzmannMachine(BoltzmannModel):
     def chain_start_at_images(self, draw: int) -> Tensor:
         """Bits of the first hidden layer, drawn from its mean-field means given training images."""
         images = self.drawn_images(draw)
+        # As in training: the posterior of h has no closed form in a deep machine.
         hidden, _ = mean_field(self.deep, images, self.config.mean_field_steps)
         draws = Draws(self.streams, "evaluation", draw, START_AT_IMAGES + 1)
         return draws.bits(hidden)

@@ -50,29 +50,44 @@ def discrepancy(
 ) -> tuple[Tensor, Tensor]:
     """L (seeds,) and its gradient by x, (seeds, n, d), for x (seeds, n, d) and y (seeds, m, d)."""
     count = generated.shape[1]
-    # With r = (x, y) and w = 1 / n for each x, -1 / m for each y: L^2 = sum_ij w_i w_j k_ij.
+    # With r = (x, y) and w = 1 / n for each x, -1 / m for each y: L^2 = sum_ij w_i w_j k_ij. The
+    # three means of L are the three kinds of pairs in this one sum.
     rows = torch.cat([generated, images], 1)
     weights = torch.full_like(rows[:, :, :1], 1 / count)
     weights[:, count:] = -1 / images.shape[1]
-    norms = rows.square().sum(2, keepdim=True)
-    # Rounding leaves distances a little below 0.
-    distances = torch.baddbmm(norms + norms.mT, rows, rows.mT, alpha=-2).clamp_(min=0)
+    distances = _squared_distances(rows)
     slopes = torch.zeros_like(distances)
     squared = torch.zeros_like(rows[:, 0, 0])
     for bandwidth in bandwidths:
         # s is a variance, not a deviation: it is not squared.
         kernel = torch.exp(distances / (-2 * bandwidth))
-        squared += (weights * torch.bmm(kernel, weights)).sum((1, 2))
+        # By the vector w, so that no second matrix of the size of k is made.
+        weighted_sums = torch.bmm(kernel, weights)
+        squared += (weights * weighted_sums).sum((1, 2))
         slopes.add_(kernel, alpha=1 / bandwidth)
     # The square root and not the square, whose gradient would fade as the discrepancy gets small.
+    # Clamped, since rounding may leave the sum of equal sets a little below 0.
     loss = squared.clamp(min=0).sqrt()
     # d L^2 / d x_i = 2 w_i sum_j w_j a_ij (r_j - x_i), with a = sum_s k / s.
     # Only of generated rows: data do not move.
     of_generated = slopes[:, :count]
     total = torch.bmm(of_generated, weights)
     towards_rows = torch.bmm(of_generated, weights * rows) - total * generated
-    # dL = d L^2 / (2 L); the released code adds 1e-10 too.
-    return loss, 2 / count * towards_rows / (2 * loss + 1e-10)[:, None, None]
+    # dL = d L^2 / (2 L); the released code adds 1e-10 too, without which equal sets would divide 0
+    # by 0.
+    of_square = 2 / count * towards_rows
+    doubled_loss = 2 * loss + 1e-10
+    return loss, of_square / doubled_loss[:, None, None]
+
+
+def _squared_distances(rows: Tensor) -> Tensor:
+    """|r_i - r_j|^2 of rows (seeds, n, d), (seeds, n, n)."""
+    # |r_i|^2 + |r_j|^2 - 2 r_i r_j: one matrix product, where differences would take n^2 d numbers.
+    norms = rows.square().sum(2, keepdim=True)
+    sums_of_norms = norms + norms.mT
+    distances = torch.baddbmm(sums_of_norms, rows, rows.mT, alpha=-2)
+    # Rounding leaves distances a little below 0.
+    return distances.clamp_(min=0)
 
 
 class Gmmn(GenerativeModel):
@@ -93,7 +108,8 @@ class Gmmn(GenerativeModel):
     def initialise(self, train: Tensor) -> None:
         """Normal weights, zero biases."""
         c = self.config
-        self.add_layers("generator", (c.noise_dimension, *c.hidden, self.dimension), 0)
+        widths = (c.noise_dimension, *c.hidden, self.dimension)
+        self.add_layers("generator", widths, 0)
         self.slots = zero_averages(self.parameters)
 
     def add_layers(self, network: str, widths: Sequence[int], part: int) -> None:
@@ -110,12 +126,16 @@ class Gmmn(GenerativeModel):
 
     def match(self, targets: Tensor, step: int, update: int) -> Tensor:
         """Makes update number `update` of the network, towards (seeds, n, d): L, (seeds,)."""
-        uniform = self.streams.uniform("noise", step, targets.shape[1], self.config.noise_dimension)
+        c = self.config
+        # As many codes as targets: the estimate is of two samples of one size.
+        uniform = self.streams.uniform("noise", step, targets.shape[1], c.noise_dimension)
+        code = 2 * uniform - 1
+        # The subclass has an autoencoder among its parameters, which stays as it is here.
         names = [name for name in self.parameters if name.startswith("generator.")]
         leaves = {name: self.parameters[name].detach().requires_grad_() for name in names}
         with torch.enable_grad():
-            generated = self.generate(2 * uniform - 1, leaves)
-        loss, slope = discrepancy(generated.detach(), targets, self.config.bandwidths)
+            generated = self.generate(code, leaves)
+        loss, slope = discrepancy(generated.detach(), targets, c.bandwidths)
         # The gradient over pairs is in closed form above, so autograd sees the network alone.
         gradients = torch.autograd.grad(generated, list(leaves.values()), slope)
         parameters = [self.parameters[name] for name in names]
@@ -128,24 +148,36 @@ class Gmmn(GenerativeModel):
 
     def _schedule(self, update: int) -> tuple[float, float]:
         """Learning rate and momentum of an update, counted from 0; the source counts from 1."""
-        factor = 0.1 if update + 1 >= self.config.drop_update else 1.0
-        return factor * self.config.learning_rate, 1 - factor * (1 - self.config.momentum)
+        c = self.config
+        factor = 0.1 if update + 1 >= c.drop_update else 1.0
+        rate = factor * c.learning_rate
+        # rate / (1 - momentum), the length of a step that goes on in one direction, stays what it
+        # was.
+        momentum = 1 - factor * (1 - c.momentum)
+        return rate, momentum
 
     def generate(self, code: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """The network's outputs (seeds, n, d) of codes (seeds, n, noise dimension)."""
         layers = len(self.config.hidden) + 1
-        return perceptron.outputs(code, parameters, "generator", layers).sigmoid()
+        logits = perceptron.outputs(code, parameters, "generator", layers)
+        # Sigmoids: pixels lie in [0, 1], and so do the codes of the subclass's autoencoder.
+        return logits.sigmoid()
 
     def prior(self) -> Prior:
         """p(z), uniform on (-1, 1)."""
         unit = priors.normal(self.streams, self.config.noise_dimension, uniform_codes=True)
-        # Codes of unit variance are uniform on (-sqrt 3, sqrt 3).
-        return replace(unit, code=lambda position: unit.code(position) / math.sqrt(3))
+
+        def code(position: Tensor) -> Tensor:
+            # Codes of unit variance are uniform on (-sqrt 3, sqrt 3).
+            return unit.code(position) / math.sqrt(3)
+
+        return replace(unit, code=code)
 
     def latent(self, count: int, draw: int, part: int = 0) -> Tensor:
         """(seeds, count, noise dimension) draws of p(z)."""
         dimension = self.config.noise_dimension
-        return 2 * self.streams.uniform("evaluation", draw, count, dimension, part=part) - 1
+        uniform = self.streams.uniform("evaluation", draw, count, dimension, part=part)
+        return 2 * uniform - 1
 
     def decode(self, code: Tensor) -> Tensor:
         """Images (seeds, n, dimension) of codes (seeds, n, noise dimension), in (0, 1)."""

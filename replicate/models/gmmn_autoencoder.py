@@ -5,6 +5,7 @@ dropout in its encoder. Then the network of `gmmn.py` learns to make its codes. 
 yujiali/gmmn@751796e, train.py, and yujiali/pynn, learner.py (`AutoEncoderPretrainer`).
 """
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Self
 
 import torch
@@ -75,9 +76,12 @@ class GmmnAutoencoder(Gmmn):
         c = self.config
         network = (c.noise_dimension, *c.hidden, c.encoder[-1])
         encoder = (self.dimension, *c.encoder)
+        # Each network begins behind the parts of the stream that the ones before it have used.
+        encoder_part = len(network)
+        decoder_part = encoder_part + len(encoder)
         self.add_layers("generator", network, 0)
-        self.add_layers("encoder", encoder, len(network))
-        self.add_layers("decoder", encoder[::-1], len(network) + len(encoder))
+        self.add_layers("encoder", encoder, encoder_part)
+        self.add_layers("decoder", encoder[::-1], decoder_part)
         self.slots = zero_averages(self.parameters)
         self._steps_per_epoch = len(train) // c.batch_size
 
@@ -89,7 +93,9 @@ class GmmnAutoencoder(Gmmn):
         if epoch >= c.autoencoder_epochs:
             # The network's schedule counts its own updates, not those of the autoencoder before it.
             update = step - c.autoencoder_epochs * self._steps_per_epoch
-            return {"discrepancy": self.match(self._encoded(batch, depth), step, update)}
+            # Without dropout: the network is to learn the codes themselves, not their noise.
+            codes = self._encoded(batch, depth)
+            return {"discrepancy": self.match(codes, step, update)}
         layer_stages = depth * c.layer_epochs
         # The network needs 1,000 images an update, the autoencoder 100: a step is ten of its
         # updates.
@@ -98,12 +104,16 @@ class GmmnAutoencoder(Gmmn):
         for number, images in enumerate(minibatches):
             if epoch < layer_stages:
                 layer = epoch // c.layer_epochs
+                # The layers' own training keeps one momentum; that of the whole rises
+                # (`_joint_momentum`).
                 loss = self._reconstruct(images, layer, layer + 1, step, number, 0.5)
             else:
-                update = (step - layer_stages * self._steps_per_epoch) * len(minibatches) + number
+                joint_steps = step - layer_stages * self._steps_per_epoch
+                update = joint_steps * len(minibatches) + number
                 momentum = _joint_momentum(update)
                 loss = self._reconstruct(images, 0, depth, step, number, momentum)
             losses.append(loss)
+        # One number a step, as every model logs it.
         return {"reconstruction": torch.stack(losses).mean(0)}
 
     def _reconstruct(
@@ -111,33 +121,48 @@ class GmmnAutoencoder(Gmmn):
     ) -> Tensor:
         """Cross-entropy (seeds,) of layers `bottom` up to `top`; makes one update of them."""
         c = self.config
-        hidden = inputs = self._encoded(images, bottom)
+        # What the layers below make of images is what these layers are to reconstruct.
+        inputs = self._encoded(images, bottom)
         encoder = [f"encoder.{layer}" for layer in range(bottom, top)]
         # The decoder mirrors the encoder: its last layers undo the encoder's first.
-        decoder = [f"decoder.{len(c.encoder) - top + layer}" for layer in range(top - bottom)]
-        names = [name for name in self.parameters if name.rsplit(".", 1)[0] in encoder + decoder]
+        first = len(c.encoder) - top
+        decoder = [f"decoder.{first + layer}" for layer in range(top - bottom)]
+        layers = encoder + decoder
+        names = [name for name in self.parameters if name.rsplit(".", 1)[0] in layers]
         leaves = {name: self.parameters[name].detach().requires_grad_() for name in names}
         with torch.enable_grad():
+            hidden = inputs
             for layer, name in enumerate(encoder, bottom):
                 # Several updates a step: a hundred parts each keep their masks apart.
-                keep, part = 1 - c.dropout[layer], 100 * number + layer
+                part = 100 * number + layer
+                keep = 1 - c.dropout[layer]
                 mask = self.streams.mask(keep, step, *hidden.shape[1:], part=part)
                 hidden = linear(hidden * mask, leaves, name).sigmoid()
+            # No dropout in the decoder, as released.
             for name in decoder[:-1]:
                 hidden = linear(hidden, leaves, name).sigmoid()
             logits = linear(hidden, leaves, decoder[-1])
+            # Of the logits: the logarithm of a sigmoid that rounds to 0 would be infinite.
             entropy = binary_cross_entropy_with_logits(logits, inputs, reduction="none")
             loss = entropy.sum(2).mean(1)
         gradients = torch.autograd.grad(loss, list(leaves.values()), torch.ones_like(loss))
-        norm = torch.stack([gradient.square().sum((1, 2)) for gradient in gradients]).sum(0).sqrt()
-        # One norm over all gradients of a seed, so that the direction stays; another seed's does
-        # not count.
-        scale = (c.largest_gradient / norm).clamp(max=1)[:, None, None]
-        cut = [scale * gradient for gradient in gradients]
         parameters = [self.parameters[name] for name in names]
         averages = [self.slots[name] for name in names]
-        momentum_step(parameters, averages, cut, c.autoencoder_rate, momentum, c.autoencoder_rate)
+        cut = self._cut(gradients)
+        rate = c.autoencoder_rate
+        # The rate is constant, so the one before is the same.
+        momentum_step(parameters, averages, cut, rate, momentum, previous_rate=rate)
         return loss.detach()
+
+    def _cut(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """Gradients (seeds, rows, columns) of all layers, cut to the largest norm seed by seed."""
+        squares = [gradient.square().sum((1, 2)) for gradient in gradients]
+        # One norm over all gradients of a seed, so that the direction stays; another seed's does
+        # not count.
+        norm = torch.stack(squares).sum(0).sqrt()
+        # A norm of 0 gives an infinite ratio, which the bound of 1 makes harmless.
+        scale = (self.config.largest_gradient / norm).clamp(max=1)[:, None, None]
+        return [scale * gradient for gradient in gradients]
 
     def _encoded(self, codes: Tensor, layers: int) -> Tensor:
         """What the first layers make, without dropout, of images (seeds, n, dimension)."""

@@ -69,6 +69,7 @@ class KMeans(GenerativeModel):
         size = torch.ones_like(first_rows)
         parameters = self.parameters
         parameters["centroids.position"] = position
+        # Not read here: `k_means_weighted.py` draws by it.
         parameters["centroids.size"] = size
         slots = self.slots
         slots["sum"] = torch.zeros_like(position)
@@ -138,6 +139,7 @@ class KMeans(GenerativeModel):
         """
         total = self.slots["sum"]
         count = self.slots["count"]
+        # Called at an epoch's end and at the next one's start, of which the second finds nothing.
         if not bool(count.any()):
             return
         position = self.parameters["centroids.position"]

@@ -90,6 +90,7 @@ class RestrictedBoltzmannMachine(RestrictedMachines):
         draws = Draws(self.streams, "noise", step)
         data = self._presented(batch, draws)
         steps = self.config.gibbs_steps
+        # None for CD, whose chains begin at the batch.
         particles = self.slots.get("particles")
         return self._learn(0, data, steps, draws, particles, epoch, step)
 

@@ -213,6 +213,8 @@ class StackedCAE(ChainModel):
         widths = (self.dimension, *self.config.hidden)
         seeds = self.seed_count
         for number, (rows, columns) in enumerate(pairwise(widths)):
+            # Four times the range of Glorot & Bengio 2010, equation 16: the slope of a sigmoid at 0
+            # is 1/4.
             half_range = 4 * math.sqrt(6 / (rows + columns))
             uniform = self.streams.uniform("init", 0, rows, columns, part=number)
             centred = 2 * uniform - 1
@@ -232,6 +234,7 @@ class StackedCAE(ChainModel):
     def train_step(self, batch: Tensor, epoch: int, step: int) -> dict[str, Tensor]:
         """One step of plain gradient descent of the layer that learns in this epoch."""
         config = self.config
+        # The last layer that has begun is the one that learns; those below it stay.
         begun = [start for start in self._starts if start <= epoch]
         number = len(begun) - 1
         layer = self._layer(number)

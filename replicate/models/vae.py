@@ -70,6 +70,7 @@ class Vae(GenerativeModel):
     def initialise(self, train: Tensor) -> None:
         """Glorot's uniform weights; pixels start at the mean training image."""
         c = self.config
+        # Two outputs a number of the code: its mean and the logarithm of its variance.
         encoder = (self.dimension, *c.hidden, 2 * c.code_dimension)
         decoder = (c.code_dimension, *c.hidden[::-1], self.dimension)
         self.parameters = perceptron.initial(self.streams, "encoder", encoder, 0)
@@ -80,6 +81,7 @@ class Vae(GenerativeModel):
         output_bias = self.parameters[f"decoder.{top}.bias"]
         output_bias += mean_image_bias(train, c.pixels)
         if c.pixels == "gaussian":
+            # A decoder starts at the mean image, and pixels lie this far from it.
             log_spread = train.std(0).mean().log()
             of_seeds = log_spread.expand(self.seed_count, 1)
             # A copy: an expanded tensor is one number for all seeds, and Adam writes in place.
@@ -159,6 +161,7 @@ class Vae(GenerativeModel):
         """
         outputs = self._run(code, "decoder", self.parameters)
         if self.config.pixels == "bernoulli":
+            # In place: samples of many images are large, and the logits are not needed again.
             return outputs.sigmoid_()
         return outputs
 

@@ -115,6 +115,7 @@ def subsets_of_seeds(options: Options, labels: Sequence[str]) -> list[Alternativ
 
 def chosen_seeds(values: Sequence[float], subset: Alternative) -> list[float]:
     """The values of the seeds that a subset has, in their order."""
+    # Of an odd number the second half has one seed more.
     middle = len(values) // 2
     if subset.name == "first_half":
         return list(values[:middle])

@@ -41,6 +41,7 @@ def counted(claim: Claim) -> MultiverseCounts:
         # Combinations that do not go together are no analyses, and no share is of them.
         if state is not None:
             counts[state] += 1
+    # Judged anew and not read from the file, so that all verdicts come from one piece of code.
     own_state = claim.state(protocol_analysis(claim.alternatives))
     assert own_state is not None
     return {
@@ -56,6 +57,7 @@ def _flips(claim: Claim, own_state: VerdictState) -> Iterator[MultiverseFlip]:
     """The single choices that lead away from the verdict of the protocol's own analysis."""
     protocol = protocol_analysis(claim.alternatives)
     for choice, named in claim.alternatives.items():
+        # The first one is the protocol's own, which leads away from nothing.
         for alternative in named[1:]:
             state = claim.state({**protocol, choice: alternative})
             if state is not None and state != own_state:

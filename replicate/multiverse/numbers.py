@@ -108,6 +108,7 @@ class NumberClaim:
             names = {key[place] for key in self._values}
             chosen[choice] = [option for option in chosen[choice] if option.name in names]
         if self._context.pooled is None:
+            # Where no row has two seeds there is nothing to pool.
             chosen["error"] = [option for option in chosen["error"] if option.name != "pooled"]
         # A choice that changes nothing would count every analysis twice.
         if self._rising is None:
@@ -124,6 +125,7 @@ class NumberClaim:
             return None
         if self._deviation and _name(analysis, "deviation") == "withheld":
             return "withheld"
+        # As in the protocol: the seeds that survived are no fair sample, whatever the test.
         if self._cell["failed"]:
             return "inconclusive"
         values = self._seeds(analysis)
@@ -240,11 +242,13 @@ class NumberClaim:
         """Whether both studies show the gap to the nearest other row."""
         row = self._context.published
         nearest = self._context.nearest
+        # The gap to the nearest row, because that is what the paper's table claims to show.
         p = sceptical_p(
             row["log_likelihood"] - nearest, row["standard_error"], mean - nearest, error
         )
         if p <= rate:
             return "replicated"
+        # Half of it for the other side, as denying is two-sided in the protocol.
         if p >= 1 - rate / 2:
             return "not replicated"
         return "inconclusive"

@@ -268,6 +268,7 @@ def statement_claims(results: Path, protocol: Protocol, choices: Choices) -> Ite
     """The statements that runs attempted, in the order of the protocol."""
     attempts = list(_attempts(results))
     order = list(protocol.statements)
+    # A statement that the protocol has no longer has no rule to be judged by again.
     known = [attempt for attempt in attempts if attempt.statement["statement"] in order]
     known.sort(key=lambda attempt: order.index(attempt.statement["statement"]))
     for attempt in known:
@@ -290,8 +291,10 @@ def _attempts(results: Path) -> Iterator[_Attempt]:
     for name, folder in _folders(results, "statements", "statements.json"):
         path = folder / "statements.json"
         content = read_result(path, Statements)
+        # This run's own results have no parameters beside them, so no other is known to be alike.
         sections = results_below(folder).settings if name != OWN_RUN else None
         for statement in content["statements"]:
+            # Without any it was not attempted, or not on data that could answer.
             if statement["checks"]:
                 experiment = statement["experiment"]
                 yield _Attempt(name, path, statement, _settings(sections, experiment))

@@ -58,6 +58,7 @@ class Level:
             return cls(0.0, 0.0)
         assert level.value is not None
         rate = level.value
+        # Denying takes one check of several, so each has to be surer; affirming takes all of them.
         each = 1 - simultaneous(1 - rate, comparisons)
         of_one = each if level.name == "together" else rate
         if asks_for == "any":
@@ -86,6 +87,7 @@ class CheckValues:
     @classmethod
     def of(cls, check: CheckVerdict, partner: CheckVerdict | None) -> "CheckValues":
         """A check of a run, and the same of another run by the same rule."""
+        # With the sign every test asks for numbers above the threshold, whatever the rule's side.
         sign = -1 if check["side"] == "below" else 1
         exact = check["value"] if check["exact"] else None
         earlier = _numbers(partner) if partner is not None else None
@@ -149,6 +151,7 @@ def _mean_and_error(distances: Sequence[float]) -> tuple[float, float]:
 
 def _by_student(value: float, error: float, degrees: int) -> PValues:
     """P-values of Student's t; where nothing varies, the sign decides."""
+    # Student's t has no value there: the distance itself says on which side all seeds lie.
     if error == 0:
         return float(value <= 0), float(value >= 0)
     above = float(special.stdtr(degrees, -value / error))
@@ -164,6 +167,7 @@ def _student(distances: Sequence[float]) -> PValues:
 def _prediction(distances: Sequence[float]) -> PValues:
     """Of one more seed: the t test with the spread of a seed added."""
     value, error = _mean_and_error(distances)
+    # The error of a mean is s / sqrt n, that of one more seed s sqrt(1 + 1/n).
     error_of_one = error * math.sqrt(len(distances) + 1)
     return _by_student(value, error_of_one, len(distances) - 1)
 
@@ -215,6 +219,7 @@ class StatementClaim:
         self._asks_for = statement.get("asks_for", "all")
         counts = [len(check.seeds) for check in self._checks if check.exact is None]
         self._seed_count = max(counts, default=0)
+        # Below two seeds there is no spread, whatever the protocol asks for.
         self._is_small = self._seed_count < max(minimum_seeds, 2)
         self._failed = any(None in (check["per_seed"] or []) for check in checks)
         self.alternatives = self._alternatives(options, statement, partner is not None)
@@ -242,7 +247,10 @@ class StatementClaim:
         if has_partner and self._comparisons:
             chosen["seeds"] += alternatives(options["seeds"], ["both_runs"])
         else:
+            # The sceptic weighs a replication against an original: without a second run there is
+            # none.
             chosen["test"] = [test for test in chosen["test"] if test.name != "sceptical"]
+        # An exact check has one number: tests, levels and seeds mean nothing for it.
         if not self._comparisons:
             for choice in ("test", "level", "seeds", "minimum"):
                 del chosen[choice]
@@ -250,6 +258,7 @@ class StatementClaim:
             del chosen["minimum"]
         if all(check.threshold == 0 for check in self._checks):
             del chosen["thresholds"]
+        # A choice with one option is none, and would multiply nothing but the listing.
         return {choice: named for choice, named in chosen.items() if len(named) > 1}
 
     def state(self, analysis: Analysis) -> VerdictState | None:
@@ -263,6 +272,7 @@ class StatementClaim:
         level = self._level(analysis.get("level"), len(tested), self._asks_for)
         # Nobody takes a test that so few seeds could not decide either way.
         if test in ("signed_rank", "sign") and tested:
+            # All n on one side: the smallest p-value that a test by signs or ranks can give.
             smallest_p = 0.5 ** self._count(subset)
             if smallest_p > min(level.affirming, level.denying):
                 return None
@@ -300,6 +310,7 @@ class StatementClaim:
 
     def _obstacle(self, analysis: Analysis) -> VerdictState | None:
         """Why no test may decide; None where one may."""
+        # A failed seed stands for values that nobody knows, as in the protocol (section 6).
         if self._failed:
             return "inconclusive"
         # The protocol asks how many seeds a run has; another analyst may look at some of them.

@@ -117,6 +117,7 @@ def steps(count: int, unit: str = "update") -> Iterator[int]:
             if listener.should_report():
                 level.number = number + 1
                 level.done = level.number / count
+                # The step is over, and no loop within it is under way.
                 level.next = 0.0
                 listener.report()
 
@@ -140,6 +141,7 @@ def each(
     with _inside(listener, level):
         for number, (item, weight) in enumerate(zip(items, work, strict=True), 1):
             level.next = weight / sum(work)
+            # A level of its own for each item, so that loops within it share the item's width.
             turn = Level(f"{text.format(item)} ({number} of {len(items)})")
             with _inside(listener, turn):
                 if listener.should_report():
@@ -157,6 +159,7 @@ def task(text: str, share: float) -> Iterator[None]:
         yield
         return
     parent = listener.levels[-1]
+    # Shares are estimates; together they must not be more than all.
     parent.next = min(share, 1.0 - parent.done)
     with _inside(listener, Level(text)):
         yield

@@ -35,6 +35,7 @@ def on_terminal() -> bool:
     """Whether standard error is a terminal on which a line can be drawn over; engines put a pipe in
     between, for the log.
     """
+    # A dumb terminal (Emacs' shell, some CI logs) shows control characters as they are.
     terminal = os.environ.get("TERM")
     return sys.stderr.isatty() and terminal != "dumb"
 
@@ -88,6 +89,7 @@ class ProgressWriter:
                 "pid": os.getpid(),
                 "state": state,
                 "line": line,
+                # For jobs of another host, whose process nobody here can ask (`jobs/forecast.py`).
                 "updated": time.time(),
             }
             write_json(self._path, content | dict(facts))
@@ -240,6 +242,7 @@ def reporting(state: Path, label: str) -> Iterator[None]:
     finally:
         LISTENER.reset(outer)
         clear_line()
+        # The file is of running jobs; what a finished one did stands in its record.
         path.unlink(missing_ok=True)
 
 

@@ -73,6 +73,7 @@ def checked_result(content: object, kind: type[Content], path: Path) -> Content:
 
 def is_result_of(content: object, stage: str) -> bool:
     """Whether a file calls itself a result of a stage, in the schema of this version."""
+    # Any JSON may lie there: the file's name says nothing of its content.
     if not isinstance(content, dict):
         return False
     return content.get("schema") == SCHEMA and content.get("stage") == stage

@@ -69,6 +69,7 @@ def _of_torch() -> dict[str, str]:
     """Of torch's own loops, and what its MKL and oneDNN choose by."""
     import torch
 
+    # MKL and oneDNN do not say what they chose; these are all that they choose by.
     capabilities = torch.cpu.get_capabilities()
     return {
         "torch": torch.backends.cpu.get_cpu_capability(),
@@ -83,6 +84,7 @@ def instruction_sets() -> dict[str, str]:
     NumPy and torch are among them where this process has loaded them.
     """
     sets = {name: os.environ[name] for name in LIMITS if os.environ.get(name)}
+    # Not imported for the record's sake: a stage without tensors would load torch for nothing.
     if "numpy" in sys.modules:
         sets |= _of_numpy()
     if "torch" in sys.modules:

@@ -62,6 +62,7 @@ def read_sums(folder: Path) -> Sums | None:
         lines = ["?"]
     matches = [_LINE.fullmatch(line) for line in lines]
     sums = {match[2]: match[1] for match in matches if match}
+    # A name that stands in it twice makes fewer entries than lines.
     if not lines or len(sums) != len(lines):
         raise ReplicateError(f"{path} is no list of SHA-256 and names; {_remedy(folder)}.")
     return sums
@@ -78,6 +79,7 @@ def renew(folder: Path) -> list[str]:
     except ReplicateError:
         listed = {}
     sums = sums_of(folder)
+    # Such a folder holds more than results (a README, a plan), and those may change.
     if _is_shared(listed, folder):
         results = [path.name for path in folder.glob("*.json")]
         sums = _present(results, folder)
@@ -128,6 +130,7 @@ def keep_in_list(path: Path) -> None:
     Folders without such a list are anybody's, and get none.
     """
     folder = path.parent
+    # A folder with a parameter file is a run's, whose list `add_to_sums` keeps.
     if (folder / LIST).is_file() and not (folder / PARAMETERS).is_file():
         sums = read_sums(folder) or {}
         sums[path.name] = sha256_file(path)
@@ -148,6 +151,7 @@ def kept_below(place: Path) -> list[Path]:
     """
     folders: set[Path] = set()
     for name in (PARAMETERS, LIST):
+        # A set: most runs have both files.
         folders.update(path.parent for path in place.rglob(name))
     return sorted(folders)
 
@@ -198,6 +202,7 @@ def check_kept(folder: Path) -> None:
     """
     names = differences(folder)
     if names:
+        # The first one is enough to say: the remedy is the same for all.
         path = folder / names[0]
         fault = "is not what it was kept as: changed, damaged or new"
         if not path.is_file():

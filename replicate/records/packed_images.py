@@ -30,10 +30,12 @@ def packed(images: NDArray[np.floating], shape: tuple[int, int, int]) -> Packed 
         shape: (channels, height, width) of an image.
     """
     channels, height, width = shape
+    # Larger ones would make a result of megabytes, for a figure that only shows a few of them.
     if channels != 1 or height * width > MAX_PIXELS:
         return None
     # Samples of a seed that diverged, which have no shade.
     finite = np.nan_to_num(images)
+    # 8 bits are as much as a screen shows.
     levels = np.rint(finite * 255)
     content = levels.astype(np.uint8).tobytes()
     rows, columns, _ = images.shape

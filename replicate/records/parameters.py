@@ -36,6 +36,7 @@ def measures_parameters(params: Params) -> MeasuresParameters:
     """Everything that decides what is measured, as results record it."""
     return {
         "compute": compute_parameters(params.compute),
+        # Samples are read from a file, which says how many there are.
         "likelihood": params.likelihood.model_dump(mode="json", exclude={"samples", "draws"}),
         "measures": params.measures.model_dump(mode="json"),
     }

@@ -215,6 +215,7 @@ def _experiment_settings(folder: Path) -> Mapping[str, Any] | None:
         return None
     document, source = read_document(str(path))
     settings: Mapping[str, Any] | None = mapping_of(document, source).get("experiments")
+    # Not None, which stands for a run that kept no parameters.
     return settings or {}
 
 
@@ -245,6 +246,7 @@ def kept_runs(folder: Path) -> list[Path]:
         ReplicateError: there is none, or one has lost its parameter file.
     """
     folders = sorted(path.parent for path in folder.rglob("params.yaml"))
+    # A list of files without parameters beside it: `check_kept` says what was lost.
     for path in folder.rglob(LIST):
         if path.parent not in folders:
             check_kept(path.parent)

@@ -55,6 +55,7 @@ def _versions() -> dict[str, str]:
 
 
 def _processor() -> str:
+    # `platform.processor` is empty on most Linux systems, and not every processor names its model.
     return cpuinfo("model name") or platform.processor() or platform.machine()
 
 
@@ -64,6 +65,7 @@ class StageMeter:
     def __init__(self, stage: str) -> None:
         self.stage = stage
         self._began = datetime.now(UTC)
+        # For the duration, since the clock of the day may be set while a job runs.
         self._started = time.monotonic()
         forget_peak_memory()  # that of stages before, in the same process
 

@@ -37,6 +37,8 @@ Interval = list[float]
 Options = dict[str, Any]
 
 
+# Beside every stage's own fields: by these a result says on its own what made it, and a reader can
+# refuse it before it looks at any number.
 class Frame(TypedDict):
     """The fields that every result file has, beside its own `stage` and `parameters`."""
 
@@ -61,6 +63,7 @@ class ComputeParameters(TypedDict):
     """`auto`, `cpu` or `cuda`."""
     threads: int
     """CPU threads of the job."""
+    # Earlier versions trained in float32 alone, and wrote no precision.
     precision: NotRequired[str]
     """Of the factors of matrix products in training: `float32` or `bfloat16`."""
 
@@ -107,6 +110,8 @@ class SamplerSettings(TypedDict):
     """`means` of p(x | hidden), or `bits` drawn from them."""
 
 
+# Notes and not fields of every result: a key that most files would hold as null says less than one
+# that is there where it matters.
 class ExportNote(TypedDict):
     """Of what may come from exported weights."""
 
@@ -133,6 +138,7 @@ class SourceFile(TypedDict):
     """Bytes."""
     sha256: str
     """Digest of the content; of a folder that of its files' names and digests."""
+    # A raw file is one file; only a folder or an archive has a number of them.
     files: NotRequired[int]
     """Images of a folder or an archive."""
 
@@ -218,6 +224,8 @@ class SelectionParameters(TypedDict):
     """Generated images of each look."""
 
 
+# What decides the bits of a training, and nothing else: checkpoints are named by these
+# (`replicate.stages.train`).
 class TrainParameters(TypedDict):
     """Parameters of the stage `train`."""
 
@@ -239,6 +247,7 @@ class TrainParameters(TypedDict):
     """Validation images of a look, at most."""
 
 
+# Lists by look and then by seed, as the looks come: a run that is resumed appends to them.
 class LearningCurve(TypedDict):
     """The looks at the validation images, and the losses of their epochs."""
 
@@ -322,6 +331,7 @@ class SamplesAbout(ExportNote, ChainNote):
     """Seeds of the job, such as `0-2`."""
     seeds: list[int]
     """The same one by one: [seed]."""
+    # Samples of earlier versions name neither the shape nor the parameters of their training.
     shape: NotRequired[list[int]]
     """Channels, height and width of an image."""
     failed: dict[str, Failure]
@@ -543,6 +553,7 @@ class ScoreParameters(TypedDict):
     """Fixes of the samples that were asked for, in their order."""
 
 
+# A measure that says nothing keeps its entry, with the reason.
 class Measured(TypedDict):
     """What a measure says of samples (`replicate.measures.REGISTRY`)."""
 
@@ -659,6 +670,7 @@ class Score(Frame):
     """Other measures of the same samples that have a value; empty without `--measures`."""
 
 
+# A part of an evaluation is no result: it is added up with others, and never read by itself.
 class EvaluationPart(Frame):
     """`PART.safetensors`, metadata `about`: a part of an evaluation.
 
@@ -779,6 +791,7 @@ class SeedRecognition(TypedDict):
     """Share of samples whose class is sure; null also without a classifier."""
     classes: list[float] | None
     """Share of samples of each class: [class]; null also without a classifier."""
+    # Kept results of the first versions know the shares of classes alone.
     rarest: NotRequired[float | None]
     """The smallest of these shares; null also without a classifier."""
     memorisation: NotRequired[float | None]
@@ -802,6 +815,7 @@ class Recognition(Frame):
     """Seeds of the job, such as `0-2`."""
     seeds: list[int]
     """The same one by one: [seed]."""
+    # As for the fields of a seed: the first versions compared no image.
     compared: NotRequired[int]
     """Samples of a seed whose nearest image was looked for."""
     sure_from: float
@@ -1065,6 +1079,8 @@ class FigureList(Frame):
     """Figures, in the order of the page."""
 
 
+# The rule that judged (side and threshold) stands beside the numbers: a kept verdict can be judged
+# again without the protocol of its day.
 class CheckVerdict(TypedDict):
     """One check of a statement; null where there is nothing to say."""
 
@@ -1094,6 +1110,8 @@ class CheckVerdict(TypedDict):
     """Fewest seeds that would decide, where the check is inconclusive."""
 
 
+# One entry for each statement of the protocol, also for those that no experiment of the run
+# decides: what was not attempted is shown, and not left out.
 class StatementVerdict(TypedDict):
     """What the paper states in words, with its verdict."""
 
@@ -1107,6 +1125,7 @@ class StatementVerdict(TypedDict):
     """`statement`."""
     experiment: str | None
     """Experiment that decides it; null where none ran."""
+    # Older files leave it out; for these the page reads the run's parameter file.
     dataset: NotRequired[str | None]
     """Data set of the experiment, if it has one."""
     result: str | None
@@ -1115,6 +1134,7 @@ class StatementVerdict(TypedDict):
     """Settings that are not those of the experiment's full form, joined by commas."""
     seeds: int
     """Seeds that the protocol asks for."""
+    # Since version 4 of the protocol, which first judges trials of tuning.
     over: NotRequired[str]
     """What the numbers are over: `seeds`, or `trials` of a tuning."""
     asks_for: NotRequired[str]
@@ -1149,6 +1169,7 @@ class Statements(Frame):
     """Name of the run."""
     statements: list[StatementVerdict]
     """Statements, in the order of protocol.yaml."""
+    # Kept results of the first versions have none.
     counts: NotRequired[dict[str, int]]
     """Verdict -> number of statements."""
 
@@ -1278,6 +1299,8 @@ class SamplersOfRow(TypedDict):
     """Results of the stage `samplers`."""
 
 
+# Numbers of all seeds together, and each seed's own beside them: verdicts, the page and the
+# multiverse start from the latter.
 class MeasuredCell(TypedDict):
     """What the seeds of one model measured on one data set; means are over those that did not fail.
 
@@ -1328,20 +1351,25 @@ class MeasuredCell(TypedDict):
     """Bandwidths that were tried, ascending."""
     chains: int | None
     """Markov chains that the samples come from; null where they are independent."""
+    # Kept results from before samplers were recorded know the number of chains alone.
     sampler: NotRequired[SamplerSettings | None]
     """How the chains ran; null without chains, and where samples do not say it."""
     files: list[str]
     """Results of the stage `evaluate`."""
+    # Of a result of its own, which older kept runs lack (`replicate.verdicts.table1`).
     ending: NotRequired[TrainingEnd | None]
     """Whether training had ended; null where no training is known."""
     samplers: NotRequired[SamplersOfRow | None]
     """Comparison of samplers; null where none was made."""
+    # Added by the table itself, which knows how many models there are together.
     interval_simultaneous: NotRequired[Interval | None]
     """Interval that holds with 95 % for all models of the data set together, nats."""
     simultaneous_models: NotRequired[int]
     """Number of these models."""
 
 
+# Every measure is here whatever the verdict, null where it was not computed, so that a reader need
+# not ask which keys there are.
 class CellVerdict(TypedDict):
     """The verdict on a published value (docs/protocol.md, section 3); null where not tested."""
 
@@ -1432,6 +1460,7 @@ class RivalComparison(TypedDict):
     """Share of pairs of seeds in which the model is ahead."""
     improvement_interval: Interval | None
     """Its 95 % bootstrap interval."""
+    # Earlier tables compared by one sampler alone.
     published_sampler_agrees: NotRequired[bool | None]
     """Whether the order is the same by the samplers of Table 1; null where it cannot be told."""
     published: float
@@ -1543,6 +1572,7 @@ class Table1(Frame):
     """Other published estimates."""
 
 
+# `dvc metrics` compares numbers, and null is none.
 class CellMetrics(TypedDict):
     """The measured numbers of a cell; one that is null in the table is left out."""
 
@@ -1837,6 +1867,8 @@ class SourceState(TypedDict):
     """Why there is no commit."""
 
 
+# In the record and not in the result: results of equal bits must not differ by what was around
+# them.
 class JobSeal(TypedDict):
     """The seal of a finished job (`replicate.jobs.seal`)."""
 
@@ -1854,6 +1886,8 @@ class JobSeal(TypedDict):
     """File that it made -> digest."""
 
 
+# All but the first two fields may be missing: a job whose stages write no record has the seal
+# alone, and each kind of stage adds what only it knows.
 class RunRecord(TypedDict):
     """`X.run.json` beside every result `X.json`: what a job cost, and where it ran.
 

@@ -76,6 +76,7 @@ class Traced:
             "text (which a template prints as it is, a number by the filter `number` or `json`)",
         )
 
+    # An f-string would print a number without its source, which is what this class is to prevent.
     __str__ = __html__
 
 
@@ -96,6 +97,7 @@ def child(entry: Traced, key: str | int) -> Traced:
     """
     value = entry._value
     if isinstance(value, dict) and isinstance(key, str):
+        # JSON pointers (RFC 6901) escape the tilde first, else it would escape its own escapes.
         step = key.replace("~", "~0").replace("/", "~1")
     elif isinstance(value, list) and isinstance(key, int):
         # A pointer has no -1: an index from the end becomes its place.
@@ -181,6 +183,7 @@ def _formatted(value: int | float, decimals: int | None, digits: int | None) -> 
     elif float(value).is_integer():
         text = f"{int(value):,}"
     else:
+        # The shortest digits that give the same float64: nothing is rounded in silence.
         text = repr(value)
     with_minus = text.replace("-", MINUS)
     return with_minus.replace(",", THIN_SPACE)
@@ -240,6 +243,7 @@ def number(entry: Any, decimals: int | None = None, digits: int | None = None) -
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value):
         raise unexpected(entry, "a finite number")
+    # The exact value stands in the element, so that tests and readers can check what was rounded.
     element = Markup('<data value="{}" title="{}">{}</data>')
     words = _formatted(value, decimals, digits)
     return element.format(repr(value), source_of(entry), words)

@@ -64,6 +64,7 @@ class _AboutWeights(_About):
 class _AboutSamples(_About):
     """Of samples: also the shape of an image, and the chains that they come from."""
 
+    # Samples that earlier versions wrote name neither shape nor parameters.
     shape: list[PositiveInt] | None = None
     parameters: dict[str, Any] = {}
     chains: PositiveInt | None
@@ -77,6 +78,7 @@ def weights_about(path: Path, metadata: Mapping[str, str]) -> WeightsAbout:
         ReplicateError: there is none, or not what `train` or `export` writes.
     """
     about = _checked_about(_AboutWeights, path, metadata, "weights", "train")
+    # What was validated is not returned: it lacks the fields that other versions added.
     return cast(WeightsAbout, about)
 
 
@@ -100,6 +102,7 @@ def about_one_seed(path: Path, about: WeightsAbout, seed: int) -> WeightsAbout:
         raise ReplicateError(
             f"seed {seed} of {path} failed in epoch {failure['epoch']}; take another one."
         )
+    # The failed seeds are others than this one, which would have been refused.
     return about | {"block": str(seed), "seeds": [seed], "failed": {}}
 
 

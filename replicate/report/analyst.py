@@ -37,6 +37,7 @@ class Analyses:
     def of_card(self, card: StatementCard) -> list[Traced]:
         """Those of a statement, one for each kept run that decided it in its full form."""
         name = card.statement["statement"]
+        # A kept run of statements is named by its folder below `reference/`.
         keys = [(f"statements/{reference.name}", name) for reference in card.full_forms]
         return [self._entries[key] for key in keys if key in self._entries]
 
@@ -44,6 +45,7 @@ class Analyses:
         """Those of published values, each by the kept run that the page shows."""
         entries = []
         for row in rows:
+            # A row without a measured cell has no run whose verdict could be counted.
             if row.best is None:
                 continue
             key = (row.best.run, row.cell["claim"])

@@ -42,6 +42,7 @@ class Measurement:
         measured = self.cell["measured"]
         seeds = len(measured["seeds"])
         if self.epochs is None:
+            # Of unknown length, so that any training that is kept counts as longer.
             return seeds, 0
         return seeds, value_of(self.epochs)
 
@@ -164,6 +165,7 @@ class Answer:
 def training_files(results: ResultFolder, run: str, model: str) -> list[Path]:
     """The trainings of a model that a kept run has: one, or one of each block of seeds."""
     folder = results.folder / KEPT / run / model
+    # A run of one block may have its files in the model's own folder.
     single = list(folder.glob("train.json"))
     of_blocks = sorted(folder.glob("*/train.json"))
     return single + of_blocks
@@ -246,6 +248,7 @@ def statement_states(cards: Iterable[StatementCard]) -> list[StatementStates]:
         for reference in card.full_forms:
             state = reference.statement["state"]
             datasets = states.datasets.setdefault(state, [])
+            # Two kept runs on one data set are one answer on it.
             if reference.dataset not in datasets:
                 datasets.append(reference.dataset)
         all_states.append(states)
@@ -278,6 +281,7 @@ def _samples(tables: Mapping[str, Traced], results: ResultFolder, dataset: str) 
             pictured.append((value_of(epochs), samples))
     if not pictured:
         return None
+    # By the epochs alone: of a tie `max` would go on to compare the samples.
     _, samples = max(pictured, key=lambda entry: entry[0])
     return samples
 
@@ -298,6 +302,7 @@ def answer(
     """
     columns = table_columns(table, tables, results)
     states = statement_states(cards)
+    # MNIST alone: the paper's first figure of samples is of it, and the picture has one place.
     samples = _samples(tables, results, "mnist")
     return Answer(columns, states, samples)
 

@@ -193,6 +193,7 @@ def claim_map(
         groups.append(Group(f"Table 1: {dataset['title']}", badges))
     groups += statement_groups(AFTER_TABLE_1)
     unnamed = [_statement_badge(statement, card) for statement, card in unplaced.items()]
+    # A statement that a new protocol adds is shown before anybody has named it here.
     groups.append(Group("Others", unnamed))
     # The paper has no number on digits, so their column has no claim.
     return [group for group in groups if group.badges]

@@ -74,6 +74,7 @@ def data_element(result: Traced) -> Markup:
     The data is a JSON string of base64 of the file, compressed by zlib, which the script undoes for
     a download.
     """
+    # Without the spaces of the file: the page holds dozens of results.
     content = json.dumps(
         value_of(result), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
     )

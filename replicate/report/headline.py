@@ -60,6 +60,7 @@ def headline(columns: Sequence[TableColumn]) -> list[Clause]:
         for title, state in cells:
             names.setdefault(state, []).append(f"{title} on {column.title}")
     clauses = []
+    # By the order of the openings: what replicated comes before what did not.
     for state, opening in OPENINGS.items():
         if state in names:
             last = "or" if state in DENIALS else "and"

@@ -188,6 +188,7 @@ def are_alike(entries: Iterable[Traced], *keys: str) -> bool:
                     f"{source_of(entry)} has no {key!r}; run the stage that makes that file again."
                 )
         values = [value_of(entry[key]) for key in keys]
+        # A list of what was seen, since values may be lists, which no set takes.
         if values not in found:
             found.append(values)
     return len(found) <= 1
@@ -211,6 +212,7 @@ def _tuning(result: Traced, titles: Mapping[str, str]) -> Tuning:
             # Of two in the middle the lower one: a value that was measured, and no flattering one.
             middle = (len(finished) - 1) // 2
             median = finished[middle]
+        # Trials may be of a model that the table has no row for.
         title = titles.get(name, name)
         models.append(TunedModel(title, trials, best, median))
     return Tuning(result, models)
@@ -225,6 +227,7 @@ def _compared_samplers(table: Traced, run: str = "") -> list[ComparedSamplers]:
         for row in measured_on(table["rows"], name):
             cell = row["cells"][name]
             measured = cell["measured"]
+            # Tables of earlier versions have no such field.
             if "samplers" not in measured:
                 continue
             if measured["samplers"]:
@@ -273,6 +276,7 @@ def _step_id(step: Step) -> str:
 def first_lower(name: str) -> str:
     """A name inside a sentence: "The optimal D" -> "the optimal D"; a proper name stays."""
     first_word, *_ = name.split()
+    # An abbreviation such as GMMN has a second capital.
     is_proper = first_word[1:2].isupper() or first_word in PROPER_NAMES
     if is_proper:
         return name
@@ -343,6 +347,7 @@ def _read_all(results: ResultFolder, pattern: str) -> dict[Path, Traced]:
     """The result files that match a pattern, sorted by their names; run records are left out."""
     contents = {}
     for path in sorted(results.folder.glob(pattern)):
+        # A record matches `*.json` as well, and is no result.
         if path.name.endswith(".run.json"):
             continue
         name = path.relative_to(results.folder).as_posix()

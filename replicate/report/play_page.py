@@ -63,6 +63,7 @@ def generator_of(results: Path, chosen: Path | None = None) -> KeptGenerator | N
     path = chosen or find_kept_generator(results)
     if path is None:
         return None
+    # A file that was chosen by hand may lie anywhere: the page names no folder of this machine.
     name = path.name
     if chosen is None:
         name = f"results/{path.relative_to(results).as_posix()}"
@@ -73,6 +74,7 @@ def packed_weights(layers: Sequence[RoundedLayer]) -> bytes:
     """Of each layer the steps, input by input, then scales and biases, little-endian; by zlib."""
     content = b""
     for layer in layers:
+        # Bytes are the same on every machine; the numbers after them have their order fixed.
         content += layer.steps.tobytes()
         content += layer.scale.astype("<f4").tobytes()
         content += layer.bias.astype("<f4").tobytes()
@@ -116,6 +118,7 @@ def _picture(generator: KeptGenerator, codes: NDArray[np.float64]) -> Markup:
 def _walks(codes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Straight lines in equal steps from every even z to the next one: (walks, steps, length)."""
     shares = np.linspace(0.0, 1.0, STEPS)[None, :, None]
+    # Even and odd ones: no z is the end of two walks.
     first = codes[0::2, None, :]
     last = codes[1::2, None, :]
     return (1.0 - shares) * first + shares * last

@@ -57,6 +57,7 @@ def _step(jobs: JobList, job: Job, stage: str, results: ResultFolder, table: Pat
     if stage in READ_NEXT:
         reader, key = READ_NEXT[stage]
         reader_name = _below_results(STAGES[reader].makes, job)
+        # Tensors are not read for the page: the stage that read them has hashed them already.
         inputs = value_of(results.read(reader_name))["inputs"]
         sha256 = inputs.get(key, "not recorded")
         return Step(stage, command, shown_name, sha256, None)
@@ -114,6 +115,7 @@ def totals(records: list[Traced]) -> list[StageCosts]:
     """What each stage cost, in the order of the pipeline, and last what all did."""
     if not records:
         return []
+    # Stages come in the order of the first record, which is that of the pipeline.
     by_stage: dict[str, list[Traced]] = {}
     for record in records:
         stage = record["stage"]

@@ -65,6 +65,7 @@ def rounded_layer(layer: Layer) -> RoundedLayer:
     scale = (largest / STEPS).astype(np.float32)
     # A unit without weights keeps the scale 0, by which nothing can be divided.
     divisor = np.where(scale > 0, scale, 1)
+    # Scales near float32's smallest numbers are rounded coarsely, and would lead beyond 127.
     steps = np.rint(weight / divisor).clip(-STEPS, STEPS)
     return RoundedLayer(steps.astype(np.int8), scale, layer.bias.astype(np.float32), layer.unit)
 
@@ -94,6 +95,7 @@ def _check_shown(path: Path, about: WeightsAbout) -> None:
         faults.append(f"is of {about['model']}, not of {PLAYED}")
     elif not isinstance(config, dict):
         faults.append("does not hold its model's config")
+    # The page's script draws z by `seeded_codes` and shows grey pixels in [0, 1], nothing else.
     elif (config["noise"], config["output"]) != ("uniform", "sigmoid"):
         faults.append("draws no uniform z, or ends in no sigmoid pixels")
     if about["shape"][0] != 1:
@@ -114,6 +116,7 @@ def distance(exact: Sequence[Layer], rounded: Sequence[RoundedLayer]) -> Roundin
     """
     codes = codes_of_seed(COMPARED_SEED, COMPARED, exact[0].weight.shape[0])
     images_of_exact = images_of(exact, codes)
+    # By the very numbers that the file holds, not by the rounding before it.
     images_of_rounded = images_of([one.layer() for one in rounded], codes)
     differences = np.abs(images_of_rounded - images_of_exact)
     root_mean_square = float(np.sqrt(np.square(differences).mean()))
@@ -189,6 +192,7 @@ def read_kept_generator(path: Path, name: str) -> KeptGenerator:
             f"{weights} is not the file that {path} tells of; bring both back from git, or run "
             "`python -m replicate round` again."
         )
+    # Units are words, which no tensor can hold; the header of the file carries them.
     units = json.loads(metadata["units"])
     layers = []
     for number, unit in enumerate(units):

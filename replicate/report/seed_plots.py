@@ -15,6 +15,7 @@ def _seeds(per_seed: list[SeedMeans] | list[SeedLogLikelihood]) -> list[tuple[in
 
 def _plot(rows: list[curves.DotRow], title: str, run: str, name: str) -> Markup:
     """The plot as SVG for the page; `run` names a kept run, in which the title says so."""
+    # Plots of kept runs stand on the same page as those of this run.
     if run:
         title += f", reference run {run}"
     drawn = curves.dots(rows, title, name)

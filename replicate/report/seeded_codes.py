@@ -20,10 +20,12 @@ def uniform_numbers(seed: int, count: int) -> NDArray[np.float64]:
     updates = np.arange(1, count + 1, dtype=np.uint64)
     start = np.uint64(seed % 2**32)
     state = (start + updates * np.uint64(_STEP)) & _BITS
+    # The constants 15, 7, 61 and 14 are mulberry32's own; `network.js` has the same lines.
     bits = _product(state ^ (state >> np.uint64(15)), state | np.uint64(1))
     added = _product(bits ^ (bits >> np.uint64(7)), bits | np.uint64(61))
     bits = ((bits + added) & _BITS) ^ bits
     mixed = bits ^ (bits >> np.uint64(14))
+    # Every number of 32 bits is exact in float64, and so is its product with a power of 2.
     return mixed.astype(np.float64) / 2.0**32
 
 

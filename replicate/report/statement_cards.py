@@ -394,6 +394,7 @@ def statement_cards(
             kept_figures=kept_figures,
             kept_data=kept_data,
             data=results.read(f"experiments/{experiment}.json") if figures else None,
+            # Once: statements of one experiment share its data.
             embeds_data=bool(figures) and experiment not in with_data,
             reduced=reduced_settings(statement, full_form, results),
             step=steps_by_file.get(statement["result"]),
@@ -404,6 +405,7 @@ def statement_cards(
         cards.append(card)
         shown_folders.append(folder)
     return [
+        # Only now: where a folder's figures stand is known when all cards have theirs.
         replace(card, figures_under=folders.first_statement(folder))
         if not (card.figures or card.kept_figures)
         else card

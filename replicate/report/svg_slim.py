@@ -100,6 +100,7 @@ def _join_marks(root: etree._Element) -> None:
         if set(path.attrib) == {"id", "d"} and _OUTLINE.fullmatch(path.get("d")):
             outlines[path.get("id")] = path
     for parent in list(root.iter(f"{_SVG}svg", _GROUP)):
+        # Neighbours alone: to bring marks together over others would change what covers what.
         rows = [(ink, list(row)) for ink, row in groupby(parent, _ink_of_mark)]
         for ink, marks in rows:
             shape = marks[0].get("href", "").removeprefix("#")
@@ -133,6 +134,7 @@ def _replace_marks(parent: etree._Element, marks: list[etree._Element], outline:
     radius = _radius(outline)
     is_painted = "fill" in attributes or "fill-" in attributes.get("class", "")
     if radius is not None and is_painted:
+        # A line without length draws nothing but its round ends, which together are the circle.
         start, shape = (Decimal(0), Decimal(0)), "h0"
         attributes = _as_dots(attributes, radius)
     data = ""
@@ -279,6 +281,7 @@ def shorter_path(data: str) -> str:
         numbers = [Decimal(number) for number in coordinates.split()]
         if command == "z":
             text += "z"
+            # After closing, the pen is where the path began.
             point, last_letter = start, "z"
             continue
         if len(numbers) != _NUMBERS.get(command):

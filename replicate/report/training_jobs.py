@@ -36,6 +36,7 @@ class TrainingJob:
                 size = draw["effective_samples"]
                 if size is not None:
                     sizes.append(size)
+        # The worst one, as in Table 1: a mean would hide a chain that stands still.
         return min(sizes, key=value_of, default=None)
 
     def recognised(self, measure: str) -> list[Traced]:

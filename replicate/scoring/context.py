@@ -54,6 +54,7 @@ def _control(dataset: str, model: str, title: str, dimension: int) -> ScoreNeigh
         # A kept run has the model's folder, or below it one of each block of seeds.
         if path.parent.name != model and path.parent.parent.name != model:
             continue
+        # Only the kind here: `read_result` would refuse the whole score for a file of another one.
         if not is_result_of(read_json(path), "evaluate"):
             continue
         evaluation = read_result(path, Evaluation)
@@ -68,6 +69,7 @@ def _control(dataset: str, model: str, title: str, dimension: int) -> ScoreNeigh
     count, path, evaluation = best
     for folder in path.parents:
         if (folder / LIST).is_file():
+            # A kept run that was edited by hand is no measure for anybody.
             check_kept(folder)
             break
     sound = [seed for seed in evaluation["per_seed"] if seed["log_likelihood"] is not None]

@@ -79,6 +79,7 @@ def _data_set(arguments: argparse.Namespace) -> Data:
     # With --params another cut may be meant than the one that lies there prepared.
     if path is None and arguments.params is None:
         prepared = Path(f"results/data/{name}.safetensors")
+        # What the pipeline prepared is what its models were scored on, and saves the fetch.
         path = prepared if prepared.is_file() else None
     if path is not None:
         return Data(name, dataset.title, Splits.read(path), {"data": sha256_file(path)})
@@ -88,6 +89,7 @@ def _data_set(arguments: argparse.Namespace) -> Data:
         files, sources = user_files(dataset, folder, options)
     else:
         assert isinstance(dataset, PinnedDataset)
+        # Only what is missing or damaged is fetched; `verified_files` reads each file once more.
         fetch(dataset, folder, arguments.mirror, arguments.offline)
         files, sources = verified_files(dataset, folder), pinned_entries(dataset)
     splits = dataset.prepare(files, options)
@@ -106,6 +108,7 @@ def _own_data(arguments: argparse.Namespace) -> Data:
             "the test images."
         )
     arrays = {"test": read_array(arguments.test_file, arguments.data_name)}
+    # The test images decide the shape: validation and training images have to fit them.
     shape = _shape_of(arrays["test"])
     for split in ("valid", "train"):
         path = getattr(arguments, OWN_FILES[split])
@@ -116,10 +119,12 @@ def _own_data(arguments: argparse.Namespace) -> Data:
     images: dict[str, NDArray[np.generic]] = {}
     notes: list[str] = []
     for split, array in arrays.items():
+        # The divisor 1: nothing is known of one's own files but what their numbers say.
         pixels, changes = as_pixels(in_rows(array, shape), 1.0, array)
         images[split] = pixels.reshape(-1, *shape)
         notes += [f"{array.path.name}: {change}" for change in changes]
         notes += array.notes
+    # Without training images no nearest neighbours are shown, but the estimate needs none.
     images.setdefault("train", np.empty((0, *shape), np.float32))
     splits = Splits(images=images, value_range=_value_range(images))
     digests = {split: array.digest for split, array in arrays.items()}
@@ -135,6 +140,7 @@ def _shape_of(array: ForeignArray) -> Shape:
     """
     inner = array.values.shape[1:]
     if len(inner) == 1:
+        # No number is both a square and three times a square: the order decides nothing.
         for channels in (1, 3):
             side = math.isqrt(inner[0] // channels)
             if side * side * channels == inner[0]:
@@ -158,6 +164,7 @@ def _value_range(images: Mapping[str, NDArray[np.generic]]) -> tuple[float, floa
     extremes.
     """
     low, high = float(np.min(images["valid"])), float(np.max(images["valid"]))
+    # By validation images, as the bandwidth: nothing is decided by the test images.
     if low >= 0 and 0.5 < high <= 1:
         return UNIT
     if -1 <= low < -0.5 and 0.5 < high <= 1:

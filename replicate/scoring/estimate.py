@@ -128,6 +128,7 @@ def _kernel_sums(samples: Tensor, test: Tensor, choice: Bandwidth) -> KernelSums
     those of one call and progress can be told.
     """
     groups = torch.split(samples, GROUP * SAMPLES)
+    # Both at once: the distances, most of the work, are the same.
     sigmas = [choice.sigma, choice.fine_sigma]
     total: KernelSums | None = None
     for number in steps(len(groups), "group"):

@@ -100,6 +100,7 @@ def read_array(path: Path, name: str | None = None, fits: Fits = any_shape) -> F
         arrays = _READERS[kind](path, name)
     except OSError as error:
         raise ReplicateError(f"cannot read {path}: {error.strerror or error}.") from None
+    # The ending says how a file is read, and the reader's failure whether it is that kind.
     values, notes = _chosen(arrays, path, name, fits)
     return ForeignArray(values, path, kind, sha256_file(path), notes)
 
@@ -163,6 +164,7 @@ def _npy(path: Path, name: str | None) -> Arrays:
         # `numpy.load` goes by the content: an .npz under the name .npy is an open archive.
         values.close()
         raise ReplicateError(f"{path} is an archive of arrays; give its name the ending .npz.")
+    # An .npy file has one array and no name for it; any word serves.
     return {"array": values.shape}, lambda _: values
 
 
@@ -183,6 +185,7 @@ def _npz(path: Path, name: str | None) -> Arrays:
             if isinstance(archive, np.ndarray):
                 raise ReplicateError(f"{path} is one array; give its name the ending .npy.")
             names = [name] if name is not None and name in archive.files else archive.files
+            # Only what was asked for is unpacked: an archive may hold gigabytes beside it.
             for key in names:
                 arrays[key] = archive[key]
     except (ValueError, EOFError, SyntaxError, KeyError, zipfile.BadZipFile) as error:
@@ -270,6 +273,7 @@ def _table(path: Path, name: str | None) -> Arrays:
         with path.open(encoding="utf-8-sig") as stream:
             first = stream.readline()
         separator = next((mark for mark in SEPARATORS if mark in first), None)
+        # A line of titles is one that is not all numbers; pandas and spreadsheets write one.
         has_titles = not _are_numbers(first.split(separator))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an empty table is refused below
@@ -327,6 +331,8 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
         if word.isdecimal():
             key.append((0, int(word), ""))
         else:
+            # A number before a word, and never compared with one: both are at the same place of a
+            # key.
             key.append((1, 0, word))
     return key
 

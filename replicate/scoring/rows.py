@@ -81,6 +81,7 @@ def in_rows(array: ForeignArray, shape: Shape, fixes: Collection[str] = ()) -> N
     """
     values = array.values
     if "axes" in fixes:
+        # First of all: the other fixes look for the images along the first axis.
         values = np.moveaxis(values, -1, 0)
     if values.ndim in (3, 4) and "grey" in fixes:
         values = _grey(values, array)
@@ -106,8 +107,11 @@ def _ordered(values: Numbers, shape: Shape) -> Numbers | None:
         return values.reshape(count, *shape)
     if values.shape[1:] == (height, width, channels):
         return np.moveaxis(values, 3, 1)
+    # Grey images are often saved without an axis for their one channel.
     if channels == 1 and values.shape[1:] == (height, width):
         return values.reshape(count, *shape)
+    # Never guessed by the number of pixels: a wrong order of axes gives noise that still has a
+    # score.
     return None
 
 
@@ -127,6 +131,7 @@ def _misfit(array: ForeignArray, values: Numbers, shape: Shape) -> str:
             f"{start}: generate at that size, or `--fix crop` cuts off the border, if it is even "
             "(resizing would change the estimate)."
         )
+    # Files of the kind of "mnist_train.csv" have the label in the first column.
     if len(inner) == 1 and inner[0] == math.prod(shape) + 1:
         return f"{start}: a column is too many; leave the column of labels out."
     return f"{start}; generate samples of that size (resizing would change the estimate)."
@@ -134,6 +139,7 @@ def _misfit(array: ForeignArray, values: Numbers, shape: Shape) -> str:
 
 def _grey(values: Numbers, array: ForeignArray) -> Numbers:
     """(n, h, w) from (n, 3, h, w) or (n, h, w, 3)."""
+    # Axis 1 or the last one: the two usual places of colours.
     axis = next((axis for axis in (1, values.ndim - 1) if values.shape[axis] == 3), None)
     if values.ndim != 4 or axis is None:
         raise ReplicateError(
@@ -157,6 +163,7 @@ def _cropped(values: Numbers, shape: Shape, array: ForeignArray) -> Numbers:
     top = (values.shape[1] - height) // 2
     left = (values.shape[2] - width) // 2
     rows, columns = slice(top, top + height), slice(left, left + width)
+    # A border that varies belongs to the image: without it other samples would be scored.
     border = np.ones(values.shape[1:], bool)
     border[rows, columns] = False
     outside = values[:, border]
@@ -185,6 +192,8 @@ def as_pixels(images: Numbers, divisor: float, array: ForeignArray) -> tuple[Pix
     """
     flat = images.reshape(len(images), -1)
     if flat.dtype.kind == "f":
+        # float64 beyond float32's range becomes infinite, which the check below reports in plain
+        # words.
         with np.errstate(over="ignore"):
             pixels = np.ascontiguousarray(flat, dtype=np.float32)
         _check_finite(pixels, array)
@@ -198,6 +207,7 @@ def as_pixels(images: Numbers, divisor: float, array: ForeignArray) -> tuple[Pix
     # Bits, whatever the divisor: 1 of 255 would be nearly black.
     if high <= 1:
         return flat.astype(np.float32), []
+    # A data set that counts to 16 has samples that do so too, unless one of them exceeds 16.
     largest = divisor if divisor > 1 and high <= divisor else LARGEST_BYTE
     note = f"whole numbers from {low} to {high} were divided by {largest:g}"
     return np.divide(flat, np.float32(largest), dtype=np.float32), [note]
@@ -210,6 +220,7 @@ def _check_finite(pixels: Pixels, array: ForeignArray) -> None:
         sums = pixels.sum(1, dtype=np.float64)
     if bool(np.isfinite(sums).all()):
         return
+    # Now pixel by pixel, to say how many are wrong and where the first one is.
     is_faulty = ~np.isfinite(pixels)
     images = np.flatnonzero(is_faulty.any(1))
     if len(images) == 0:
@@ -251,6 +262,7 @@ def turned(rows: Rows, names: Collection[str]) -> Rows:
         ReplicateError: images that are not square cannot be transposed.
     """
     images = rows.images
+    # Turns do not commute, so their order is the table's and not the command line's.
     for name, turn in TURNS.items():
         if name not in names:
             continue

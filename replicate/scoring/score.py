@@ -94,6 +94,7 @@ def fixed_rows(array: ForeignArray, data: Data, fixes: Collection[str]) -> Rows:
     pixels, notes = as_pixels(images, splits.divisor, array)
     rows = turned(Rows(pixels, splits.shape, tuple(notes)), fixes)
     if "range" in fixes:
+        # The same search as the trap's, so that a fix does exactly what the trap proposed.
         interval = other_range(rows, splits)
         if interval is None or not math.isfinite(interval.scale):
             low, high = splits.value_range
@@ -103,6 +104,7 @@ def fixed_rows(array: ForeignArray, data: Data, fixes: Collection[str]) -> Rows:
                 "range explains that; leave it out, or bring the samples there yourself."
             )
         rows = replace(rows, pixels=interval.undone(rows.pixels))
+    # After the range: light and dark are swapped about the middle of the data set's own range.
     if "invert" in fixes:
         rows = replace(rows, pixels=inverted(rows.pixels, splits))
     return rows
@@ -143,6 +145,7 @@ def score(arguments: argparse.Namespace, likelihood: Likelihood, device: torch.d
     with task("the estimate", estimate_share * (1 - TRAPS_SHARE)):
         measured = estimate(rows.pixels, data.splits, sigmas, limit, device)
     with task("looking at the samples", estimate_share * TRAPS_SHARE):
+        # After the estimate: that it chose an edge of the grid is one of the reasons.
         reasons = traps(rows, data.splits, measured.at_edge)
     measures: list[Measured] = []
     if arguments.measures:

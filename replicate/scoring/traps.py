@@ -153,6 +153,7 @@ def other_range(rows: Rows, splits: Splits) -> Range | None:
             return None
         return Range(f"from {least:.4g} to {most:.4g}", math.nan, math.nan)
     slack = THRESHOLDS.beyond * span
+    # By shares of pixels, as decoders with linear outputs step over the edge now and then.
     is_outside = (rows.pixels < low - slack) | (rows.pixels > high + slack)
     is_inside = float(is_outside.mean()) < THRESHOLDS.outside
     if is_inside and most - least >= THRESHOLDS.narrow * span:
@@ -162,6 +163,8 @@ def other_range(rows: Rows, splits: Splits) -> Range | None:
         top = candidate.shift + candidate.scale * high
         width = abs(top - bottom)
         tolerance = THRESHOLDS.tolerance * width
+        # The background of most data sets is at the bottom, so the lowest pixel is met; the highest
+        # may not be.
         covers = abs(least - bottom) <= 2 * tolerance and most - least >= 0.5 * width
         if covers and most <= top + tolerance:
             return candidate
@@ -182,6 +185,7 @@ def _candidates(splits: Splits) -> Iterator[Range]:
         (0.0, 1 / 255, "from 0 to 1/255 (divided twice)"),
     ):
         scale = (top - bottom) / span
+        # The data's own range is no other one.
         if (bottom, top) != (low, high):
             yield Range(words, bottom - scale * low, scale)
     pixels = _reference(splits)
@@ -193,6 +197,7 @@ def _candidates(splits: Splits) -> Iterator[Range]:
 
 def _reference(splits: Splits) -> Pixels:
     """Images of the data by which samples are judged: training images, else validation images."""
+    # Training images, which models see anyway; held-out ones are looked at for copies alone.
     split = "train" if splits.count("train") else "valid"
     return splits.flat(split)[: 2 * PUBLISHED_SAMPLES]
 
@@ -296,6 +301,7 @@ def _spread(pixels: Pixels, count: int) -> Pixels:
     """At most so many rows, evenly spread over all."""
     if len(pixels) <= count:
         return pixels
+    # Not the first ones: samples may be sorted by class.
     return pixels[np.linspace(0, len(pixels) - 1, count).astype(np.int64)]
 
 
@@ -355,6 +361,7 @@ def _of_position(rows: Rows, splits: Splits) -> Iterator[Trap]:
     smallest = math.inf
     for names in _turns(rows):
         after = _nearest(_brought(few, names, splits), images)
+        # Copies of the data lie at distance 0, and no turn brings them nearer.
         ratio = float(after.mean()) / scale if scale > 0 else math.inf
         share = float((after < before).double().mean())
         # A second step must be worth it, too: an inverted image is not also transposed by chance.
@@ -401,6 +408,7 @@ def _position_trap(names: tuple[str, ...], ratio: float) -> Trap:
 def _keys(pixels: Pixels, splits: Splits) -> list[bytes]:
     """A key of every image that is the same for images that are equal once stored as bytes."""
     low, high = splits.value_range
+    # Data without levels of their own are compared in those of bytes.
     levels = splits.divisor if splits.divisor > 1 else 255.0
     scaled = (pixels - np.float32(low)) * np.float32(levels / (high - low))
     stored = np.rint(scaled, out=scaled).clip(-32768, 32767).astype(np.int16)
@@ -499,16 +507,20 @@ def autocorrelation(pixels: Pixels) -> tuple[NDArray[np.float64], float]:
 
     count = len(pixels)
     centred = pixels - pixels.mean(0, dtype=np.float64).astype(np.float32)
+    # Padded to twice the length, so that no lag wraps around.
     sums = np.zeros(fft.next_fast_len(2 * count, real=True))
     spectrum_sum = np.zeros(len(sums) // 2 + 1)
+    # Some columns at a time: the spectra of all of them would take several times the samples.
     for start in range(0, centred.shape[1], 64):
         columns = centred[:, start : start + 64]
         spectrum = fft.rfft(columns, len(sums), axis=0)
         spectrum_sum += np.square(np.abs(spectrum)).sum(1, dtype=np.float64)
     products = fft.irfft(spectrum_sum, len(sums))[: count // 2 + 1]
     pairs = count - np.arange(len(products))
+    # Images that are all the same have no correlation, and nothing to divide by.
     if products[0] <= 0:
         return np.zeros(len(products)), math.inf
+    # A mean over pairs, of which there are fewer the longer the lag.
     rho = products / pairs * (count / products[0])
     covariance = torch.from_numpy(centred).T @ torch.from_numpy(centred)
     directions = float(covariance.trace().square() / covariance.square().sum())

@@ -105,6 +105,7 @@ def run(arguments: argparse.Namespace) -> None:
     for fold in range(splits.fold_count):
         images = torch.from_numpy(splits.validation(limit, fold))
         valid.append(images.to(job.backend.device))
+        # The table says of how many there are those that choose were taken.
         available.append(splits.count("valid", fold))
     # All folds have images of one shape, so the first speaks for them.
     samples.check_compatible(valid[0], arguments.data)

@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _check_sections(raw: Values, where: str) -> None:
     """Refuses parameters without a section that dvc.yaml names, before DVC does in mid-run."""
+    # A copy of the package alone, or a run by Snakemake in another folder, has none.
     if not DVC_FILE.is_file():
         return
     document, _ = read_document(str(DVC_FILE))

@@ -52,6 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     with reporting(arguments.state, f"controls {dataset}"):
         for name in each(list(CONTROLS), "{}"):
             samples = controls.samples(name)
+            # A data set without labels has no single class to draw from.
             if samples is None:
                 continue
             judged_by = controls.judged_by(name)

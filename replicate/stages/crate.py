@@ -87,6 +87,7 @@ def _citation() -> Citation:
 
 def _parameter_file(text_or_path: str, raw: object) -> bytes:
     """The parameter file as it is, with its comments; inline JSON is written out."""
+    # As `params.read_document` tells a file from inline JSON.
     if text_or_path.lstrip().startswith("{"):
         return canonical_json(raw).encode()
     return Path(text_or_path).read_bytes()

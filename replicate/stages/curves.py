@@ -70,6 +70,7 @@ def write(folder: Path, paths: Sequence[Path]) -> str:
     """Writes both tables, or none, from results of the stages; says what is in them."""
     learning_rows: list[Row] = []
     bandwidth_rows: list[Row] = []
+    # In the order of the command line, which is that of the parameters.
     for path in paths:
         content = read_json(path)
         with understanding(path):

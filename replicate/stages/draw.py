@@ -34,6 +34,8 @@ def run(arguments: argparse.Namespace) -> None:
     experiment = result["experiment"]
     drawings: dict[str, Drawing] = {}
     with understanding(arguments.result):
+        # A study that the data set could not answer has nothing to draw, and still has its
+        # figures.json.
         if not result["not_applicable"]:
             drawings = load_drawing(experiment)(result)
     figures: list[Figure] = []

@@ -220,6 +220,7 @@ def _kernel_sums(inputs: _Inputs, shard: Shard) -> Sums:
     if rows.start == rows.stop:
         return sums
     device = inputs.tests[0].device
+    # A list, since progress needs to know how many there are.
     seeds = [*enumerate(inputs.samples.per_seed())]
     for seed_index, (_, images, _) in each(seeds, "seed {0[1][0]}"):
         if images is None:
@@ -268,6 +269,7 @@ def _draw(
         log_likelihoods.append(by_image)
     means = [fold["log_likelihood"] for fold in folds]
     errors = [fold["standard_error"] for fold in folds]
+    # Of the samples that the estimate used, and not of more: it says what they are worth.
     mixes = mixing(samples.numpy(), chains)
     draw: DrawEvaluation = {
         "log_likelihood": float(np.mean(means)),

@@ -86,6 +86,7 @@ def experiment_parameters(params: Params, name: str) -> Config:
     """The experiment's whole config; faults are named with their path in the parameters."""
     study = load_experiment(name)
     changes = params.experiments.get(name, {})
+    # The recipe depends on the changes, as they may name another data set.
     settings = {**study.recipe(changes), **changes}
     prefix = f"experiments.{name}"
     return checked(study.Config, settings, params.where, prefix)
@@ -224,6 +225,8 @@ class _Outcome:
     @classmethod
     def none(cls, study: Study, reason: str, seeds: tuple[int, ...]) -> "_Outcome":
         """Of a data set that cannot answer."""
+        # Every statement is there without a check: `statements` then says "not applicable" for
+        # each.
         no_checks: Checks = {statement: {} for statement in study.statements}
         return cls(seeds, no_checks, {}, reason)
 
@@ -232,6 +235,7 @@ def _of_trials(study: TrialStudy, config: TrialConfig, path: Path | None) -> _Ou
     """What a study of tuning says; its seeds are the numbers of the trials."""
     trials = read_trials(path, config.dataset)
     count = max(map(len, trials.values()), default=0)
+    # Trials have no seeds of their own to be named by: all trained the same ones.
     numbers = tuple(range(count))
     measured = study.measure(config, trials)
     return _Outcome.of(study, measured, numbers)
@@ -249,6 +253,7 @@ def _of_samples(
     all_seeds: set[int] = set()
     for model in models.values():
         all_seeds |= model.images.keys()
+    # The union: a seed that one model lacks counts as missing there, and is not passed over.
     seeds = tuple(sorted(all_seeds))
     try:
         measured = study.measure(config, models, seeds, splits)
@@ -338,6 +343,7 @@ def _input_files(arguments: argparse.Namespace) -> dict[str, Path]:
     files: dict[str, Path] = {}
     if arguments.data is not None:
         files["data"] = arguments.data
+    # Numbered, because names of blocks repeat from model to model.
     for number, path in enumerate(arguments.samples):
         files[f"samples/{number}"] = path
     for number, path in enumerate(arguments.measures):

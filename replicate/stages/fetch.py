@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> None:
     folder = args.data_dir / dataset.name
     if isinstance(dataset, UserDataset):
         options = options_of(dataset, args.params)
+        # Nothing is pinned of users' own data: what is there now is what the run is about.
         _, sources = user_files(dataset, folder, options)
         outcome = "listed"
     else:

@@ -45,6 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Prints what is registered."""
     registries = registered()
     if arguments.json:
+        # It ends in a line break of its own.
         print(canonical_json(registries), end="")
         return
     for kind, entries in registries.items():

@@ -31,6 +31,7 @@ def metrics(table: Table1) -> Metrics:
         for dataset, cell in row["cells"].items():
             measured = cell["measured"]
             if measured is not None:
+                # By data set first: `dvc metrics diff` then shows the rows of a column together.
                 by_model = numbers.setdefault(dataset, {})
                 by_model[row["model"]] = _of_cell(measured)
     return numbers

@@ -72,6 +72,7 @@ def _claims(
     Raises:
         ReplicateError: there is nothing, or nothing of a claim that was asked for.
     """
+    # A table that was edited by hand since its job would be counted as a verdict.
     for name in ("table1.json", "statements.json"):
         check_sealed(results / name)
     claims = [
@@ -108,10 +109,12 @@ def multiverse(
     inputs = {"protocol": protocol_file, "choices": FILE}
     counted = []
     for claim in _claims(results, protocol, choices, names):
+        # The kept file is of kept runs alone: an own run differs from machine to machine.
         if claim.run == OWN_RUN and not own_run:
             continue
         relative = claim.path.relative_to(results).as_posix()
         file = f"results/{relative}"
+        # Every file that was judged, so that the page shows no counts of another version of it.
         inputs[file] = claim.path
         counted.append(claim.counted(choices, file))
     parameters: MultiverseParameters = {"claims": list(names)}

@@ -76,6 +76,7 @@ def draw_samples(
         (ROWS,).
     """
     count = ROWS * COLUMNS
+    # The first draw, unsorted and unchosen: a figure of the best ones would show what we like.
     images = model.sample(count, draw=0)[seed_index]
     samples = images.float().cpu().numpy()
     draws = samples.reshape(ROWS, COLUMNS, -1)
@@ -220,4 +221,5 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
             path.write_bytes(content)
     if "interpolation.png" not in files:
         interpolation = folder / "interpolation.png"
+        # Else the page would show the picture of another model beside this one's.
         interpolation.unlink(missing_ok=True)

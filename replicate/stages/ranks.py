@@ -76,6 +76,8 @@ class _Rows:
         columns: dict[str, Measured] = {}
         for of_model in self.models.values():
             for name, seeds in of_model.items():
+                # The first seed's entry stands for the column: measure and space are the same in
+                # all.
                 columns.setdefault(name, seeds[0])
         for control in self.controls:
             for entry in control["measures"]:
@@ -137,6 +139,7 @@ def _column(entry: Measured, number: int, models: Sequence[str], rows: _Rows) ->
         seeds = rows.models[model][name]
         # By the place of the cell: `_value_of_model` draws the same numbers again.
         resampled = resampled_means(seeds, (number, position))
+        # Resampled first and turned then: "near to one half" of a mean is not the mean of "near".
         goods.append([goodness(entry["measure"], value) for value in resampled.tolist()])
         means.append(goodness(entry["measure"], _mean(seeds)))
     return _Column(np.array(goods).T, np.array(means))
@@ -255,6 +258,7 @@ def _agreement(
     if np.isfinite(concordance) and np.isfinite(resampled).all():
         agreement["kendall_w"] = concordance
         agreement["interval"] = interval_of(resampled)
+    # The Parzen estimate has no space, so one entry by its name is enough.
     by_measure = {head["measure"]: column for head, column in zip(heads, columns, strict=True)}
     parzen = by_measure.get("parzen")
     for number, column in enumerate(columns):

@@ -100,6 +100,7 @@ def run(arguments: argparse.Namespace) -> None:
             per_seed.append(entry)
             if images is None:
                 continue
+            # A part of them: distances to all training images take most of the time.
             compared = images[0, :COMPARED].to(device)
             entry["memorisation"] = memorisation(compared, train, held_out)
             # Chains take turns: the next image of one is as many rows on as there are chains.

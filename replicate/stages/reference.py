@@ -37,8 +37,8 @@ from functools import partial
 from pathlib import Path
 
 from replicate.errors import ReplicateError
-from replicate.reference.blocks import Folders, blocks_of
-from replicate.reference.plan import ReferencePlan, read_plan
+from replicate.reference_runs.blocks import Folders, blocks_of
+from replicate.reference_runs.plan import ReferencePlan, read_plan
 
 #: The part of the time, and the most seconds, that are left for the last checkpoints.
 RESERVE, RESERVE_SECONDS = 0.1, 60.0
@@ -166,12 +166,14 @@ def _run(arguments: argparse.Namespace) -> int:
 def _cores() -> int:
     """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
+        # In containers and under job schedulers fewer than the machine has.
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _status(arguments: argparse.Namespace, plan: ReferencePlan, folders: Folders) -> int:
-    from replicate.reference.overview import lines, standings
+    # Here and below, not above: `--help` and a look at how far runs are load no torch.
+    from replicate.reference_runs.overview import lines, standings
 
     blocks = blocks_of(plan, folders)
     at_once = arguments.side_by_side or _cores()
@@ -213,7 +215,7 @@ def _write_table(folders: Folders, entry: str) -> None:
     """
     from replicate.params import load_params
     from replicate.records.kept_runs import add_to_sums
-    from replicate.reference.keeping import sole_writer
+    from replicate.reference_runs.keeping import sole_writer
     from replicate.stages.table import write_table
     from replicate.storage.paths import package_root
 
@@ -224,6 +226,7 @@ def _write_table(folders: Folders, entry: str) -> None:
         "context": root / "results/published/context.csv",
     }
     run = folders.results / entry
+    # Another reference run on the same folder may be finishing a block of this entry.
     with sole_writer(folders):
         params = load_params(str(run / "params.yaml"))
         write_table(params, _table_inputs(run), files, {}, run / TABLE[0])
@@ -245,8 +248,8 @@ def _table_inputs(run: Path) -> dict[str, Path]:
 def _measure(
     arguments: argparse.Namespace, plan: ReferencePlan, folders: Folders, started: float
 ) -> int:
-    from replicate.reference.measuring import measure_blocks
-    from replicate.reference.sources import present
+    from replicate.reference_runs.measuring import measure_blocks
+    from replicate.reference_runs.sources import present
 
     names = [entry.name for entry in plan.entries]
     for name in arguments.measure:
@@ -263,7 +266,7 @@ def _write_ranks(folders: Folders, entry: str) -> None:
     """Writes the ranks of an entry from all kept measures of it, and of its controls."""
     from replicate.records.kept_runs import add_to_sums
     from replicate.records.run_record import record_path
-    from replicate.reference.keeping import sole_writer
+    from replicate.reference_runs.keeping import sole_writer
     from replicate.stages.ranks import write_ranks
 
     run = folders.results / entry
@@ -279,14 +282,14 @@ def _write_ranks(folders: Folders, entry: str) -> None:
 
 
 def _pack(arguments: argparse.Namespace, plan: ReferencePlan, folders: Folders) -> int:
-    from replicate.reference.packing import pack, size_of
+    from replicate.reference_runs.packing import pack, size_of
 
     pack(plan, folders, arguments.pack, size_of(arguments.largest), arguments.states)
     return 0
 
 
 def _unpack(arguments: argparse.Namespace, plan: ReferencePlan, folders: Folders) -> int:
-    from replicate.reference.unpacking import unpack
+    from replicate.reference_runs.unpacking import unpack
 
     unpack(plan, folders, arguments.unpack)
     return 0
@@ -296,9 +299,9 @@ def _continue(
     arguments: argparse.Namespace, plan: ReferencePlan, folders: Folders, started: float
 ) -> int:
     """Goes on with the plan's blocks of one device."""
-    from replicate.reference.data import prepared
-    from replicate.reference.runner import Runner, described
-    from replicate.reference.sources import is_checkout, present, uncommitted
+    from replicate.reference_runs.data import prepared
+    from replicate.reference_runs.runner import Runner, described
+    from replicate.reference_runs.sources import is_checkout, present, uncommitted
     from replicate.storage.paths import package_root
 
     left = [block for block in blocks_of(plan, folders) if not block.is_finished()]
@@ -313,6 +316,7 @@ def _continue(
             "--device cuda: this torch finds no GPU; leave --device out, or install a CUDA build."
         )
     waiting = deque(block for block in left if block.entry.device == device)
+    # A GPU is filled by one block of seeds; several would share its memory and gain nothing.
     at_once = arguments.side_by_side or (1 if device == "cuda" else _cores())
     name = f"{machine['device_name']} (cuda)" if device == "cuda" else "the CPU"
     print(
@@ -341,6 +345,7 @@ def _continue(
     runner = Runner(folders, waiting, at_once, extends, arguments.checkpoint_every, write_table)
     if arguments.minutes is not None:
         seconds = 60 * arguments.minutes
+        # From the start of the command: reading the plan and preparing data are part of the time.
         runner.end_at = started + seconds
         runner.stop_at = runner.end_at - min(RESERVE * seconds, RESERVE_SECONDS)
     if runner.run():

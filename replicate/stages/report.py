@@ -98,6 +98,7 @@ def _check_bytes(jobs: JobList, results: Path) -> bool:
 
 def _link(out: Path, play: Path, generator: KeptGenerator | None) -> PlayLink:
     """What the page says of the play page."""
+    # Relative, so that both pages can be moved together, and opened from a disk.
     address = Path(os.path.relpath(play, out.parent)).as_posix()
     return PlayLink(address, generator.result if generator is not None else None)
 
@@ -136,6 +137,7 @@ def run(arguments: argparse.Namespace) -> None:
             text = page(jobs, arguments.table, arguments.results, beside=beside, play=link)
         texts[numbers] = canonical_json(beside.content)
     texts[out] = text
+    # Both pages or none: a link must not lead to the play page of an earlier run.
     with atomic_write(*texts) as temporaries:
         for temporary, content in zip(temporaries, texts.values(), strict=True):
             temporary.write_text(content, encoding="utf-8")

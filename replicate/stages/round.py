@@ -74,6 +74,7 @@ def _read_training(path: Path, about: WeightsAbout, weights: Path) -> Training:
     """
     training = read_result(path, Training)
     (seed,) = about["seeds"]
+    # Exported weights keep the parameters of their training, and no name of its result.
     is_same = training["parameters"] == about["parameters"] and seed in training["seeds"]
     if not is_same:
         raise ReplicateError(

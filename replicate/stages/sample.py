@@ -49,6 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Writes `samples`, (seeds, draws, n, dimension) float32, and the run record."""
     params = load_params(arguments.params)
     job = DeviceJob("sample", params.compute)
+    # Only models that begin at training images need them; exported weights may travel without.
     data = Splits.read(arguments.data) if arguments.data is not None else None
     model, weights = read_model(arguments.weights, job.backend.device, data)
     draws = params.likelihood.draws
@@ -72,6 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
     # What chains do is part of the estimate: the samples say how they were drawn.
     if isinstance(model, ChainModel):
         about["sampler"] = model.used_sampler.model_dump()
+    # Samples are no result file with a frame, so their metadata say which code drew them.
     code = source_digest("sample", Subject(model=weights["model"]))
     metadata = {"about": json.dumps(about, sort_keys=True), "code": code}
     write_tensors(arguments.out, {"samples": samples.numpy()}, metadata)

@@ -145,6 +145,7 @@ def run(arguments: argparse.Namespace) -> None:
     parameters: SamplersParameters = {
         "compared": compared.model_dump(mode="json"),
         "compute": compute_parameters(params.compute),
+        # Without `draws`: how many there are is a setting of the comparison.
         "likelihood": likelihood.model_dump(mode="json", exclude={"draws"}),
     }
     inputs = {"weights": arguments.weights, "data": arguments.data}

@@ -176,6 +176,7 @@ def _result(scored: Score, job: DeviceJob, params: Params, compute: Compute) -> 
     }
     estimate = scored.estimate
     frame = job.frame(parameters, {}, Subject(dataset=scored.data.name))
+    # Replaced: the inputs may be a folder or an archive, whose digest is of its images.
     frame["inputs"] = {**scored.data.digests, "samples": scored.array.digest}
     return {
         **frame,
@@ -204,6 +205,7 @@ def _write(arguments: argparse.Namespace, scored: Score, result: ScoreResult) ->
     if arguments.json is not None:
         texts[arguments.json] = canonical_json(result)
     if arguments.html is not None:
+        # Only where a page is asked for: this loads matplotlib and Jinja.
         from replicate.scoring.page import page
 
         texts[arguments.html] = page(scored, result, arguments.json)
@@ -217,6 +219,7 @@ def _lines(scored: Score, result: ScoreResult) -> list[str]:
     """What is printed: the released script's lines, then ours."""
     lines = []
     for fold in result["folds"]:
+        # Word for word the lines of the released script.
         lines.append(f"Using Sigma: {fold['sigma']}")
         lines.append(
             f"Log-Likelihood of test set = {fold['log_likelihood']}, se: {fold['standard_error']}"

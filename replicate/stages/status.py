@@ -108,6 +108,7 @@ def run(arguments: argparse.Namespace) -> None:
     longest = dominating(jobs, at_once)
     if longest is not None:
         others = [job for job in jobs if job is not longest]
+        # What one slow model costs: a user may leave it out before a run, and not after it.
         without_it = overall(others, at_once)["seconds"]
         print(
             f"{longest.model} on {longest.dataset} alone takes {duration(longest.seconds)}; "

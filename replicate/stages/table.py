@@ -80,6 +80,7 @@ def _read(paths: Mapping[str, Path]) -> _Results:
     """Reads results of the three stages, name -> path, in any order."""
     results = _Results()
     for name, path in paths.items():
+        # What a file is stands in it: the command line gives all results in one list.
         content = read_json(path)
         if is_result_of(content, "evaluate"):
             evaluation = checked_result(content, Evaluation, path)

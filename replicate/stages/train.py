@@ -138,6 +138,7 @@ def _checkpoints(
         "numpy": np.__version__,
         "backend": job.backend.facts,
     }
+    # For people who look into the folder; the digest of the settings tells runs apart.
     label = f"{arguments.dataset}-{arguments.model}-{arguments.block}"
     return CheckpointFolder.of_run(arguments.state / "checkpoints", label, settings, extends)
 
@@ -184,6 +185,7 @@ def run(arguments: argparse.Namespace) -> None:
             epoch = min(sweep.step // sweep.steps_per_epoch + 1, config.epochs)
             position = f"epoch {epoch} of {config.epochs}"
             print(f"stopped in {position}; the same command goes on from here.", file=sys.stderr)
+            # Status 130: an engine must not take a job that was stopped for one that is done.
             raise KeyboardInterrupt
         _write(arguments, sweep, frame, parameters)
         job.facts |= {
@@ -237,6 +239,7 @@ def _write(
         "failed": content["failed"],
         "parameters": dict(parameters),
     }
+    # Weights are read by many stages, which then need no second file to know what they are of.
     metadata = {"about": json.dumps(about, sort_keys=True)}
     tensors = {name: value.cpu().numpy() for name, value in sweep.best.items()}
     result = arguments.out.with_suffix(".json")

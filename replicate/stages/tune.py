@@ -95,6 +95,7 @@ def read_trials(path: Path) -> Trials:
             raise ReplicateError(
                 f"{where}: models.{name}: there is no such model; there are {', '.join(REGISTRY)}."
             )
+        # An equal budget is the point: a model that is tried more often looks better.
         if len(candidates.trials) != trials.budget:
             raise ReplicateError(
                 f"{where}: models.{name} has {len(candidates.trials)} trials; "
@@ -158,6 +159,7 @@ class _Tuner:
                 "data": self.data_sha256,
                 "selection": trials.selection.model_dump(mode="json"),
                 "likelihood": trials.likelihood.model_dump(mode="json"),
+                # Device and threads too: the digits of a sum depend on them.
                 "compute": trials.compute.model_dump(mode="json"),
                 "code": code,
             }
@@ -256,6 +258,7 @@ def run(arguments: argparse.Namespace) -> None:
         earlier_trials = results.get(model, [])
         # Of two with one recipe the first counts.
         earlier = {trial["key"]: trial for trial in reversed(earlier_trials)}
+        # Anew: a trial that the file no longer has must not stay in the result.
         results[model] = []
         configs = configs_of(trials, model, str(arguments.trials))
         for number, config in enumerate(configs):

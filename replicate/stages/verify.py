@@ -58,6 +58,8 @@ def _pairs(folder: Path, references: Sequence[Path] | None) -> list[Pair]:
         ReplicateError: the run has nothing in common with a reference that was given, or with any.
     """
     run = read_run(folder)
+    # Before any comparison: a file that was changed since its job agrees or differs for no good
+    # reason.
     for path in run.paths:
         check_sealed(path)
     pairs = []
@@ -65,6 +67,8 @@ def _pairs(folder: Path, references: Sequence[Path] | None) -> list[Pair]:
         reference = read_run(reference_folder)
         with understanding(f"a result below {folder} or {reference_folder}"):
             common = compare_models(run, reference) + compare_statements(run, reference)
+        # By default most kept runs share nothing with a run, which is no fault; one that was named
+        # should.
         if references and not common:
             raise ReplicateError(
                 f"{folder} and {reference_folder} have no model on a data set "

@@ -167,6 +167,7 @@ class _Pairs(list[tuple[str, object]]):
 
 
 def _whole_number(digits: str) -> int:
+    # Reading a million digits takes minutes; such a number is refused in any case.
     if len(digits) > MAX_DIGITS:
         return MAX_WHOLE + 1
     return int(digits)
@@ -289,6 +290,7 @@ def _text(path: Path) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
+        # The line, since an editor shows no byte numbers.
         line = content.count(b"\n", 0, error.start) + 1
         raise ReplicateError(
             f"{path} is not UTF-8 text (byte 0x{content[error.start]:02x} in line {line}); "

@@ -211,6 +211,7 @@ def check_plain(value: object) -> None:
     for _ in range(MAX_DEPTH):
         below: list[object] = []
         for entry in level:
+            # Level by level and not by recursion: a deep file would end in a RecursionError.
             if isinstance(entry, dict):
                 below += entry
                 below += entry.values()
@@ -293,6 +294,8 @@ def _header(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None
     """The start of a safetensors file of `arrays` in their order: a length, and so much JSON."""
     header: dict[str, object] = {}
     if metadata:
+        # The library keeps them in the order of a hash table, which differs from process to
+        # process.
         header["__metadata__"] = dict(sorted(metadata.items()))
     start = 0
     for name, array in arrays.items():
@@ -417,6 +420,7 @@ def read_tensors(
         raise ReplicateError(
             f"{path} is not a whole safetensors file ({error}); {command} again."
         ) from None
+    # Popped: it is the file's own matter, and no stage puts it into a result.
     digest = metadata.pop(CONTENT, None)
     if digest is not None and digest != content_digest(tensors, metadata):
         raise ReplicateError(
@@ -429,6 +433,7 @@ def read_tensors(
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with path.open("rb") as stream:
+        # In pieces, since files of samples are large.
         digest = hashlib.file_digest(stream, "sha256")
     return digest.hexdigest()
 

@@ -56,6 +56,7 @@ def adam_step(
         grads=list(gradients.values()),
         exp_avgs=[slots[f"{name}.first"] for name in gradients],
         exp_avg_sqs=[slots[f"{name}.second"] for name in gradients],
+        # Of AMSGrad alone, which is off.
         max_exp_avg_sqs=[],
         state_steps=step_counts,
         foreach=False,

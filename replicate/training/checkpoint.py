@@ -61,6 +61,7 @@ def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{full_name}.")
         else:
+            # A list is one setting: a change of widths is told as a whole.
             flat[full_name] = value
     return flat
 
@@ -171,12 +172,15 @@ class CheckpointFolder:
 
         It is opened again if the run that held it has just removed it.
         """
+        # A file of its own: every writer has a shared lock on the folder itself
+        # (`storage/files.py`).
         path = self.folder / LOCK
         while True:
             self.folder.mkdir(parents=True, exist_ok=True)
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
                 state = try_lock(handle, self.folder)
+            # A failing disk: nobody is left to close the handle.
             except OSError:
                 os.close(handle)
                 raise
@@ -268,6 +272,7 @@ class CheckpointFolder:
             is_other = path != self.folder and name_of_label.fullmatch(path.name)
             if is_other and folder._notes():
                 folders.append(folder)
+        # By the folder's time, which every checkpoint renews.
         folders.sort(key=lambda folder: -folder.folder.stat().st_mtime)
         return folders
 
@@ -360,6 +365,7 @@ class CheckpointFolder:
         notes: list[Path] = []
         for folder in self._other_lengths():
             notes += folder._notes()
+        # By step over all folders: whichever run went furthest saves the most work.
         for path in sorted(notes, key=lambda note: note.name, reverse=True):
             step = int(path.stem.removeprefix("step-"))
             if step <= last_step:

@@ -51,6 +51,7 @@ def momentum_step(
         weight_decay=0.0,
         momentum=momentum * previous_rate / learning_rate,
         lr=learning_rate,
+        # Classical momentum: gradients enter the average whole.
         dampening=0.0,
         nesterov=False,
         maximize=False,

@@ -40,6 +40,7 @@ def _matmul_mode(onednn: bool) -> Iterator[None]:
     SWITCH.fp32_precision = "bf16" if onednn else "ieee"
     try:
         yield
+    # Also after an error: the mode is the process's, and later stages share it.
     finally:
         SWITCH.fp32_precision = previous
 

@@ -87,6 +87,7 @@ class Streams:
         self, distribution: str, purpose: Purpose, step: int, shape: tuple[int, ...], part: int
     ) -> Tensor:
         shape_of_block = (len(self.seeds), *shape)
+        # Filled in place, row by row: no second array of the size of a batch is made.
         numbers = np.empty(shape_of_block, dtype=np.float32)
         for seed, numbers_of_seed in zip(self.seeds, numbers, strict=True):
             # A generator for every seed: one for the block would tie its numbers to who else is in
@@ -127,6 +128,8 @@ class Streams:
         """
         if self.device.type != "cpu":
             uniform = self.uniform("dropout", step, *shape, part=part)
+            # Divided by `keep`, so that the mean of a masked unit is that of the unit (inverted
+            # dropout).
             return uniform.lt_(keep).div_(keep)
         size = math.prod(shape)
         # 16 bits decide a unit: a raw word is enough for four of them.

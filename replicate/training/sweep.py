@@ -152,6 +152,7 @@ class Sweep:
                     self._end_of_epoch(epoch + 1)
                     progress.update(epoch + 1, self._summary())
                 if stop.is_set():
+                    # After the last step it was saved above.
                     if self.step < self.last_step:
                         self._save()
                     return False
@@ -162,6 +163,7 @@ class Sweep:
         return len(failed) == len(self.seeds)
 
     def _has_failed(self, seed: int) -> bool:
+        # As text: the history is kept as JSON, whose keys are text.
         return str(seed) in self.history.failed
 
     def _train_epoch(self, epoch: int, progress: Progress, stop: threading.Event) -> None:

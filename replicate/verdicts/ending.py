@@ -97,6 +97,7 @@ def rise_of(blocks: Sequence[tuple[str, Training]], rules: Rising) -> TrainingEn
     """
     if not blocks:
         return None
+    # One curve of all blocks: a rule for each would let a single seed hold back the row.
     epochs, values = mean_curve([training for _, training in blocks])
     return {
         "rise": rise(epochs, values, rules),

@@ -289,6 +289,7 @@ class Protocol(Section):
         samplers["rows"] = _only(samplers["rows"], models)
         rising = self.rising.model_dump(mode="json")
         ends_on_dataset = rising["ends"].get(rule.dataset, {})
+        # Of the claim's data set alone, as the samplers above are of its models.
         rising["ends"] = _only(ends_on_dataset, models)
         return sha256_json([entry, estimate, samplers, rising])
 
@@ -302,6 +303,7 @@ class Protocol(Section):
         unused_values = {"awaits": None, "over": "seeds", "asks_for": "all"}
         for name, unused in unused_values.items():
             if entry[name] == unused:
+                # Hashes of statements that kept runs carry are from before these fields were there.
                 del entry[name]
         return sha256_json(entry)
 
@@ -319,6 +321,7 @@ def read_protocol(path: Path) -> Protocol:
         ReplicateError: names every fault with its path in the file.
     """
     document, source = read_document(str(path))
+    # Said here in one sentence: pydantic would only say that a dictionary was expected.
     if not isinstance(document, dict):
         raise ReplicateError(
             f"{source}: the protocol must be a mapping with `version`, `estimates`, `claims` and "

@@ -61,6 +61,7 @@ def _draws_of_seeds(blocks: Sequence[SamplerComparison], name: str) -> DrawsOfSe
     """The draws by a sampler of every seed that did not fail."""
     draws_of_seeds: DrawsOfSeeds = {}
     for block in blocks:
+        # Blocks of older kept runs may have been sampled by fewer samplers.
         if name not in block["samplers"]:
             continue
         per_seed = block["samplers"][name]["per_seed"]
@@ -81,6 +82,7 @@ def _summary(blocks: Sequence[SamplerComparison], name: str) -> SamplerSummary:
     """One sampler: its settings, every measure over all seeds, and the mean of each seed."""
     draws_of_seeds = _draws_of_seeds(blocks, name)
     summary: SamplerSummary = {
+        # The first block stands for all: the stage `samplers` takes them from the protocol.
         "settings": next(_settings_of(blocks, name)),
         "draws": sum(len(draws) for draws in draws_of_seeds.values()),
         "log_likelihood": _mean(draws_of_seeds, "log_likelihood"),
@@ -109,6 +111,7 @@ def comparison(blocks: Sequence[tuple[str, SamplerComparison]]) -> SamplersOfRow
     names: dict[str, None] = {}
     for content in contents:
         names |= dict.fromkeys(content["samplers"])
+    # Every block has computed it; of equal numbers the mean is the number.
     floors = [content["independent_pixels"] for content in contents]
     return {
         "samplers": {name: _summary(contents, name) for name in names},

@@ -220,6 +220,7 @@ def _failed_seeds(check: CheckVerdict) -> int:
 
 def _tests_together(rule: Statement, tested: Sequence[CheckVerdict]) -> Decision:
     """The decision of the tests over seeds, where all seeds are there."""
+    # One check that is clearly on the other side denies the statement, however the others lie.
     reversed_checks = [check for check in tested if check["state"] == "not replicated"]
     if reversed_checks:
         return Decision("not replicated", f"the other way round: {_readings(reversed_checks)}")

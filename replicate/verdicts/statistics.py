@@ -198,6 +198,7 @@ def variance_components(draws: Sequence[Sequence[float]]) -> Components:
     degrees = 0
     squares = 0.0
     for values in repeated:
+        # Pooled by degrees of freedom: a seed with more draws says more of their spread.
         degrees_of_seed = len(values) - 1
         degrees += degrees_of_seed
         squares += degrees_of_seed * float(np.var(values, ddof=1))
@@ -421,6 +422,7 @@ def seeds_to_order(
     variances = [float(np.var(values, ddof=1)) for values in (ours, rival)]
 
     def state(count: int) -> VerdictState:
+        # Both models with as many seeds each, as a new run would have them.
         degrees = count - 1
         terms = [(variance / count, degrees) for variance in variances]
         gap = welch(value, terms)

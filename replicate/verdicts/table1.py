@@ -26,10 +26,10 @@ from replicate.records.schema import (
     Training,
 )
 from replicate.verdicts.ending import rise_of
+from replicate.verdicts.pooled_seeds import pool_seeds
 from replicate.verdicts.protocol import Protocol, Rising
 from replicate.verdicts.published import PublishedRow, PublishedRows
 from replicate.verdicts.samplers import comparison
-from replicate.verdicts.seeds import pool_seeds
 from replicate.verdicts.statistics import as_list, mean_interval, simultaneous
 from replicate.verdicts.table1_verdicts import (
     equivalence_verdict,
@@ -266,6 +266,7 @@ class _Table:
     def datasets(self) -> list[TableDataset]:
         """The columns: those of the paper, then the run's others."""
         titles = {"tfd": "Toronto Face Database"}
+        # The project's own titles win over the one that is known without a data set.
         titles |= {name: title for name, (title, _) in datasets.REGISTRY.items()}
         published = {dataset for _, dataset in self._published}
         columns: list[TableDataset] = []
@@ -369,5 +370,6 @@ def _csv_line(row: TableRow, dataset: str, cell: TableCell) -> dict[str, object]
         "reason": cell["verdict"]["reason"],
     }
     for name in MEASURED:
+        # By `get`: kept results of earlier versions lack the later columns.
         line[name] = measured.get(name) if measured else None
     return line

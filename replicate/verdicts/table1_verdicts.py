@@ -155,6 +155,8 @@ def unfinished(
     fixed_end = rules.end(dataset, model)
     if fixed_end is not None:
         return _cut_short(ending, fixed_end)
+    # The published error is the limit of docs/protocol.md, section 8; a row without any has this
+    # one.
     limit = rules.otherwise
     if published_error is not None:
         limit = published_error
@@ -195,7 +197,7 @@ def equivalence_verdict(
     The claim margin decides; the state by the number margin stands beside it.
 
     Args:
-        cell: what was measured (`replicate.verdicts.seeds`).
+        cell: what was measured (`replicate.verdicts.pooled_seeds`).
         row: the published row, with its claim.
         protocol: the rules.
         claims: published values of this data set that the run attempted, for the simultaneous
@@ -214,6 +216,7 @@ def equivalence_verdict(
     verdict["number_margin"] = rule.number_margin
     verdict["claim_margin"] = rule.claim_margin
     values = values_of(cell)
+    # One seed has no spread, and so no interval to show.
     if len(values) < 2:
         return verdict
     published_error = row["standard_error"]

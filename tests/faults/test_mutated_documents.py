@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from replicate.errors import ReplicateError
-from replicate.reference.plan import read_plan
+from replicate.reference_runs.plan import read_plan
 from replicate.stages.params import checked_file
 from replicate.storage.paths import package_root
 from replicate.verdicts.protocol import read_protocol

@@ -118,7 +118,9 @@ def test_temperatures_that_do_not_ascend_from_zero_to_one_are_refused(wrong: lis
         log_partition(layer, layer.visible, wrong, 10, streams(1))
 
 
-def test_one_run_has_no_interval() -> None:
+def test_two_runs_have_an_interval_and_one_has_none() -> None:
     layer = machine("restricted")[0]
+    pair = log_partition(layer, layer.visible, [0, 1], 2, streams(1))
+    assert pair.log_weights.shape[1] == 2
     with pytest.raises(ValueError, match="at least 2 runs"):
         log_partition(layer, layer.visible, [0, 1], 1, streams(1))

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from replicate.reference.sources import has_commit
+from replicate.reference_runs.sources import has_commit
 from replicate.storage.paths import package_root
 
 #: The last commit before the modules moved; reference runs that go on were started from it.

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from replicate.jobs.code_digest import code_digest
-from replicate.reference.plan import ReferencePlan
-from replicate.reference.runner import described
-from replicate.reference.sources import Source, package_digest
+from replicate.reference_runs.plan import ReferencePlan
+from replicate.reference_runs.runner import described
+from replicate.reference_runs.sources import Source, package_digest
 from replicate.storage.paths import package_root
 from tests.reference.project import PLAN, write_older_package
 

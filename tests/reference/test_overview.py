@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from replicate.__main__ import main
-from replicate.reference.blocks import RESULTS, Block, Folders, blocks_of
-from replicate.reference.overview import lines, standings
-from replicate.reference.plan import read_plan
+from replicate.reference_runs.blocks import RESULTS, Block, Folders, blocks_of
+from replicate.reference_runs.overview import lines, standings
+from replicate.reference_runs.plan import read_plan
 from replicate.storage.files import write_json
 from tests.reference.project import PLAN
 

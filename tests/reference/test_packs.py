@@ -15,13 +15,13 @@ import yaml
 from replicate.__main__ import main
 from replicate.errors import ReplicateError
 from replicate.records.kept_runs import read_sums, sums_of
-from replicate.reference import sources, unpacking
-from replicate.reference.blocks import Block, Folders, blocks_of
-from replicate.reference.manifest import Manifest, Member, Origin
-from replicate.reference.packing import SMALLEST, pack, refuse_long_lists, size_of
-from replicate.reference.plan import ReferencePlan, read_plan
-from replicate.reference.sources import package_digest, present
-from replicate.reference.unpacking import unpack
+from replicate.reference_runs import sources, unpacking
+from replicate.reference_runs.blocks import Block, Folders, blocks_of
+from replicate.reference_runs.manifest import Manifest, Member, Origin
+from replicate.reference_runs.packing import SMALLEST, pack, refuse_long_lists, size_of
+from replicate.reference_runs.plan import ReferencePlan, read_plan
+from replicate.reference_runs.sources import package_digest, present
+from replicate.reference_runs.unpacking import unpack
 from replicate.storage.files import read_json, sha256_file, write_json, write_tensors
 from tests.reference.project import plan_of, run_git
 

@@ -10,8 +10,8 @@ import yaml
 
 from replicate.errors import ReplicateError
 from replicate.params import load_params
-from replicate.reference.blocks import Folders, blocks_of, differing_settings
-from replicate.reference.plan import read_plan
+from replicate.reference_runs.blocks import Folders, blocks_of, differing_settings
+from replicate.reference_runs.plan import read_plan
 from replicate.storage.paths import package_root
 from tests.reference.project import PLAN
 

@@ -11,12 +11,12 @@ import yaml
 
 from replicate.errors import ReplicateError
 from replicate.jobs.code_digest import code_digest
-from replicate.reference import runner, sources
-from replicate.reference.blocks import Block, Folders, blocks_of
-from replicate.reference.data import prepared
-from replicate.reference.plan import read_plan
-from replicate.reference.runner import Runner
-from replicate.reference.sources import (
+from replicate.reference_runs import runner, sources
+from replicate.reference_runs.blocks import Block, Folders, blocks_of
+from replicate.reference_runs.data import prepared
+from replicate.reference_runs.plan import read_plan
+from replicate.reference_runs.runner import Runner
+from replicate.reference_runs.sources import (
     Source,
     begin,
     package_digest,

@@ -1,11 +1,13 @@
 """Streams: a pure function of (seed, purpose, step), the same alone and in company."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from replicate.training.streams import Streams
+from replicate.training.streams import Purpose, Streams
 
 CPU = torch.device("cpu")
 
@@ -106,6 +108,57 @@ def test_masks_keep_the_stated_share() -> None:
         )
         assert torch.equal(Streams((1,), CPU).mask(keep, 3, 501, 201)[0], mask[1])
     assert not torch.equal(streams.mask(0.5, 3, 10, 10), streams.mask(0.5, 4, 10, 10))
+
+
+class Other(Streams):
+    """Draws as on another device than the CPU, on the CPU."""
+
+    def _draw(
+        self, distribution: Any, purpose: Purpose, step: int, shape: tuple[int, ...], part: int
+    ) -> torch.Tensor:
+        return self._draw_by_torch(distribution, purpose, step, shape, part)
+
+
+def test_the_draws_of_other_devices_are_functions_of_the_whole_key() -> None:
+    """The numbers of torch's generator on the CPU: drawn once with torch 2.13.0, they are those of the
+    key, and would silently change with it.
+    """
+    alone, company = Other((7,), CPU), Other((3, 7), CPU)
+    for draw in ("uniform", "normal"):
+        single, pair = getattr(alone, draw), getattr(company, draw)
+        assert torch.equal(single("noise", 5, 2, 3, part=1)[0], pair("noise", 5, 2, 3, part=1)[1])
+        rows = [
+            pair("noise", 5, 40),
+            pair("noise", 6, 40),
+            pair("noise", 5, 40, part=1),
+            pair("init", 5, 40),
+        ]
+        assert len(torch.stack(rows).flatten(0, 1).unique(dim=0)) == 8
+    assert stats.kstest(alone.uniform("noise", 0, 50_000)[0].numpy(), "uniform").pvalue > 1e-3
+    assert stats.kstest(alone.normal("noise", 0, 50_000)[0].numpy(), "norm").pvalue > 1e-3
+    assert alone.uniform("noise", 5, 3, part=3)[0].tolist() == [
+        0.27102363109588623,
+        0.015579402446746826,
+        0.5357176065444946,
+    ]
+
+
+def test_masks_of_other_devices_keep_the_stated_share() -> None:
+    streams = Other((0, 1), CPU)
+    streams.device = torch.device("meta")  # any other than the CPU
+    streams._draw_by_torch = Other((0, 1), CPU)._draw_by_torch  # type: ignore[method-assign]
+    for keep in (0.8, 0.5):
+        mask = streams.mask(keep, 3, 501, 201)
+        assert set(mask.unique().tolist()) == {0.0, float(np.float32(1 / keep))}
+        share = (mask > 0).double().mean((1, 2))
+        assert share.tolist() == pytest.approx(
+            [keep, keep], abs=4 * np.sqrt(keep * (1 - keep) / (501 * 201))
+        )
+        assert torch.equal(mask, streams.mask(keep, 3, 501, 201))
+        assert not torch.equal(mask, streams.mask(keep, 3, 501, 201, part=1))
+        assert not torch.equal(mask, streams.mask(keep, 4, 501, 201))
+        uniform = Other((0, 1), CPU).uniform("dropout", 3, 501, 201)
+        assert torch.equal(mask > 0, uniform < keep)
 
 
 @pytest.mark.gpu

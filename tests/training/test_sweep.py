@@ -19,7 +19,7 @@ from replicate.params import LARGEST, Likelihood, Selection
 from replicate.progress.reporting import Progress
 from replicate.training.checkpoint import CheckpointFolder
 from replicate.training.streams import Streams
-from replicate.training.sweep import Sweep
+from replicate.training.sweep import VALIDATION_DRAW_OFFSET, Sweep
 
 SMALL = {
     "batch_size": 10,
@@ -308,6 +308,47 @@ def test_a_diverged_seed_is_named_and_the_others_go_on(
         None,
     ]
     json.dumps(vars(found.history), allow_nan=False)
+
+
+class Overflowing(AdversarialNets):
+    """From epoch 4 on, seed number 1 draws an image that is no number, by weights that all are."""
+
+    def sample(self, count: int, draw: int) -> Tensor:
+        images = super().sample(count, draw)
+        if draw >= VALIDATION_DRAW_OFFSET + 4:
+            images[1, 0] = torch.nan
+        return images
+
+
+def test_a_seed_that_draws_no_numbers_is_named_and_keeps_the_epoch_before(tmp_path: Path) -> None:
+    healthy, found = run(tmp_path / "a"), run(tmp_path / "b", kind=Overflowing)
+    history = found.history
+    assert history.failed == {
+        "1": {"epoch": 4, "reason": "a generated image is not a finite number"}
+    }
+    assert history.chosen_epoch[1] == 2
+    assert history.chosen_log_likelihood[1] == healthy.history.log_likelihood[0][1]
+    for rows, expected in (
+        (history.log_likelihood, healthy.history.log_likelihood),
+        (history.sigma, healthy.history.sigma),
+    ):
+        assert rows == [expected[0], *([row[0], None, row[2]] for row in expected[1:])]
+
+
+def test_a_checkpoint_names_its_tensors_by_what_they_are(tmp_path: Path) -> None:
+    """Other versions resume from it, so these names are those of a format."""
+    sweep = run(tmp_path, epochs=2)
+    checkpoint = sweep.checkpoints.load(sweep.last_step)
+    assert checkpoint is not None
+    tensors, note = checkpoint
+    names = {
+        "parameter": sweep.model.parameters,
+        "slot": sweep.model.slots,
+        "best": sweep.best,
+        "sum": sweep.history.losses,
+    }
+    assert tensors.keys() == {f"{group}/{name}" for group in names for name in names[group]}
+    assert {"history", "seconds", "step"} <= note.keys()
 
 
 def test_a_run_whose_seeds_all_failed_ends_early(tmp_path: Path) -> None:

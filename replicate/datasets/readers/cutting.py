@@ -19,6 +19,7 @@ def shares(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
     quotas, remainders = np.divmod(counts * total, counts.sum())
     missing = total - int(quotas.sum())
     by_remainder = np.argsort(-remainders, kind="stable")
+    # Stable order: of equal remainders the lower class comes first, on every machine.
     quotas[by_remainder[:missing]] += 1
     return quotas
 
@@ -48,6 +49,7 @@ def cut(
         held_out: names of the splits beside `train`.
         count: images of each of them.
     """
+    # One half orders the rows before the cut, the other one mixes classes after it.
     words = np.random.Philox(key=seed).random_raw(2 * len(labels))
     order_words = words[: len(labels)]
     ranks = words[len(labels) :]
@@ -55,6 +57,7 @@ def cut(
     rows_of: dict[str, list[NDArray[np.int64]]] = {split: [] for split in ("train", *held_out)}
     share_of = shares(np.bincount(labels), count)
     for label, share in enumerate(share_of):
+        # The rows of one class in random order: their first `share` are a random choice.
         rows = order[labels[order] == label]
         for split in held_out:
             rows_of[split].append(rows[:share])

@@ -84,6 +84,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[np.number
     Raises:
         ReplicateError: the file is not whole, or one of them is missing or holds no numbers.
     """
+    # Not above: a plan loads every data set's module, and needs no SciPy.
     from scipy.io import loadmat
 
     _refuse_unreadable(path)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    # Here and below, not above: a plan loads every data set's module, and needs no Pillow.
     from PIL import Image
 
 FORMATS = ("PNG", "JPEG")
@@ -60,6 +61,7 @@ def _png_pixels(content: bytes, chunks: Collection[bytes]) -> bytes:
             chunk = content[start:stop]
             pieces.append(chunk)
         start = stop
+    # What breaks off is left for the decoder, which says what is wrong with it.
     rest = content[start:]
     pieces.append(rest)
     return b"".join(pieces)
@@ -175,6 +177,7 @@ def pixels(content: bytes, size: int, grayscale: bool, crop: Crop) -> NDArray[np
                 upright = upright.transpose(Image.Transpose[turn])
             square = _square(upright, size, crop)
             square = square.convert("L" if grayscale else "RGB")
+    # Before the last clause, which would call it damage.
     except UnreadableError:
         raise
     except Image.DecompressionBombError:

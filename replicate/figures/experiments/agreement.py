@@ -12,6 +12,7 @@ def draw(result: Result) -> dict[str, Drawing]:
 
 def _title(label: str) -> str:
     """A measure with its space in words."""
+    # The experiment joins a measure and its space by a slash, for they are a key of its result.
     measure, _, space = label.partition("/")
     title = REGISTRY[measure].title
     return f"{title}, {space}" if space else title

@@ -51,6 +51,7 @@ def _classes(series: Result, count: int) -> Drawing:
             )
             axes.set_ylabel(label)
             axes.set_ylim(bottom=0)
+        # What a G that ignores its class would reach.
         upper.axhline(1 / class_count, color=INK, linestyle="--", linewidth=0.8, label="chance")
         lower.set_xticks(classes)
         lower.set_xlabel(f"class that G and D were given (n = {count} seeds)")

@@ -28,6 +28,7 @@ def _figure_of_bias(densities: Result, count: int) -> Drawing:
             means = np.mean(rows, axis=1)
             # A single seed has no interval.
             intervals = [mean_interval(row) or (row[0], row[0]) for row in rows]
+            # matplotlib wants the lengths of the bars, and not where they end.
             reach = np.abs(np.array(intervals).T - means)
             axes.errorbar(
                 errors["samples"],

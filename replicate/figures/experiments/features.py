@@ -53,6 +53,7 @@ def _errors(series: Result, count: int) -> Drawing:
 
 def _dots_and_means(axes: Axes, values: Array, look: int, count: int) -> None:
     """The values (seeds, numbers of labels) of the look-th features, side by side with others."""
+    # Four kinds of features side by side, about the place of their number of labels.
     columns = np.arange(values.shape[1]) + 0.16 * (look - 1.5)
     seed_columns = columns + offsets(count, 0.03)[:, None]
     axes.plot(

@@ -57,6 +57,7 @@ def _figure_of_shares(series: Result, count: int) -> Drawing:
                 marker=marker,
                 label=label,
             )
+        # A little above 1, where a line along the upper edge would be cut in half.
         axes.set_ylim(0, 1.02)
         axes.set_xlabel(f"place on the line (n = {count} seeds: thin; their mean: thick)")
         axes.set_ylabel("images that the classifier\nis sure of (share)")

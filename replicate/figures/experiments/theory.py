@@ -70,6 +70,7 @@ def _trained(curve: Result, count: int) -> Drawing:
 
 
 def _descent(descent: Result, count: int) -> Drawing:
+    # Rounding leaves some at 0 or below, for which a logarithmic axis has no place.
     divergence = np.maximum(np.array(descent["jsd"]).T, SMALLEST)
     with canvas() as (figure, (axes,)):
         axes.plot(descent["step"], divergence, color=SERIES[0], linewidth=1)

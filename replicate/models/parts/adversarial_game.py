@@ -235,6 +235,7 @@ class AdversarialGame(GenerativeModel):
             previous_of_d = current if k > 0 else previous
             update(minibatch, k, previous_of_d, "discriminator")
         # "... update the generator"
+        # The data's term of equation 1 does not depend on G, so D sees G's images alone.
         no_data = batch[:, :0]
         # The part after D's k: G sees fresh noise, as Algorithm 1 samples it anew.
         update(no_data, self.config.discriminator_steps, previous, "generator")

@@ -223,6 +223,7 @@ def folded(deep: Deep) -> Layer:
     Its free energy sums x and t out: the odd/even trick of Salakhutdinov & Hinton 2009, section
     3.4.
     """
+    # Turned round: h is visible in the folded machine, and x is hidden.
     lower = deep.lower.mT
     weight = torch.cat([lower, deep.upper], 2)
     hidden_bias = torch.cat([deep.visible, deep.top], 2)

@@ -68,6 +68,7 @@ class ChainModel(GenerativeModel):
             "from_images": {"chains": 1000, "burn_in": 0, "thinning": 1, "start": "images"},
             "bits": {**cls.mixed, "pixels": "bits"},
         }
+        # Settings that a sampler does not change are the recipe's.
         recipe = {
             "chains": config.chains,
             "burn_in": config.burn_in,
@@ -127,6 +128,7 @@ class ChainModel(GenerativeModel):
         if self.used_sampler.pixels == "means":
             return means
         _, *shape = means.shape
+        # Parts beyond those of the chain, so that bits of pixels leave the walk as it is.
         part = PIXEL_BITS + step
         uniform = self.streams.uniform("evaluation", draw, *shape, part=part)
         bits = uniform < means
@@ -137,6 +139,8 @@ class ChainModel(GenerativeModel):
         """(seeds, count, dimension) images; image i is of chain i modulo the number of chains."""
         sampler = self.used_sampler
         rounds = math.ceil(count / sampler.chains)
+        # The first image comes right after the burn-in, so there is one step of thinning less than
+        # rounds.
         last_step = sampler.burn_in + (rounds - 1) * sampler.thinning
         state = self.starting_states(draw)
         images: list[Tensor] = []

@@ -25,5 +25,6 @@ def limit_norms(weight: Tensor, limit: float) -> None:
     squared_norm = squares.sum(summed_axes, keepdim=True)
     norm = squared_norm.sqrt()
     limited = norm.clamp(max=limit)
+    # As pylearn2 adds it: units whose weights are all 0 have no norm to divide by.
     factor = limited / (norm + 1e-7)
     weight *= factor

@@ -100,6 +100,7 @@ def exported(weights: Path, seed: int) -> tuple[dict[str, np.ndarray], WeightsAb
     tensors, about_block = read_weights(weights)
     about = about_one_seed(weights, about_block, seed)
     row = about_block["seeds"].index(seed)
+    # A slice and not an index: a model of one seed is a block of one, and keeps that axis.
     of_seed = {name: value[row : row + 1] for name, value in tensors.items()}
     model = _model(of_seed, about)
     with sampling(model, weights):

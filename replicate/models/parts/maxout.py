@@ -119,4 +119,5 @@ def backpropagate(
         if tape.masks:
             mask = tape.masks[number]
             grad_output *= mask[:, rows]
+    # They were collected from the last layer down.
     return gradients[::-1], grad_output

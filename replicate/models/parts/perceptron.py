@@ -25,15 +25,18 @@ def initial(streams: Streams, network: str, sizes: Sequence[int], part: int) -> 
     for layer, (rows, columns) in enumerate(pairwise(sizes)):
         half_range = math.sqrt(6 / (rows + columns))
         uniform = streams.uniform("init", 0, rows, columns, part=part + layer)
+        # The streams give numbers on [0, 1); the range is symmetric about 0.
         centred = 2 * uniform - 1
         name = f"{network}.{layer}"
         parameters[f"{name}.weight"] = centred * half_range
+        # One row for all inputs of a seed, so that `baddbmm` broadcasts it over the batch.
         parameters[f"{name}.bias"] = torch.zeros_like(uniform[:, :1])
     return parameters
 
 
 def linear(inputs: Tensor, parameters: Mapping[str, Tensor], layer: str) -> Tensor:
     """x W + b (seeds, n, out) of inputs (seeds, n, in), by `<layer>.weight` and `.bias`."""
+    # One batched product for all seeds, which reads nothing across them.
     return torch.baddbmm(parameters[f"{layer}.bias"], inputs, parameters[f"{layer}.weight"])
 
 

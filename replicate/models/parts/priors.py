@@ -31,6 +31,7 @@ class Prior:
 
 
 def _standard_normal(position: Tensor) -> Tensor:
+    # With its constant: bounds on log p(x) are absolute numbers of nats, not differences.
     log_norm = 0.5 * position.shape[2] * math.log(2 * math.pi)
     return -0.5 * position.square().sum(2) - log_norm
 
@@ -41,6 +42,7 @@ def _uniform_code(position: Tensor) -> Tensor:
 
 
 def _same(position: Tensor) -> Tensor:
+    # Where the density is given in codes, positions and codes are the same thing.
     return position
 
 

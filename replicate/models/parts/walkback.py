@@ -197,6 +197,7 @@ class WalkbackModel(ChainModel):
     def _input(self, state: State, layer: int, rows: int) -> Tensor:
         """A layer's bias plus the weighted states of its neighbours, (seeds, rows, width)."""
         below, above = self._neighbours(state, layer)
+        # A silent neighbour adds nothing, so the bias is where every sum begins.
         bias = self.parameters[f"network.{layer}.bias"]
         total = bias.expand(-1, rows, -1)
         if below is not None:
@@ -402,6 +403,7 @@ class WalkbackModel(ChainModel):
         """The means of p(x | layer 1), (seeds, chains, dimension)."""
         rows = state.shape[1]
         layers = self._split(state)
+        # Layer 1 alone feeds the pixels, and it is among the odd layers of the state.
         logits = self._input(layers, 0, rows)
         return logits.sigmoid_()
 
@@ -416,4 +418,5 @@ def _accumulated(total: Tensor | None, rows: Tensor, weight: Tensor) -> Tensor:
     """total + rows @ weight, in place where there is a total."""
     if total is None:
         return torch.bmm(rows, weight)
+    # In place: the sum is this pass's own.
     return total.baddbmm_(rows, weight)

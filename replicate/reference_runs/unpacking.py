@@ -10,12 +10,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from replicate.errors import ReplicateError
-from replicate.reference.blocks import Block, Folders, blocks_of
-from replicate.reference.keeping import report_replacement, with_commit, write_results
-from replicate.reference.manifest import Manifest, PackedBlock
-from replicate.reference.packing import check_parts, joined
-from replicate.reference.plan import Options, ReferencePlan
-from replicate.reference.sources import (
+from replicate.reference_runs.blocks import Block, Folders, blocks_of
+from replicate.reference_runs.keeping import report_replacement, with_commit, write_results
+from replicate.reference_runs.manifest import Manifest, PackedBlock
+from replicate.reference_runs.packing import check_parts, joined
+from replicate.reference_runs.plan import Options, ReferencePlan
+from replicate.reference_runs.sources import (
     COMMIT,
     Source,
     has_commit,
@@ -95,6 +95,7 @@ def _settings(params: Options, block: Block) -> str:
     """The parameters that decide a block, but for its number of epochs."""
     recipes = params.get("models", {}).get(block.model, {})
     recipe = recipes.get(block.dataset, {})
+    # A pack of fewer epochs than the plan asks for is what a longer training goes on from.
     settings: Options = {"recipe": {**recipe, "epochs": None}}
     for section in ("compute", "likelihood", "selection", "datasets"):
         settings[section] = params.get(section)
@@ -176,6 +177,7 @@ def _extract(manifest: Manifest, folder: Path, scratch: Path) -> None:
     damaged = ReplicateError(
         f"the pack in {folder} is damaged: its files are not those that it names."
     )
+    # Each name is taken out as it comes, so that one that comes twice is refused as well.
     expected = {member.name: member for member in manifest.members}
     stream = io.BufferedReader(_JoinedParts(joined(folder, manifest.parts)))
     try:
@@ -256,6 +258,7 @@ def _take_work(block: Block, folder: Path, commit: str | None) -> None:
     if not note.is_file():
         return
     origin = read_origin(note)
+    # A machine without git could not name it; the manifest was held against the code that is here.
     origin["commit"] = origin["commit"] or commit
     if not block.origin_file.is_file():
         write_json(block.origin_file, origin)

@@ -7,7 +7,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from replicate.errors import ReplicateError
 from replicate.params import Section
-from replicate.reference.plan import Options
+from replicate.reference_runs.plan import Options
 from replicate.storage.files import read_json
 
 #: The name of its file, beside the parts.
@@ -97,6 +97,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise ReplicateError(f"{folder} holds no pack: there is no {NAME} in it.")
     try:
         return Manifest.model_validate(read_json(path))
+    # One sentence for all faults: whatever is wrong with it, the remedy is another copy.
     except (ValidationError, ReplicateError):
         raise ReplicateError(
             f"{path} is damaged, or is not a pack's; copy the pack here once more."

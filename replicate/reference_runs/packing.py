@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from replicate.errors import ReplicateError
-from replicate.reference.blocks import Block, Folders, blocks_of
-from replicate.reference.keeping import WEIGHTS
-from replicate.reference.manifest import (
+from replicate.reference_runs.blocks import Block, Folders, blocks_of
+from replicate.reference_runs.keeping import WEIGHTS
+from replicate.reference_runs.manifest import (
     NAME,
     Manifest,
     Member,
@@ -27,8 +27,8 @@ from replicate.reference.manifest import (
     Part,
     read_manifest,
 )
-from replicate.reference.plan import ReferencePlan
-from replicate.reference.sources import present, read_origin, source_of
+from replicate.reference_runs.plan import ReferencePlan
+from replicate.reference_runs.sources import present, read_origin, source_of
 from replicate.storage.files import (
     canonical_json,
     read_json,
@@ -113,6 +113,7 @@ def pack(plan: ReferencePlan, folders: Folders, folder: Path, largest: int, stat
     try:
         folder.mkdir(parents=True, exist_ok=True)
         parts = _write_parts(folder, manifest, contents.files, largest)
+        # The parts are known only now: their digests are those of the written bytes.
         complete = manifest.model_copy(update={"parts": parts})
         # After the new parts, before old ones go: a kill leaves a manifest whose parts are there.
         write_json(folder / NAME, complete.model_dump(mode="json"))
@@ -165,6 +166,7 @@ def _add_results(contents: _Contents, block: Block) -> None:
     results = [block.results_folder / name for name in names]
     contents.add("results", folders.results, *results)
     likelihoods = block.measures / "evaluation.safetensors"
+    # Likelihoods of single images are not committed, so a pack is the only way that they travel.
     contents.add("blocks", folders.blocks, block.origin_file, likelihoods)
     note = block.results_folder / WEIGHTS
     if note.is_file():
@@ -241,6 +243,7 @@ class _PartWriter(io.RawIOBase):
         """Takes as many bytes as fit into the present part; returns how many."""
         if self._stream is None:
             self._stream = self._path(".part").open("wb")
+        # A buffered writer calls again with what did not fit, into the next part.
         room = self._largest - self._size
         piece = bytes(memoryview(content)[:room])
         count = len(piece)
@@ -290,6 +293,7 @@ def _write_parts(
     ):
         for member in manifest.members:
             _add(archive, member, files[member.name])
+    # The last part is seldom full.
     writer.end_part()
     return tuple(writer.parts)
 

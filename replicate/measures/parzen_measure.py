@@ -1,4 +1,6 @@
-"""The Parzen estimate of the paper as a measure among others (`replicate.likelihood.parzen`)."""
+"""The Parzen estimate as one measure beside the others; `replicate.likelihood.parzen` computes it,
+here as for Table 1.
+"""
 
 import torch
 
@@ -15,6 +17,7 @@ def measure(sample_set: SampleSet) -> Estimate:
     limit = sample_set.likelihood.validation_limit
     validation = torch.from_numpy(sample_set.splits.validation(limit))
     samples = sample_set.samples
+    # The same functions as Table 1's stages call: this row of a comparison is that very estimate.
     choice = choose_bandwidth(samples, validation.to(samples.device), sample_set.likelihood.sigmas)
     densities = log_density(samples, sample_set.true_images("test"), choice.sigma)
     estimate = mean_of(densities, sample_set.settings.resamples)

@@ -15,10 +15,10 @@ from typing import TypedDict
 
 from replicate.errors import ReplicateError
 from replicate.progress.reporting import duration, stop_requests
-from replicate.reference.blocks import Block, Folders, Settings, differing_settings
-from replicate.reference.plan import Options
-from replicate.reference.sources import Source, begin, present, read_origin, source_of
-from replicate.reference.steps import steps
+from replicate.reference_runs.blocks import Block, Folders, Settings, differing_settings
+from replicate.reference_runs.plan import Options
+from replicate.reference_runs.sources import Source, begin, present, read_origin, source_of
+from replicate.reference_runs.steps import steps
 from replicate.storage.files import read_json, sha256_file
 
 #: Seconds between two polls of the children, and between two lines of their progress.
@@ -65,6 +65,7 @@ def described(source: Source, params: Sequence[Options]) -> Description:
     if process.returncode:
         message = process.stderr.strip() or "the code of this plan does not run"
         raise ReplicateError(message.splitlines()[-1])
+    # The last line: libraries may print notes of their own before it.
     description: Description = json.loads(process.stdout.splitlines()[-1])
     return description
 
@@ -308,6 +309,7 @@ class Runner:
 
     def _poll(self, stopping: bool) -> None:
         """Starts the next process of each lane whose process has ended, or ends the lane."""
+        # A copy: lanes are taken out and put back on the way.
         for lane in list(self.lanes):
             assert lane.process is not None
             status = lane.process.poll()

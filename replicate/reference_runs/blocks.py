@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, TypedDict
 
 from replicate.errors import ReplicateError
-from replicate.reference.plan import Entry, Options, ReferencePlan
+from replicate.reference_runs.plan import Entry, Options, ReferencePlan
 from replicate.storage.files import canonical_json, read_json, write_error
 from replicate.storage.locks import LockState, try_lock
 
@@ -214,6 +214,8 @@ class Block:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            # Opened and never removed: a lock on a file that another process deletes keeps nobody
+            # out.
             flags = os.O_RDWR | os.O_CREAT
             handle = os.open(self.folder / "lock", flags, 0o644)
         except OSError as error:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from replicate.jobs.layout import STAGES
 from replicate.records.run_record import record_path
-from replicate.reference.blocks import Block
-from replicate.reference.keeping import keep_weights, params_text, publish
-from replicate.reference.sources import Source
+from replicate.reference_runs.blocks import Block
+from replicate.reference_runs.keeping import keep_weights, params_text, publish
+from replicate.reference_runs.sources import Source
 from replicate.storage.files import write_text
 
 

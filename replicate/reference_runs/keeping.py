@@ -13,8 +13,8 @@ import yaml
 
 from replicate.records.kept_runs import add_to_sums
 from replicate.records.run_record import record_path
-from replicate.reference.blocks import Block, Folders
-from replicate.reference.sources import read_origin
+from replicate.reference_runs.blocks import Block, Folders
+from replicate.reference_runs.sources import read_origin
 from replicate.storage.files import (
     atomic_write,
     canonical_json,
@@ -102,6 +102,7 @@ def _keep_last(block: Block, epochs: int) -> WeightsFile | None:
     path = block.folder / "last.safetensors"
     write_tensors(path, parameters, metadata)
     weights_file = _keep(block, path)
+    # Its second name, or its copy, stays in the folder of all weights.
     path.unlink()
     return weights_file
 
@@ -168,6 +169,8 @@ def write_results(block: Block, contents: Mapping[str, Content]) -> None:
     # Until all new results are there the block counts as unfinished.
     (folder / LAST).unlink(missing_ok=True)
     with sole_writer(block.folders):
+        # The list before the files: after a kill a file may be missing, which is seen, but none is
+        # unlisted.
         add_to_sums(run, texts_of_run, [PARAMETERS])
     # `LAST` at the end: a block with it has all of its results, however often it was killed.
     for path in sorted(texts, key=lambda path: (path.name == LAST, path.name)):
@@ -209,6 +212,7 @@ def write_params(block: Block) -> None:
     if path.is_file():
         with suppress(yaml.YAMLError):
             params = yaml.safe_load(path.read_text(encoding="utf-8"))
+            # By content, so that comments and the order of a file that somebody edited stay.
             if sha256_json(params) == sha256_json(block.params):
                 return
         print(

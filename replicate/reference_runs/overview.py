@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from replicate.progress.reporting import duration
-from replicate.reference.blocks import Block
-from replicate.reference.runner import progress_text
+from replicate.reference_runs.blocks import Block
+from replicate.reference_runs.runner import progress_text
 from replicate.storage.files import read_json
 
 
@@ -72,6 +72,7 @@ def _standing(block: Block, rate: float | None) -> Standing:
     if published >= block.epochs:
         return Standing(block, "done", published, 0.0, True)
     progress = block.progress()
+    # Without progress a longer training goes on from the epochs that were kept.
     epoch = int(progress.get("epoch", published))
     # The progress may be that of a plan of more epochs.
     epoch = min(epoch, block.epochs)

@@ -17,7 +17,7 @@ from typing import TypedDict
 from replicate.errors import ReplicateError
 from replicate.jobs.code_digest import PACKAGE, code_digest
 from replicate.models import REGISTRY
-from replicate.reference.blocks import Block, Folders, differing_settings
+from replicate.reference_runs.blocks import Block, Folders, differing_settings
 from replicate.storage.files import read_json, write_json
 from replicate.storage.paths import package_root
 
@@ -77,6 +77,7 @@ def package_digest(root: Path) -> str:
         name = path.relative_to(root).as_posix()
         line = f"{name}\n"
         content = hashlib.sha256(path.read_bytes())
+        # The name too: a module that was moved is other code, though its bytes are the same.
         digest.update(line.encode())
         digest.update(content.digest())
     return digest.hexdigest()
@@ -274,6 +275,7 @@ def _adopt(block: Block, folders: Folders) -> None:
             f"what lies in {block.state} was trained with other settings than the plan's "
             f"({names}); move it away, or put the plan right."
         )
+    # What `jobs.subject` digests for a training: the stage and the model's own module.
     modules = ["replicate.stages.train", REGISTRY[block.model][1]]
     here = present(folders)
     clones = list((folders.work / "source").glob("[0-9a-f]*"))

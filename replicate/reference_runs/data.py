@@ -7,9 +7,9 @@ from pathlib import Path
 
 from replicate.datasets import data_folder
 from replicate.errors import ReplicateError
-from replicate.reference.blocks import Folders
-from replicate.reference.plan import Options
-from replicate.reference.sources import Source
+from replicate.reference_runs.blocks import Folders
+from replicate.reference_runs.plan import Options
+from replicate.reference_runs.sources import Source
 from replicate.storage.files import read_json, sha256_file
 
 

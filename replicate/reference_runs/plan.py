@@ -51,6 +51,7 @@ class Entry(Section):
                 raise ValueError(f"models.{model} must name one data set")
             for dataset, recipe in recipes.items():
                 epochs = recipe.get("epochs")
+                # `true` is an integer for Python, and would train for one epoch.
                 if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
                     raise ValueError(
                         f"models.{model}.{dataset} must name its epochs, a whole number from 1"
@@ -95,6 +96,8 @@ class ReferencePlan(Section):
         datasets_of_entry = {}
         for dataset, options in self.datasets.items():
             if dataset in entry.datasets:
+                # Only those of its models, so that an entry's file says nothing that it does not
+                # depend on.
                 datasets_of_entry[dataset] = dict(options)
         params: Options = {
             "preset": entry.name,

@@ -17,12 +17,12 @@ from replicate.errors import ReplicateError
 from replicate.progress.reporting import duration
 from replicate.records.kept_runs import add_to_sums
 from replicate.records.run_record import record_path
-from replicate.reference.blocks import Block, Folders, blocks_of
-from replicate.reference.data import prepared
-from replicate.reference.keeping import WEIGHTS, sole_writer
-from replicate.reference.plan import Entry, ReferencePlan
-from replicate.reference.sources import Source
-from replicate.reference.steps import classifier_of, joined_stages, python
+from replicate.reference_runs.blocks import Block, Folders, blocks_of
+from replicate.reference_runs.data import prepared
+from replicate.reference_runs.keeping import WEIGHTS, sole_writer
+from replicate.reference_runs.plan import Entry, ReferencePlan
+from replicate.reference_runs.sources import Source
+from replicate.reference_runs.steps import classifier_of, joined_stages, python
 from replicate.storage.files import canonical_json, read_json, sha256_json, write_text
 
 #: A block's result, beside its others.
