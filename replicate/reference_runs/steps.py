@@ -67,6 +67,7 @@ def _measuring(block: Block, source: Source, params: Path) -> list[str]:
 
 def classifier_of(block: Block, source: Source) -> Path:
     """The classifier of the block's data set, by the code that trains it."""
+    # By the code too: blocks of different commits must not share a classifier.
     name = f"{block.dataset}.classifier-{source.package[:12]}.safetensors"
     return block.folders.data / name
 
