@@ -165,10 +165,36 @@ def test_every_statement_has_its_meaning_in_plain_words() -> None:
     meanings = yaml.safe_load(MEANINGS.read_text(encoding="utf-8"))
     assert set(meanings) == set(read_protocol(package_root() / "protocol.yaml").statements)
     for meaning in meanings.values():
-        assert set(meaning) == {"asks", "holds", "fails"}
+        assert set(meaning) - {"place"} == {"asks", "holds", "fails"}
         assert meaning["asks"].endswith("?")
         assert meaning["holds"].endswith(".")
         assert meaning["fails"].endswith(".")
+
+
+def place_in_the_paper(statement: str, section: str) -> str | None:
+    """What the place of a statement begins with, by the section that the protocol names."""
+    if section == "lecture slides":
+        return None
+    if statement == "P2":
+        # The protocol's entry, whose hash the kept verdicts carry, names the section before.
+        return "section 4.2, proposition 2"
+    if section.startswith("7."):
+        return f"section 7, item {section[2:]}"
+    return f"section {section}" if section[0].isdigit() else section.lower()
+
+
+def test_a_card_says_where_the_paper_says_it(with_kept: str) -> None:
+    document = parsed(with_kept)
+    rules = read_protocol(package_root() / "protocol.yaml").statements
+    shown = set()
+    for card in document.xpath("//section[@class='card']"):
+        statement = card.get("id").removeprefix("statement-")
+        kicker = words(card.xpath(".//p[@class='kicker']")[0])
+        place = place_in_the_paper(statement, rules[statement].section)
+        said = f"paper, {place}" if place else "lecture slides"
+        assert kicker.startswith(f"{statement} · {said}")
+        shown.add(statement)
+    assert shown == {statement for statement, rule in rules.items() if rule.awaits is None}
 
 
 def test_a_card_shows_the_numbers_of_the_full_form(with_kept: str) -> None:
