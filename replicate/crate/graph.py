@@ -9,8 +9,9 @@ times of today in it. What is written is held to the profiles by `rocrate-valida
 
 import mimetypes
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 from urllib.parse import quote
 
 from replicate.crate.finished import FinishedJob
@@ -45,6 +46,15 @@ OUTPUTS = {
     "statements": "results/statements.json",
     "page": "report/index.html",
 }
+#: The same names -> what the file is.
+MEANINGS = {
+    "parameters": "Data sets, models, seeds and settings of the run.",
+    "protocol": "The rules by which every verdict is reached.",
+    "published": "The numbers of Table 1 as the paper prints them.",
+    "table": "Table 1 as published and as measured, with a verdict for each row.",
+    "statements": "What the paper states in words, with the checks and the verdict of each.",
+    "page": "The report of the run, one page to read.",
+}
 LEFT_OUT = "Not in this crate, because it holds images of a data set, or may; named by its digest."
 #: Endings that Python's list of types leaves to the system.
 TYPES = {
@@ -59,8 +69,22 @@ TYPES = {
 }
 
 
-#: An author of CITATION.cff: an entity has `name`, a person `given-names` and `family-names`.
+#: An author of CITATION.cff: an entity has `name` and may have `website`, a person `given-names`
+#: and `family-names`.
 Author = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Agent:
+    """Who started a run.
+
+    Attributes:
+        name: of a person.
+        address: such as an ORCID; None if there is none.
+    """
+
+    name: str
+    address: str | None
 
 
 class Paper(TypedDict):
@@ -71,7 +95,11 @@ class Paper(TypedDict):
     url: str
 
 
-class Citation(TypedDict):
+# The address of the project's repository has a hyphen in its name, which no attribute can have.
+_Addresses = TypedDict("_Addresses", {"repository-code": NotRequired[str]})
+
+
+class Citation(_Addresses):
     """What a crate takes from CITATION.cff."""
 
     title: str
@@ -99,6 +127,7 @@ class CrateGraph:
         jobs: in the order of the pipeline.
         files: that the run read or made, and those of the project.
         citation: how the project is cited.
+        agent: who started the run, if that is said: no record knows it.
     """
 
     def __init__(
@@ -107,11 +136,13 @@ class CrateGraph:
         jobs: Sequence[FinishedJob],
         files: Sequence[CrateFile],
         citation: Citation,
+        agent: Agent | None = None,
     ) -> None:
         self.preset = preset
         self.jobs = jobs
         self.files = files
         self.citation = citation
+        self.agent = agent
         self._identifiers = {file.path: _identifier(file) for file in files}
         self._entities: dict[str, Entity] = {}
 
@@ -174,12 +205,27 @@ class CrateGraph:
     def _author(self, author: Author) -> str:
         name = author.get("name")
         if name is not None:
-            return self._add(_local("author", name), "Organization", name=name)
+            website = author.get("website")
+            address = {"url": website} if website else {}
+            return self._add(_local("author", name), "Organization", name=name, **address)
         parts = [author.get("given-names"), author.get("family-names")]
         name = " ".join(filter(None, parts))
         # An ORCID is an address of its own, by which others find the person.
         identifier = author.get("orcid") or _local("author", name)
         return self._add(identifier, "Person", name=name)
+
+    def _address(self) -> Entity:
+        """Where the project's code is, as a property; nothing as long as CITATION.cff has none."""
+        address = self.citation.get("repository-code")
+        return {"url": address} if address else {}
+
+    def _agent(self) -> Entity:
+        """Who started the run, as a property of an action; nothing if that is not said."""
+        if self.agent is None:
+            return {}
+        identifier = self.agent.address or _local("agent", self.agent.name)
+        self._add(identifier, "Person", name=self.agent.name)
+        return {"agent": reference(identifier)}
 
     def _paper(self, paper: Paper) -> str:
         title, year = paper["title"], str(paper["year"])
@@ -224,6 +270,7 @@ class CrateGraph:
             output=references(self._parameter(name, path) for name, path in OUTPUTS.items()),
             hasPart=references(tools),
             step=references(self._steps()),
+            **self._address(),
         )
 
     def _parameter(self, name: str, path: str) -> str:
@@ -233,6 +280,7 @@ class CrateGraph:
             f"#parameter/{name}",
             "FormalParameter",
             name=name,
+            description=MEANINGS[name],
             additionalType="File",
             workExample=reference(file),
         )
@@ -262,13 +310,16 @@ class CrateGraph:
         packages = [self._package(name, version) for name, version in job.versions.items()]
         # One tool for each state of the software: jobs of one run may be of several.
         digest = sha256_json([job.source, job.versions])[:8]
+        # Absolute, as the profile asks, as soon as the project has an address.
+        address = self.citation.get("repository-code", "")
         stages = ", ".join(job.job.stages)
         return self._add(
-            f"#tool/{rule}/{digest}",
+            f"{address}#tool/{rule}/{digest}",
             "SoftwareApplication",
             name=f"replicate {stages}",
             softwareVersion=job.source,
             softwareRequirements=references(packages),
+            **self._address(),
         )
 
     def _package(self, name: str, version: str) -> str:
@@ -298,6 +349,7 @@ class CrateGraph:
             object=references(self._mentioned({*read, INPUTS["parameters"]})),
             result=references(self._mentioned(created)),
             **times,
+            **self._agent(),
         )
         self._add(
             ENGINE_RUN,
@@ -332,6 +384,7 @@ class CrateGraph:
             startTime=job.started,
             endTime=job.ended,
             actionStatus=COMPLETED,
+            **self._agent(),
         )
         self._add(
             _control(job),

@@ -3,6 +3,7 @@
 
   python -m replicate crate --out run.zip
   python -m replicate crate --params presets/smoke.yaml --out run-folder
+  python -m replicate crate --agent "Ada Lovelace" --out run-with-agent.zip
 
 In it are every result with its record, the page, the parameters, the protocol, the published and
 the kept values, and the workflow; `ro-crate-metadata.json` describes every job: its command, what
@@ -18,10 +19,11 @@ ends in .zip is a zip file, any other a folder. The same run gives the same byte
 """
 
 import argparse
+import re
 from pathlib import Path
 
 from replicate.crate.finished import finished_jobs
-from replicate.crate.graph import Citation, CrateGraph
+from replicate.crate.graph import Agent, Citation, CrateGraph
 from replicate.crate.payload import check_target, crate_files, write_crate
 from replicate.errors import ReplicateError
 from replicate.jobs.job_list import JobList
@@ -31,6 +33,8 @@ from replicate.storage.documents import read_yaml
 from replicate.storage.files import canonical_json
 
 CITATION = Path("CITATION.cff")
+#: A name, with an address in angle brackets or without.
+AGENT = re.compile(r"\s*(?P<name>[^<>]*[^<>\s])\s*(<(?P<address>https?://[^<>\s]+)>)?\s*")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tensors",
         action="store_true",
         help="also the prepared images, the weights and the samples",
+    )
+    parser.add_argument(
+        "--agent",
+        type=_agent,
+        metavar="NAME",
+        help="who started the run, if it is to be said: a name, with an address in <> or without",
     )
     parser.add_argument(
         "--out", type=Path, required=True, help="a zip file, or a folder; must not be there"
@@ -58,7 +68,8 @@ def run(arguments: argparse.Namespace) -> None:
     finished = finished_jobs(jobs)
     parameters = _parameter_file(arguments.params, raw)
     files = crate_files(finished, parameters, with_tensors=arguments.tensors)
-    graph = CrateGraph(jobs.plan.params.preset, finished, files, citation)
+    preset = jobs.plan.params.preset
+    graph = CrateGraph(preset, finished, files, citation, arguments.agent)
     write_crate(arguments.out, graph.text(), files)
     travelling = [file for file in files if file.travels]
     megabytes = sum(file.size for file in travelling) / 1e6
@@ -66,6 +77,20 @@ def run(arguments: argparse.Namespace) -> None:
         f"crate: {len(finished)} jobs, {len(travelling)} files of {megabytes:.1f} MB, "
         f"{len(files) - len(travelling)} more by digest -> {arguments.out}"
     )
+
+
+def _agent(text: str) -> Agent:
+    """A person as `--agent` names one.
+
+    Raises:
+        argparse.ArgumentTypeError: there is no name, or what is in <> is no address.
+    """
+    match = AGENT.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no name, nor a name and an address such as 'Ada <https://example.org>'"
+        )
+    return Agent(match["name"], match["address"])
 
 
 def _citation() -> Citation:
@@ -77,7 +102,7 @@ def _citation() -> Citation:
     if not CITATION.is_file():
         raise ReplicateError(f"there is no {CITATION} here; run this in the folder of the project.")
     content = read_yaml(CITATION)
-    missing = set(Citation.__annotations__) - set(content)
+    missing = set(Citation.__required_keys__) - set(content)
     if missing:
         names = ", ".join(sorted(missing))
         raise ReplicateError(f"{CITATION} has no {names}, which a crate names; add it there.")

@@ -165,6 +165,40 @@ def test_the_crate_names_licence_authors_paper_and_profiles(here: Project, crate
     assert (crate / "params.yaml").read_bytes() == (here / "presets/smoke.yaml").read_bytes()
 
 
+def test_who_started_the_run_is_said_where_it_is_told(here: Project, crate: Path) -> None:
+    """No record knows it, so nobody is an agent unless a name is given; then of every action."""
+    assert not any("agent" in entity for entity in entities(crate).values())
+    person = "https://orcid.org/0000-0001-2345-6789"
+    assert main(["crate", "--agent", f"Ada Lovelace <{person}>", "--out", "told"]) == 0
+    known = entities(here / "told")
+    actions = [entity for entity in known.values() if entity["@type"] == "CreateAction"]
+    assert len(actions) == 17
+    assert all(mentioned(action["agent"]) == [person] for action in actions)
+    assert known[person] == {"@id": person, "@type": "Person", "name": "Ada Lovelace"}
+    assert main(["crate", "--agent", " Ada ", "--out", "named"]) == 0
+    (agent,) = mentioned(entities(here / "named")["#run"]["agent"])
+    assert entities(here / "named")[agent]["name"] == "Ada"
+
+
+@pytest.mark.parametrize("agent", ["", " ", "<https://example.org>", "Ada <example.org>"])
+def test_an_agent_without_a_name_is_refused(agent: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["crate", "--agent", agent, "--out", "run.zip"])
+    assert ended.value.code == 2
+    assert "is no name" in capsys.readouterr().err
+
+
+def test_an_address_of_the_project_is_that_of_its_software(here: Project) -> None:
+    address = "https://example.org/replicate"
+    with (here / "CITATION.cff").open("a", encoding="utf-8") as stream:
+        stream.write(f"repository-code: {address}\n")
+    assert main(["crate", "--out", "addressed"]) == 0
+    known = entities(here / "addressed")
+    tools = mentioned(known["Snakefile"]["hasPart"])
+    assert all(tool.startswith(f"{address}#tool/") for tool in tools)
+    assert {known[tool]["url"] for tool in [*tools, "Snakefile"]} == {address}
+
+
 def test_images_weights_and_samples_are_named_by_digest_or_taken_along(
     here: Project, crate: Path, tmp_path: Path
 ) -> None:
