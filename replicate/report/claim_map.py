@@ -13,21 +13,21 @@ from replicate.report.statement_cards import StatementCard
 
 #: Statements in the paper's order: the section of the page -> statement -> a name in a few words.
 BEFORE_TABLE_1: Mapping[str, Mapping[str, str]] = {
-    "Related work": {"M1": "Slow noise contrast"},
+    "Related work": {"M1": "Slowness of fixed noise"},
     "The game and its theory": {
         "G1": "Stronger gradients",
-        "F1": "Four stages",
-        "A1": "Alternating updates",
-        "P1": "The optimal D",
-        "TH1": "A divergence for G",
-        "P2": "Convergence of p_g",
+        "F1": "Stages of a game",
+        "A1": "One step of D is enough",
+        "P1": "The best D",
+        "TH1": "What G minimises",
+        "P2": "Convergence in theory",
     },
 }
 AFTER_TABLE_1: Mapping[str, Mapping[str, str]] = {
     "Experiments beside the table": {
         "E1": "Limits of the estimate",
-        "F2": "Not memorised",
-        "F3": "Straight lines in z",
+        "F2": "No copied images",
+        "F3": "Digits along lines in z",
     },
     "Advantages and disadvantages": {
         "H1": "Helvetica scenario",
@@ -37,19 +37,19 @@ AFTER_TABLE_1: Mapping[str, Mapping[str, str]] = {
         "T2": "Ease of sampling",
     },
     "Extensions": {
-        "X1": "Conditional nets",
-        "X2": "z from x",
-        "X3": "Any part from the rest",
+        "X1": "Choice of a class",
+        "X2": "The z of an image",
+        "X3": "Filling in parts",
         "X4": "Features for few labels",
-        "X5": "Quicker training",
+        "X5": "Faster training",
     },
     "A lecture on the limits": {
         "L1": "Vanishing gradient",
         "L2": "Need of large data",
-        "L3": "Hard to train",
-        "L3-mnist": "Hard to train on MNIST",
-        "L4": "Hard on text",
-        "L5": "Measures disagree",
+        "L3": "Difficult training",
+        "L3-mnist": "Difficult training, MNIST",
+        "L4": "Trouble with text",
+        "L5": "Measures that disagree",
     },
     "Later work": {"W1": "Another order by AIS"},
 }

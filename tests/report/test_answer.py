@@ -53,7 +53,7 @@ def kept_evaluations(run: Path, model: str) -> dict[int, float]:
 
 def test_the_terminal_tells_the_sentences_of_the_page(with_kept: str) -> None:
     paragraphs = parsed(with_kept).xpath("//section[@id='answer']//div[@class='sentences']/p")
-    assert len(paragraphs) == 3
+    assert len(paragraphs) == 4
     assert sentences(with_kept) == [words(paragraph) for paragraph in paragraphs]
 
 
@@ -132,8 +132,10 @@ def test_the_sentences_tell_what_the_full_forms_ended_in(with_kept: str, results
         for sentence in sentences
     }
     replicated = {name for name, ended in states.items() if ended == {"replicated"}}
-    assert linked["Replicated:"] == replicated
-    assert linked["Not replicated, or undecided:"] == set(states) - replicated
+    refuted = {name for name, ended in states.items() if ended == {"not replicated"}}
+    assert linked["Replicated"] == replicated
+    assert linked["Not replicated."] == refuted
+    assert linked["Undecided:"] == set(states) - replicated - refuted
     for name in states:
         document.get_element_by_id(f"statement-{name}")
 
@@ -145,7 +147,21 @@ def test_the_numbers_of_table_1_are_told_in_a_sentence(with_kept: str) -> None:
         if words(each).startswith("The numbers of Table 1:")
     )
     assert "withholds its verdict on" in sentence
-    assert sentence.endswith(".")
+    assert sentence.endswith("the table says why.")
+
+
+def test_what_was_not_replicated_says_why(with_kept: str) -> None:
+    """In the plain sentence of each such statement, not by its name alone."""
+    meanings = yaml.safe_load(MEANINGS.read_text(encoding="utf-8"))
+    (sentence,) = (
+        each
+        for each in parsed(with_kept).xpath("//section[@id='answer']//p")
+        if words(each).startswith("Not replicated.")
+    )
+    refuted = [link.get("href").removeprefix("#statement-") for link in sentence.iter("a")]
+    assert refuted
+    for statement in refuted:
+        assert meanings[statement]["fails"] in words(sentence)
 
 
 def test_samples_of_the_longest_kept_training_are_shown(with_kept: str) -> None:

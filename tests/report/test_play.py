@@ -305,6 +305,19 @@ def test_where_motion_is_not_wanted_nothing_moves(opened: Callable[..., Any]) ->
     assert float(page.locator("#game-breadth").inner_text()) < 0.3
 
 
+@pytest.mark.parametrize("data", ["one", "two"])
+def test_the_game_works_as_the_page_sets_it(opened: Callable[..., Any], data: str) -> None:
+    """Whoever changes no number sees p_g come to p_data, and loses no hill."""
+    page = opened(reduced_motion="reduce")
+    page.locator("#game-data").select_option(data)
+    for _ in range(8):
+        page.locator("#game-play").click()
+    assert page.locator("#game-rounds").inner_text() == "800"
+    # A hill of two that is lost costs 0.216 nats: the JSD of the shares (1/2, 1/2) and (1, 0).
+    assert float(page.locator("#game-jsd").inner_text()) < 0.1
+    assert float(page.locator("#game-breadth").inner_text()) > 0.75
+
+
 def test_a_walk_begins_at_the_z_of_the_sliders(opened: Callable[..., Any]) -> None:
     page = opened()
     page.locator("#generator-take").click()
