@@ -318,6 +318,16 @@ def test_the_game_works_as_the_page_sets_it(opened: Callable[..., Any], data: st
     assert float(page.locator("#game-breadth").inner_text()) > 0.75
 
 
+def test_one_step_of_d_leaves_a_hill_out_for_long(opened: Callable[..., Any]) -> None:
+    """What the page for students sends its readers to."""
+    page = opened(reduced_motion="reduce")
+    page.locator("#game-data").select_option("two")
+    page.locator("#game-k").fill("1")
+    for _ in range(8):
+        page.locator("#game-play").click()
+    assert float(page.locator("#game-breadth").inner_text()) < 0.6
+
+
 def test_a_walk_begins_at_the_z_of_the_sliders(opened: Callable[..., Any]) -> None:
     page = opened()
     page.locator("#generator-take").click()
