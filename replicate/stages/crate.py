@@ -3,7 +3,7 @@
 
   python -m replicate crate --out run.zip
   python -m replicate crate --params presets/smoke.yaml --out run-folder
-  python -m replicate crate --agent "Ada Lovelace" --out run-with-agent.zip
+  python -m replicate crate --agent "Ada Lovelace" --out signed.zip
 
 In it are every result with its record, the page, the parameters, the protocol, the published and
 the kept values, and the workflow; `ro-crate-metadata.json` describes every job: its command, what
