@@ -5,7 +5,7 @@ It is read from the kept runs below `results/reference` and from the run of the 
 computed here. The page begins with it, and README tells it (`tools/readme_results.py`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,12 +86,32 @@ class TableRow:
 
 
 @dataclass(frozen=True)
+class Order:
+    """The order of the rows on one data set, as a kept run judged it.
+
+    Attributes:
+        run: folder of the run, below `results/reference`.
+        ordering: its entry in the run's table.
+    """
+
+    run: str
+    ordering: Traced
+
+
+@dataclass(frozen=True)
 class TableColumn:
-    """The published values of one data set."""
+    """The published values of one data set.
+
+    Attributes:
+        dataset, title: its name in files and in words.
+        rows: the published values, each beside its measurements.
+        orders: what kept runs say of the order of the rows.
+    """
 
     dataset: str
     title: str
     rows: list[TableRow]
+    orders: list[Order] = field(default_factory=list)
 
     @property
     def measured(self) -> bool:
@@ -233,8 +253,19 @@ def table_columns(
             best = largest(measurements(tables, results, name, model))
             rows.append(TableRow(model, row["title"], cell["published"], best, cell))
         if rows:
-            columns.append(TableColumn(name, dataset["title"], rows))
+            orders = list(_orders(tables, name))
+            columns.append(TableColumn(name, dataset["title"], rows, orders))
     return columns
+
+
+def _orders(tables: Mapping[str, Traced], dataset: str) -> Iterator[Order]:
+    """The kept runs that attempted the order of the rows on a data set."""
+    for run, table in tables.items():
+        for ordering in table["orderings"]:
+            # A kept run of some rows alone has the orders of all, most of them not attempted.
+            is_attempted = ordering["verdict"]["state"] != "not attempted"
+            if ordering["dataset"] == dataset and is_attempted:
+                yield Order(run, ordering)
 
 
 def statement_states(cards: Iterable[StatementCard]) -> list[StatementStates]:

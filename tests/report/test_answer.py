@@ -150,6 +150,26 @@ def test_the_numbers_of_table_1_are_told_in_a_sentence(with_kept: str) -> None:
     assert sentence.endswith("the table says why.")
 
 
+def test_the_order_of_the_rows_is_told_as_a_kept_run_judged_it(with_kept: str) -> None:
+    told = [
+        words(each)
+        for each in parsed(with_kept).xpath("//section[@id='answer']//p[@class='order']")
+    ]
+    expected = []
+    for path in sorted(KEPT.glob("*/table1.json")):
+        for ordering in read_json(path)["orderings"]:
+            verdict = ordering["verdict"]
+            if verdict["state"] != "not attempted":
+                run = f"results/reference/{path.parent.name}"
+                expected.append((verdict["state"], verdict["reason"], run))
+    assert len(told) == len(expected) > 0
+    for sentence, (state, reason, run) in zip(told, expected, strict=True):
+        assert sentence.startswith(
+            "The order of these rows (Adversarial nets ahead of DBN, Stacked CAE and Deep GSN): "
+        )
+        assert sentence.endswith(f"{state} {reason} {run}")
+
+
 def test_what_was_not_replicated_says_why(with_kept: str) -> None:
     """In the plain sentence of each such statement, not by its name alone."""
     meanings = yaml.safe_load(MEANINGS.read_text(encoding="utf-8"))
