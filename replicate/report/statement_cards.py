@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from replicate.experiments import DEFAULT_DATASET, ON_IMAGES
 from replicate.params import load_params
-from replicate.records.sourced import ResultFolder, Traced, child, value_of
+from replicate.records.sourced import ResultFolder, Traced, child, traced, value_of
 from replicate.report.embedded import embedded_svg
 from replicate.report.provenance import Step
 
@@ -40,6 +40,8 @@ OWN_FIGURES: Mapping[str, tuple[str, ...]] = {
 }
 #: Folder of the kept runs of statements, relative to the results.
 KEPT = "reference/statements"
+#: The parameters with their defaults, relative to the project.
+SCHEMA = "workflow/schema/params.schema.json"
 #: Instead of a data set: an experiment that makes its own data, and a kept run that does not record
 #: its data.
 OWN_DATA, UNKNOWN_DATA = "synthetic data", "not recorded"
@@ -77,7 +79,8 @@ class ReducedSetting:
     Attributes:
         name: of the setting.
         own: its value in this run.
-        full: its value in a kept run of the full form on the same data; None without one.
+        full: its value in a kept run of the full form on the same data, else its default, where
+            that is the full form; None otherwise.
     """
 
     name: str
@@ -335,11 +338,33 @@ def reduced_settings(
     own_dataset = statement["dataset"] or OWN_DATA
     if full_form is not None and full_form.dataset == own_dataset:
         full = _config(results, f"{KEPT}/{full_form.name}/{experiment}.json")
+    defaults = None
+    if own_dataset in (OWN_DATA, DEFAULT_DATASET):
+        defaults = _defaults(results, experiment)
     settings = []
     for name in statement["changed"].split(", "):
-        if own is not None and name in own:
-            full_value = child(full, name) if full is not None and name in full else None
-            settings.append(ReducedSetting(name, child(own, name), full_value))
+        if own is None or name not in own:
+            continue
+        full_value = None
+        if full is not None and name in full:
+            full_value = child(full, name)
+        elif defaults is not None and name in defaults and "default" in defaults[name]:
+            full_value = child(child(defaults, name), "default")
+        settings.append(ReducedSetting(name, child(own, name), full_value))
+    return settings
+
+
+def _defaults(results: ResultFolder, experiment: str) -> Traced | None:
+    """The settings of an experiment as the schema of the parameters has them: its full form (docs/
+    protocol.md, section 6), on synthetic data and on the data set that it has without a choice.
+    """
+    path = results.folder.parent / SCHEMA
+    if not path.is_file():
+        return None
+    experiments = traced(SCHEMA, path)["properties"]["experiments"]["properties"]
+    if experiment not in experiments:
+        return None
+    settings: Traced = experiments[experiment]["properties"]
     return settings
 
 

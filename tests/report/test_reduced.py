@@ -45,6 +45,24 @@ def test_a_full_form_on_other_data_or_without_a_result_is_no_measure(
     assert [one.full for one in reduced_settings(statement_of(), kept, folder)] == [None, None]
 
 
+def test_without_a_kept_result_the_defaults_are_the_full_form(folder: ResultFolder) -> None:
+    """On synthetic data and on digits; on other data the full form is a recipe of its own."""
+    settings = {"updates": {"default": 2000, "type": "integer"}, "hidden": {"type": "array"}}
+    schema = {"properties": {"experiments": {"properties": {"ring": {"properties": settings}}}}}
+    write_json(folder.folder.parent / "workflow/schema/params.schema.json", schema)
+    for dataset in (None, "digits"):
+        updates, hidden = reduced_settings(statement_of(dataset=dataset), None, folder)
+        assert updates.full is not None
+        assert value_of(updates.full) == 2000
+        assert source_of(updates.full) == (
+            "workflow/schema/params.schema.json"
+            "#/properties/experiments/properties/ring/properties/updates/default"
+        )
+        assert hidden.full is None
+    (updates, _) = reduced_settings(statement_of(dataset="mnist"), None, folder)
+    assert updates.full is None
+
+
 def test_a_full_form_has_none(folder: ResultFolder) -> None:
     assert reduced_settings(statement_of(changed=None), None, folder) == []
     assert reduced_settings(statement_of(experiment=None), None, folder) == []
