@@ -67,6 +67,22 @@ def test_a_kill_in_the_middle_of_a_write_leaves_the_old_file(tmp_path: Path) -> 
     assert read_json(target) == {"old": 1}
 
 
+def test_what_a_kill_leaves_of_a_write_within_a_write_is_cleared(tmp_path: Path) -> None:
+    """As of a data set, which writes its tensors atomically into a file that is not there yet."""
+    target = tmp_path / "result.json"
+    killed = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from replicate.storage.files import atomic_write\n"
+        "with atomic_write(Path(sys.argv[1])) as (outer,), atomic_write(outer):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", killed, str(target)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2
+    write_json(target, {})
+    assert list(tmp_path.iterdir()) == [target]
+
+
 def test_what_a_killed_write_left_is_removed_by_the_next_but_never_what_is_being_written(
     tmp_path: Path,
 ) -> None:

@@ -79,9 +79,12 @@ def write_error(path: Path, error: OSError) -> ReplicateError:
 
 
 def is_part_of(name: str, target: str) -> bool:
-    """Whether `name` is how `atomic_write` calls a temporary file of `target`."""
+    """Whether `name` is how `atomic_write` calls a temporary file of `target`, or one of that."""
     # Eight characters of a wider set than is used now: earlier versions let `tempfile` choose.
-    pattern = rf"\.{re.escape(target)}\.[a-z0-9_]{{8}}\.part"
+    end = r"\.[a-z0-9_]{8}\.part"
+    own = rf"\.{re.escape(target)}{end}"
+    # What writes into a temporary file may do so atomically itself, as data sets do.
+    pattern = rf"{own}|\.{own}{end}"
     return re.fullmatch(pattern, name) is not None
 
 
