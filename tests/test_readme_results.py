@@ -26,16 +26,17 @@ def results() -> str:
 def test_readme_tells_the_kept_results() -> None:
     """`python tools/readme_results.py` writes them after every change of a kept run."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert TOOL["with_results"](readme, TOOL["results_text"](ROOT)) == readme
+    assert TOOL["with_results"](readme, TOOL["results_texts"](ROOT)) == readme
 
 
 def test_every_statement_stands_once_in_the_list() -> None:
     items = re.findall(r"^ *- .*$", results(), re.MULTILINE)
     text = " ".join(items).replace("**", "")
     names = re.findall(r"\*([^*]+)\*", text)
-    (replicated,) = (item for item in items if item.startswith("- **Replicated**"))
-    listed = re.sub(r" \(\[[^)]*\)\)", "", replicated.partition("): ")[2])
-    names += listed.rstrip(".").split(", ")
+    groups = [item for item in items if item.startswith("  - ") and "*" not in item]
+    for group in groups:
+        listed = re.sub(r" \(\[[^)]*\)\)", "", group.partition(": ")[2])
+        names += listed.rstrip(".").split(", ")
     assert sorted(name.lower() for name in names) == sorted(name.lower() for name in NAMES.values())
 
 
@@ -54,7 +55,7 @@ def test_rows_for_scale_are_those_of_their_evaluations(model: str) -> None:
     (row,) = (line for line in results().splitlines() if f"*For scale: {words}, MNIST*" in line)
     most = max(map(len, means.values()))
     largest = [values for values in means.values() if len(values) == most]
-    shown = float(row.split("|")[3].split("(")[0])
+    shown = float(row.split("|")[3].split()[0])
     assert shown in [round(math.fsum(values) / most, 1) for values in largest]
 
 
@@ -69,9 +70,20 @@ def test_ways_to_run_a_chain_span_what_their_files_hold(model: str, title: str) 
     assert ends in results()
 
 
+def test_the_line_in_short_counts_the_list() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    line = readme.partition(TOOL["SHORT_BEGIN"])[2].partition(TOOL["SHORT_END"])[0]
+    replicated, everything, failed, rest = map(int, re.findall(r"\d+", line)[:4])
+    assert everything == len(NAMES) == replicated + failed + rest
+    # A link to a run has the statement's code, which begins with a capital.
+    codes = re.findall(r"\(\[[A-Z]", results().partition("**Not replicated")[0])
+    assert replicated == len(codes)
+    assert failed == results().count("contradict it")
+
+
 def test_a_missing_mark_is_named() -> None:
     with pytest.raises(ValueError, match="lacks the mark"):
-        TOOL["with_results"]("# A page without marks", "text")
+        TOOL["with_results"]("# A page without marks", ("short", "text"))
 
 
 def test_the_pictures_of_readme_are_there() -> None:

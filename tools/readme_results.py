@@ -30,7 +30,7 @@ from replicate.report.answer import (
     statement_states,
     table_columns,
 )
-from replicate.report.claim_map import NAMES
+from replicate.report.claim_map import AFTER_TABLE_1, BEFORE_TABLE_1, NAMES
 from replicate.report.page import first_lower
 from replicate.report.statement_cards import (
     KeptStatement,
@@ -44,6 +44,8 @@ from replicate.verdicts.protocol import Protocol, read_protocol
 
 BEGIN = "<!-- results: written by tools/readme_results.py -->"
 END = "<!-- end of results -->"
+SHORT_BEGIN = "<!-- in short: written by tools/readme_results.py -->"
+SHORT_END = "<!-- end of in short -->"
 HEADER = """\
 | | published | measured here: mean over seeds | trained | verdict |
 |---|---|---|---|---|"""
@@ -55,7 +57,7 @@ SCALE_ROWS = {
 }
 #: Verdict state -> the words before its statements, and what each of them has beside its name.
 LEADS = {
-    "not replicated": ("**Not replicated**", "fails"),
+    "not replicated": ("**Not replicated** (all checks of a statement have to hold)", "fails"),
     "inconclusive": ("**Inconclusive** (the interval covers the threshold)", "asks"),
 }
 STUDENT_PAGE = "docs/what-the-paper-says.md"
@@ -81,11 +83,11 @@ def published(row: TableRow) -> str:
 
 
 def measured(measurement: Measurement) -> str:
-    """Mean over seeds, and their standard deviation where there are several."""
+    """Mean over seeds and their standard deviation, or the standard error of a single seed."""
     value = value_of(measurement.cell["measured"])
     mean = number(value["mean"])
     if value["sd_over_seeds"] is None:
-        return mean
+        return f"{mean} ± {number(value['standard_error_test'])}"
     return f"{mean} (SD {number(value['sd_over_seeds'])})"
 
 
@@ -184,11 +186,12 @@ def sampler_sentence(columns: Sequence[TableColumn], results: ResultFolder) -> I
     if ranges:
         yield ""
         yield (
-            "Some models draw images with a Markov chain, and how it is run decides the value: the "
-            f"same weights give {' and '.join(ranges)}, means over seeds ([the ways to run it]"
-            "(docs/faq.md#why-is-a-dbn-at-138-nats-here-and-at-245-there)). The papers do not say "
-            "how the published numbers were drawn. That is one reason why ours differ; training "
-            "that had not ended (*still rising*) is another."
+            "Some models draw images with a Markov chain, and how it is run decides the value. The "
+            "table has the mean of two draws by one long chain; single draws from the same "
+            f"weights, by several ways to run it, span {' and '.join(ranges)}, means over seeds "
+            "([the ways](docs/faq.md#why-is-a-dbn-at-138-nats-here-and-at-245-there)). The papers "
+            "do not say how the published numbers were drawn. That is one reason why ours differ; "
+            "training that had not ended (*still rising*) is another."
         )
 
 
@@ -265,11 +268,8 @@ class Statements:
         """What became of the statements, a list item for each state."""
         replicated = self.answer.ended_in("replicated")
         if replicated:
-            names = ", ".join(
-                f"{name_of(states)} ({self.code(states.statement)})" for states in replicated
-            )
-            lead = f"**Replicated** in every run of the full experiment ({self.extent()})"
-            yield f"- {lead}: {names}."
+            yield f"- **Replicated** in every run of the full experiment ({self.extent()}):"
+            yield from self.by_group(replicated)
         for state, (lead, meaning) in LEADS.items():
             statements = self.answer.ended_in(state)
             if statements:
@@ -282,6 +282,17 @@ class Statements:
         if self.answer.not_run:
             yield "- **Not judged yet**:"
             yield from (self.item(states, "asks") for states in self.answer.not_run)
+
+    def by_group(self, statements: Sequence[StatementStates]) -> Iterator[str]:
+        """A list item for each part of the paper: the names of its statements among these."""
+        for group, names in (BEFORE_TABLE_1 | AFTER_TABLE_1).items():
+            items = [
+                f"{name_of(states)} ({self.code(states.statement)})"
+                for states in statements
+                if states.statement in names
+            ]
+            if items:
+                yield f"  - {group}: {', '.join(items)}."
 
     def mixed_item(self, states: StatementStates) -> str:
         """A list item of a statement on which the runs differ, with the data of each state."""
@@ -351,8 +362,27 @@ def read_cards(results: ResultFolder, protocol: Protocol) -> list[StatementCard]
     return cards
 
 
-def results_text(root: Path) -> str:
-    """The results as Markdown, with the marks around them."""
+def in_short(answer: Answer) -> str:
+    """What was found, in a line: how many statements ended how, and whether Table 1 is decided."""
+    everything = len(answer.statements)
+    replicated = len(answer.ended_in("replicated"))
+    failed = len(answer.ended_in("not replicated"))
+    rest = everything - replicated - failed
+    cells = [row.best.cell for column in answer.columns for row in column.rows if row.best]
+    decided = [cell for cell in cells if cell["verdict"]["state"] != "withheld"]
+    table = (
+        f"Of the {len(cells)} rows of Table 1 that were measured, {len(decided)} are decided."
+        if decided
+        else "Table 1 is undecided: no row has been trained to its end with enough seeds yet."
+    )
+    return (
+        f"In short: {replicated} of {everything} statements in words were replicated, {failed} "
+        f"were not, and {rest} are open or depend on the data. {table}"
+    )
+
+
+def results_texts(root: Path) -> tuple[str, str]:
+    """What was found in short, and the results, as Markdown with the marks around them."""
     results = ResultFolder(root / "results")
     tables = kept_tables(results)
     protocol = read_protocol(root / "protocol.yaml")
@@ -380,20 +410,24 @@ def results_text(root: Path) -> str:
     lines += statements.lines()
     lines += statements.earlier_rules()
     lines += [END]
-    return "\n".join(lines)
+    short = f"{SHORT_BEGIN}\n{in_short(answer)}\n{SHORT_END}"
+    return short, "\n".join(lines)
 
 
-def with_results(readme: str, text: str) -> str:
-    """README with the text between its marks.
+def with_results(readme: str, texts: tuple[str, str]) -> str:
+    """README with each text between its marks.
 
     Raises:
         ValueError: a mark is missing.
     """
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"README.md lacks the mark {BEGIN} or {END}; put both back.")
-    return before + text + after
+    marks = ((SHORT_BEGIN, SHORT_END), (BEGIN, END))
+    for (begin, end), text in zip(marks, texts, strict=True):
+        before, begun, rest = readme.partition(begin)
+        _, ended, after = rest.partition(end)
+        if not begun or not ended:
+            raise ValueError(f"README.md lacks the mark {begin} or {end}; put both back.")
+        readme = before + text + after
+    return readme
 
 
 def main() -> None:
@@ -406,7 +440,7 @@ def main() -> None:
     root = package_root()
     path = root / "README.md"
     readme = path.read_text(encoding="utf-8")
-    written = with_results(readme, results_text(root))
+    written = with_results(readme, results_texts(root))
     if not arguments.check:
         path.write_text(written, encoding="utf-8")
         print(f"readme_results: wrote {path}")

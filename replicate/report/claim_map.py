@@ -13,7 +13,7 @@ from replicate.report.statement_cards import StatementCard
 
 #: Statements in the paper's order: the section of the page -> statement -> a name in a few words.
 BEFORE_TABLE_1: Mapping[str, Mapping[str, str]] = {
-    "Related work": {"M1": "Slowness of fixed noise"},
+    "Related work": {"M1": "Fixed noise slows learning"},
     "The game and its theory": {
         "G1": "Stronger gradients",
         "F1": "Stages of a game",
@@ -30,15 +30,15 @@ AFTER_TABLE_1: Mapping[str, Mapping[str, str]] = {
         "F3": "Digits along lines in z",
     },
     "Advantages and disadvantages": {
-        "H1": "Helvetica scenario",
-        "H1-images": "Helvetica on images",
+        "H1": "Collapse by too much G",
+        "H1-images": "Collapse on images",
         "S1": "No Markov chains",
         "S2": "Sharp distributions",
         "T2": "Ease of sampling",
     },
     "Extensions": {
-        "X1": "Choice of a class",
-        "X2": "The z of an image",
+        "X1": "Images of a chosen class",
+        "X2": "The z behind an image",
         "X3": "Filling in parts",
         "X4": "Features for few labels",
         "X5": "Faster training",
