@@ -8,7 +8,7 @@ Who locks what:
 - every writer, shared, the folder that it writes into (`storage/files.py`);
 - a training its folder of checkpoints (`training/checkpoint.py`);
 - every job, shared, `.replicate/jobs.lock`, and an engine that asks for jobs (`jobs/context.py`);
-- a job on a host with several GPUs a file of the card that it uses (`training/card.py`);
+- a job on a host with several GPUs a file of the card that it uses (`training/gpu_lease.py`);
 - a fetch the folder of raw files (`datasets/sources/download.py`);
 - a reference block, and the list of a reference run's files (`reference/blocks.py`, `keeping.py`);
 - Snakemake's main process `.snakemake/replicate.lock` (`workflow/rules/common.smk`).

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from replicate.errors import ReplicateError
 from replicate.params import Compute
 from replicate.records.instructions import instruction_sets
-from replicate.training.card import lease_card
+from replicate.training.gpu_lease import lease_card
 from replicate.training.products import check_precision, select_matmul
 
 

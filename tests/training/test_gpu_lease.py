@@ -13,7 +13,7 @@ from replicate.storage.paths import package_root
 #: A job that leases a card, says which it sees, and computes until its input ends.
 JOB = """
 import os, sys
-from replicate.training.card import lease_card
+from replicate.training.gpu_lease import lease_card
 lease_card()
 print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
 sys.stdin.read()
