@@ -7,6 +7,7 @@ import json
 import math
 import os
 import resource
+import shutil
 import signal
 import struct
 import subprocess
@@ -65,6 +66,16 @@ def test_a_kill_in_the_middle_of_a_write_leaves_the_old_file(tmp_path: Path) -> 
     process = subprocess.run([sys.executable, "-c", code, str(target)], check=False)
     assert process.returncode == -signal.SIGKILL
     assert read_json(target) == {"old": 1}
+
+
+def test_a_file_that_cannot_be_read_meanwhile_is_named_and_not_the_target(tmp_path: Path) -> None:
+    target, missing = tmp_path / "out.json", tmp_path / "in" / "missing.json"
+    with (
+        pytest.raises(ReplicateError, match=f"cannot use {missing}: No such file"),
+        atomic_write(target) as (temporary,),
+    ):
+        shutil.copyfile(missing, temporary)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_kill_leaves_of_a_write_within_a_write_is_cleared(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def _training(path: Path, seeds: int, failed: int | None) -> dict[str, Any]:
     values = [[100.0 - epoch / 1000] * seeds for epoch in range(100, 1100, 100)]
     content = {
         "curve": {"epoch": list(range(100, 1100, 100)), "log_likelihood": values}, "seeds": list(range(seeds)),
-        "failed": {} if failed is None else {str(failed): {"epoch": 2, "reason": "x"}},
+        "failed": {} if failed is None else {str(failed): {"epoch": 2, "reason": "x"}}, "epochs": 1000,
     }  # fmt: skip
     write_json(path, content)
     return content

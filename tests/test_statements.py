@@ -165,6 +165,15 @@ def test_few_or_failed_seeds_decide_nothing_but_are_shown() -> None:
     word, reason = state(protocol(a=TESTED), found(a=[1.0, 1.1, None, 1.0, 1.1, 1.0, 1.2]))
     assert (word, reason[:20]) == ("inconclusive", "1 of 7 seeds failed;")
     assert state(protocol(a=TESTED), found(a=[None] * 7))[0] == "inconclusive"
+    other = protocol(a=TESTED, b={**TESTED, "reads": "another"})
+    word, reason = state(other, found(a=[None] + [1.0] * 6, b=[1.0, None] + [1.0] * 5))
+    assert (word, reason[:20]) == ("inconclusive", "2 of 7 seeds failed;")
+
+
+def test_one_seed_decides_nothing_however_few_a_rule_asks_for() -> None:
+    one = protocol(a=TESTED).model_copy(update={"minimum_seeds": 1})
+    for value in (5.0, -5.0):
+        assert state(one, found(a=[value]))[0] == "withheld"
 
 
 def test_a_check_that_does_not_fit_its_rule_is_refused() -> None:

@@ -93,6 +93,7 @@ def training(
     values = [[rise * epoch / (0.2 * epochs)] * len(seeds) for epoch in looks]
     return "train.json", {
         "curve": {"epoch": looks, "log_likelihood": values}, "seeds": seeds, "failed": failed or {},
+        "epochs": epochs,
     }  # fmt: skip
 
 
@@ -711,6 +712,21 @@ def test_an_end_that_a_source_fixed_is_the_end_and_a_shorter_run_is_not_that_rec
     assert "150 epochs of the recipe's 1000" in verdict(150)["reason"]
 
 
+@pytest.mark.parametrize(("epochs", "state"), [(71, "withheld"), (72, "not inferior")])
+def test_a_fixed_end_counts_the_epochs_of_the_training_where_no_image_chooses_one(
+    epochs: int, state: str
+) -> None:
+    """On TFD the last epoch is taken, and the curve has no values."""
+    key = ("adversarial_nets", "tfd")
+    values = [2056.0 + 2 * seed for seed in range(6)]
+    file, content = training(list(range(6)), epochs=epochs)
+    content["curve"] = {"epoch": [epochs], "log_likelihood": [[None] * 6]}
+    table = build({key: [evaluation(values, dataset="tfd")]}, {key: [(file, content)]})
+    verdict = table["rows"][3]["cells"]["tfd"]["verdict"]
+    assert verdict["state"] == state
+    assert (f"{epochs} epochs of the recipe's 72" in verdict["reason"]) == (epochs < 72)
+
+
 def test_without_its_training_a_row_decides_nothing() -> None:
     key, block = ("adversarial_nets", "mnist"), evaluation([225.0, 226, 224, 225, 225, 223])
     verdict = build({key: [block]}, {})["rows"][3]["cells"]["mnist"]["verdict"]
@@ -753,6 +769,12 @@ SILENT = {
     ),
     "no better than pixels drawn independently": compared(
         dict.fromkeys(("published", "mixed", "longer"), 138.0), floor=139.0
+    ),
+    "1 seeds by the sampler 'mixed'": compared(
+        dict.fromkeys(("published", "mixed", "longer"), 138.0), seeds=1, draws=8
+    ),
+    "5 seeds by the sampler 'mixed'": compared(
+        dict.fromkeys(("published", "mixed", "longer"), 138.0), seeds=5
     ),
     "the order differs between samplers for DBN": compared(
         {"published": 138.0, "mixed": 240.0, "longer": 240.0}

@@ -151,6 +151,9 @@ def still_rising(
     if shown is None:
         return True
     blocks = [json.loads(Path(file).read_text(encoding="utf-8")) for file in shown["files"]]
+    fixed = rules["ends"].get(dataset, {}).get(model)
+    if fixed is not None:
+        return bool(min(block["epochs"] for block in blocks) < fixed["epochs"])
     looks: dict[int, list[float]] = {}
     for block in blocks:
         for epoch, values in zip(
@@ -166,9 +169,6 @@ def still_rising(
     epochs = np.array(sorted(epoch for epoch, values in looks.items() if len(values) == seeds))
     means = np.array([np.mean(looks[epoch]) for epoch in epochs])
     end = epochs.max()
-    fixed = rules["ends"].get(dataset, {}).get(model)
-    if fixed is not None:
-        return bool(end < fixed["epochs"])
     width, early = rules["smoothed_over"] * end, (1 - rules["over"]) * end
     last, before = (
         means[epochs > end - width],
@@ -440,6 +440,9 @@ def _ordering_obstacle(
             return "withheld"
         margin = protocol["claims"][published[model]["claim"]]["claim_margin"]
         if rows and not speaks(shown[model]["samplers"], samplers, margin):
+            return "withheld"
+        seeds = len(by_model(cells[model], shown[model]["samplers"], samplers))
+        if rows and seeds < max(rule["minimum_seeds"], 2):
             return "withheld"
     return None
 

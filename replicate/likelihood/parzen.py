@@ -71,8 +71,8 @@ class KernelSums:
     Attributes:
         relative: (k, n) float64: sum_j exp((t_j - max t) / sigma^2), from 1 to the number of
             samples.
-        peak: (n,) the largest affinity, that of the nearest sample, in units of the last
-            bandwidth's square.
+        peak: (n,) of the rows' type: the largest affinity, that of the nearest sample, in units
+            of the last bandwidth's square.
         distance: (n,) float64: half the squared distance to the nearest sample, from differences.
         count: number of samples.
         sigmas: the bandwidths.
@@ -477,8 +477,8 @@ def _tile_sums(
     Columns that lie `NEGLIGIBLE_GAP` below the largest affinity so far are left out: the terms of
     10^9 such samples together are less than half the last place of the sum, which is at least 1.
     Where few columns are left, only these are summed (`sparse`). The tile's own peaks decide which
-    way is taken: float32 sums in another order differ, and a tile's sums must not depend on the
-    samples before it.
+    way is taken, so that the order of its float32 sum does not hang on the samples before it. What
+    is left out does, and is below the last place of the total.
     """
     tile = folded.tile
     maxima = folded.column_maxima

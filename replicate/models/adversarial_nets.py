@@ -228,7 +228,8 @@ class AdversarialNets(AdversarialGame):
             parameters[f"{name}.weight"] = weight
             parameters[f"{name}.bias"] = bias
         if c.output == "sigmoid":
-            # Clipped as by the released `init_bias_target_marginals`.
+            # Clipped as pylearn2's `init_sigmoid_bias_from_marginals` does: the log-odds of 0 are
+            # infinite.
             mean_pixels = train.mean(0).clamp(1e-7, 1 - 1e-7)
             log_odds = torch.logit(mean_pixels)
             output_bias = parameters[f"generator.{top}.bias"]
@@ -325,8 +326,8 @@ class AdversarialNets(AdversarialGame):
         real = logits[:, :real_rows]
         fake = logits[:, real_rows:]
 
-        # D's loss and its derivative with respect to every logit
         losses = {"generator": generator_loss(fake, c.objective)}
+        # Of D's loss with respect to every logit.
         slopes = None
         if "discriminator" in networks:
             losses["discriminator"] = discriminator_loss(real, fake)

@@ -253,7 +253,8 @@ class ConvolutionalNets(AdversarialGame):
             self.parameters[f"{layer.name}.weight"] = weight
             self.parameters[f"{layer.name}.bias"] = bias
         if self.config.output == "sigmoid":
-            # Clipped as by the released `init_bias_target_marginals`.
+            # Clipped as pylearn2's `init_sigmoid_bias_from_marginals` does: the log-odds of 0 are
+            # infinite.
             mean_pixels = train.mean(0).clamp(1e-7, 1 - 1e-7)
             output_bias = self.parameters["generator.2.bias"]
             output_bias += torch.logit(mean_pixels).view(self.shape)

@@ -89,8 +89,8 @@ class ConditionalAdversarialNets(AdversarialGame):
             self.parameters[f"{layer}.weight"] = weight
             self.parameters[f"{layer}.bias"] = self._zeros(1, columns)
         if c.output == "sigmoid":
-            # Of the pixels alone: behind them stand the classes. Clipped as by the released
-            # `init_bias_target_marginals`, since the log-odds of 0 are infinite.
+            # Of the pixels alone: behind them stand the classes. Clipped as pylearn2's
+            # `init_sigmoid_bias_from_marginals` does: the log-odds of 0 are infinite.
             pixels = train[:, : self.dimension]
             mean_pixels = pixels.mean(0).clamp(1e-7, 1 - 1e-7)
             self.parameters["generator.pixels.bias"] += torch.logit(mean_pixels)

@@ -675,8 +675,9 @@ class EvaluationPart(Frame):
     """`PART.safetensors`, metadata `about`: a part of an evaluation.
 
     Written by `evaluate --shard K/N`, by hand alone. For the seed at index I of the block, draw J
-    and fold F the tensors are `I.J.F.relative`, (2, test images), `I.J.F.peak` and
-    `I.J.F.distance`, (test images), all float64 (`KernelSums` in `replicate.likelihood.parzen`).
+    and fold F the tensors are `I.J.F.relative`, (2, test images), and `I.J.F.distance`, (test
+    images), in float64, and `I.J.F.peak`, (test images), in the images' type (`KernelSums` in
+    `replicate.likelihood.parzen`).
     Failed seeds are left out, and a part without samples has no tensors. The metadata `sha256`
     covers all of it.
     """
@@ -1243,8 +1244,8 @@ class TrainingEnd(TypedDict):
 
     rise: float | None
     """Rise of the mean validation curve over its end, nats; null where it has too few looks."""
-    epochs: int | None
-    """Last epoch that was looked at."""
+    epochs: int
+    """Epochs of the trainings: of blocks that differ, the fewest."""
     looks: int
     """Looks that all blocks have in common."""
     files: list[str]

@@ -78,6 +78,24 @@ def write_error(path: Path, error: OSError) -> ReplicateError:
     return ReplicateError(f"cannot write {path}: {reason}.")
 
 
+def _failure(error: OSError, target: Path, targets: Sequence[Path]) -> ReplicateError:
+    """The sentence of a failure while files are written: of the target at work, unless the error
+    names a file that has nothing to do with any of them, such as one that is read meanwhile.
+    """
+    named = error.filename
+    if isinstance(named, str | bytes):
+        path = Path(os.fsdecode(named))
+        if not any(_is_on_the_way(path, each) for each in targets):
+            return ReplicateError(f"cannot use {path}: {error.strerror}.")
+    return write_error(target, error)
+
+
+def _is_on_the_way(path: Path, target: Path) -> bool:
+    """Whether it is the target, a folder above it, or a temporary file of it."""
+    is_temporary = path.parent == target.parent and is_part_of(path.name, target.name)
+    return is_temporary or path == target or path in target.parents
+
+
 def is_part_of(name: str, target: str) -> bool:
     """Whether `name` is how `atomic_write` calls a temporary file of `target`, or one of that."""
     # Eight characters of a wider set than is used now: earlier versions let `tempfile` choose.
@@ -148,7 +166,8 @@ def atomic_write(*paths: Path) -> Iterator[tuple[Path, ...]]:
     leaves, the next write of the same target removes.
 
     Raises:
-        ReplicateError: a target cannot be written, as on a full disk or in a read-only folder.
+        ReplicateError: a target cannot be written, as on a full disk or in a read-only folder; or
+            the block fails at another file, which is named then.
     """
     targets = tuple(output_path(path) for path in paths)
     # Links are followed first, so that a temporary file lies on the disk of the file it replaces.
@@ -162,7 +181,7 @@ def atomic_write(*paths: Path) -> Iterator[tuple[Path, ...]]:
             for target in targets:
                 temporaries.append(_new_temporary_beside(target))  # noqa: PERF401 (if one fails, those made are removed)
             yield tuple(temporaries)
-            for temporary in temporaries:
+            for target, temporary in zip(targets, temporaries, strict=True):  # noqa: B007 (`target`: for the message)
                 with temporary.open("rb+") as stream:
                     # Before any rename: after a power cut a name could stand for bytes
                     # that never reached the disk.
@@ -171,7 +190,7 @@ def atomic_write(*paths: Path) -> Iterator[tuple[Path, ...]]:
                 temporary.replace(target)
                 flush_folder(target.parent)
         except OSError as error:
-            raise write_error(target, error) from error
+            raise _failure(error, target, targets) from error
         finally:
             for temporary in temporaries:
                 temporary.unlink(missing_ok=True)

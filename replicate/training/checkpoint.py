@@ -347,7 +347,7 @@ class CheckpointFolder:
 
         Args:
             last_step: of the run. Where it `extends` and has no checkpoint of its own, the newest
-                one up to `last_step` of a run with fewer or more epochs is used.
+                one before `last_step` of a run with fewer or more epochs is used.
 
         Returns:
             Its tensors and note; None: there is none.
@@ -358,7 +358,7 @@ class CheckpointFolder:
         return checkpoint
 
     def _load_other_length(self, last_step: int) -> tuple[Tensors, Note] | None:
-        """The newest complete checkpoint up to `last_step` of a run of another length.
+        """The newest complete checkpoint before `last_step` of a run of another length.
 
         That run's folder stays unchanged.
         """
@@ -368,7 +368,9 @@ class CheckpointFolder:
         # By step over all folders: whichever run went furthest saves the most work.
         for path in sorted(notes, key=lambda note: note.name, reverse=True):
             step = int(path.stem.removeprefix("step-"))
-            if step <= last_step:
+            # A state of the last step itself is a longer run's, made after its own look at this
+            # epoch, or without any: the look that ends this run would never be made.
+            if step < last_step:
                 # Not reported and not renamed: the folder is another run's, which will do so
                 # itself.
                 with suppress(*_UNREADABLE):

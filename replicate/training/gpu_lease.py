@@ -20,8 +20,9 @@ _LEASED: list[int] = []
 def lease_card() -> None:
     """Leaves this process one card to see, before torch has looked for any.
 
-    If all cards are leased it shares the first, which only happens to jobs started by hand:
-    the engines start as many as there are cards. Says which card it is where there are several.
+    If none is free it shares one, which happens to jobs started by hand alone, since the engines
+    start as many as there are cards; or where the temporary folder has no locks. Says which card it
+    is where there are several.
     """
     cards = gpu_cards()
     if len(cards) < 2 or _LEASED:
@@ -30,7 +31,9 @@ def lease_card() -> None:
         if _is_leased_now(card):
             _show_only(card, cards)
             return
-    _show_only(cards[0], cards, ", shared: other jobs have leased all of them")
+    # By the process id, so that several that find no free card spread over them.
+    card = cards[os.getpid() % len(cards)]
+    _show_only(card, cards, ", perhaps shared: none of them could be leased")
 
 
 def _show_only(card: str, cards: tuple[str, ...], remark: str = "") -> None:
@@ -43,7 +46,9 @@ def _show_only(card: str, cards: tuple[str, ...], remark: str = "") -> None:
 
 def _is_leased_now(card: str) -> bool:
     """Whether the card was free, and is this process's from now on."""
-    path = Path(tempfile.gettempdir(), f"replicate-gpu-{card.replace('/', '_')}.lock")
+    # A scheduler may number the cards of each of its jobs from 0.
+    owner = os.environ.get("SLURM_JOB_ID", "host")
+    path = Path(tempfile.gettempdir(), f"replicate-gpu-{owner}-{card.replace('/', '_')}.lock")
     try:
         # To read is enough for a lock; another user's file may be opened, but not made anew.
         handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
@@ -54,7 +59,7 @@ def _is_leased_now(card: str) -> bool:
             return False
     except OSError:
         return False
-    if try_lock(handle, path) is LockState.BUSY:
+    if try_lock(handle, path) is not LockState.HELD:
         os.close(handle)
         return False
     _LEASED.append(handle)

@@ -79,7 +79,8 @@ def ramped(initial: float, final: float, saturate: int, epoch: int) -> float:
         saturate: number of that last epoch, counted from 1.
         epoch: counted from 0.
     """
-    # At least 1: a ramp of one epoch has no length to divide by.
-    ramp_length = max(saturate - 1, 1)
-    share = min(epoch / ramp_length, 1.0)
+    # A ramp without length is at its end at once, as pylearn2 has it where saturate is start.
+    if saturate <= 1:
+        return final
+    share = min(epoch / (saturate - 1), 1.0)
     return initial + share * (final - initial)

@@ -78,7 +78,7 @@ class Sweep:
         likelihood: the bandwidths to try.
         checkpoints: where to store the state; locked by this process.
         checkpoint_every: the least seconds between two checkpoints, which a kill may cost; more
-            where writing one takes long (`WRITING_SHARE`).
+            where writing one takes long (`WRITING_SHARE`). Negative: one before every step.
         precision: of matrix products in training; validation is always in float32.
     """
 
@@ -139,8 +139,8 @@ class Sweep:
             stop_requests() as stop,
             progress.running(epochs_done, images_per_epoch),
         ):
-            # A checkpoint between an epoch's last step and its validation is the last state of a
-            # run.
+            # Only the save after a run's last step comes before that epoch's validation, and so has
+            # sums at an epoch's end; a run that goes on from there owes that validation.
             if self.sums and self.step % self.steps_per_epoch == 0:
                 self._end_of_epoch(self.step // self.steps_per_epoch)
             while self.step < self.last_step and not self._all_failed():
@@ -174,9 +174,7 @@ class Sweep:
         order = streams.order(epoch, len(self.train))
         first_batch = self.step % self.steps_per_epoch
         for batch in range(first_batch, self.steps_per_epoch):
-            seconds_since_checkpoint = time.monotonic() - self._saved
-            seconds_of_training = self._writing_seconds / WRITING_SHARE
-            if seconds_since_checkpoint > max(self.checkpoint_every, seconds_of_training):
+            if self._checkpoint_is_due():
                 self._save()
             start = batch * self.rows_per_step
             rows = order[:, start : start + self.rows_per_step]
@@ -331,6 +329,13 @@ class Sweep:
             "best": self.best,
             "sum": self.sums,
         }
+
+    def _checkpoint_is_due(self) -> bool:
+        if self.checkpoint_every < 0:
+            return True
+        seconds_since_checkpoint = time.monotonic() - self._saved
+        seconds_of_training = self._writing_seconds / WRITING_SHARE
+        return seconds_since_checkpoint > max(self.checkpoint_every, seconds_of_training)
 
     def _save(self) -> None:
         started = time.monotonic()

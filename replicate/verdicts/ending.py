@@ -101,7 +101,8 @@ def rise_of(blocks: Sequence[tuple[str, Training]], rules: Rising) -> TrainingEn
     epochs, values = mean_curve([training for _, training in blocks])
     return {
         "rise": rise(epochs, values, rules),
-        "epochs": epochs[-1] if epochs else None,
+        # Of the trainings and not of the looks: where images choose no epoch there are none.
+        "epochs": min(training["epochs"] for _, training in blocks),
         "looks": len(epochs),
         "files": [file for file, _ in blocks],
     }

@@ -187,15 +187,15 @@ def _readings(checks: Sequence[CheckVerdict]) -> str:
 def _lack_of_seeds(rule: Statement, tested: Sequence[CheckVerdict]) -> Decision | None:
     """Why no test may decide: a seed failed, or there are too few; None where one may."""
     seeds = _seeds(tested[0])
-    # A seed may fail in some checks of an experiment and not in others.
-    failed = max(_failed_seeds(check) for check in tested)
+    failed = _failed_seeds(tested)
     if failed:
         return Decision(
             "inconclusive",
             f"{failed} of {seeds} {rule.over} failed; "
             f"averaging only surviving {rule.over} would bias the mean",
         )
-    if seeds < rule.minimum_seeds:
+    # One seed has no spread to test with.
+    if seeds < max(rule.minimum_seeds, 2):
         # "seeds" or "trials", less their plural's s.
         unit = rule.over if seeds != 1 else rule.over[:-1]
         return Decision(
@@ -212,10 +212,11 @@ def _seeds(check: CheckVerdict) -> int:
     return len(per_seed)
 
 
-def _failed_seeds(check: CheckVerdict) -> int:
-    """Seeds without a value."""
-    per_seed = check["per_seed"] or []
-    return per_seed.count(None)
+def _failed_seeds(checks: Sequence[CheckVerdict]) -> int:
+    """Seeds without a value in some check: one may fail in one check and not in another."""
+    lists = [check["per_seed"] or [] for check in checks]
+    of_seeds = zip(*lists, strict=True)
+    return sum(None in values for values in of_seeds)
 
 
 def _tests_together(rule: Statement, tested: Sequence[CheckVerdict]) -> Decision:
@@ -224,7 +225,7 @@ def _tests_together(rule: Statement, tested: Sequence[CheckVerdict]) -> Decision
     reversed_checks = [check for check in tested if check["state"] == "not replicated"]
     if reversed_checks:
         return Decision("not replicated", f"the other way round: {_readings(reversed_checks)}")
-    undecided = [check for check in tested if check["state"] == "inconclusive"]
+    undecided = [check for check in tested if check["state"] != "replicated"]
     # All checks must hold, so that the statement as a whole has at most the 5 % of each.
     if not undecided:
         seeds = _seeds(tested[0])

@@ -174,7 +174,7 @@ def unfinished(
 def _cut_short(ending: TrainingEnd, end: End) -> str | None:
     """That a training ended before its recipe does, in words; None where it did not."""
     epochs = ending["epochs"]
-    if epochs is None or epochs >= end.epochs:
+    if epochs >= end.epochs:
         return None
     return f"{epochs} epochs of the recipe's {end.epochs} ({end.source})"
 
@@ -422,9 +422,18 @@ def _silence(row: _Row, rule: Directional, protocol: Protocol) -> Decision | Non
     claim = f"T1/{rule.dataset}/{row.model}"
     margin = protocol.equivalence(claim).claim_margin
     reason = silence(_samplers_of(row.cell), protocol.samplers, margin)
-    if not reason:
-        return None
-    return Decision("withheld", reason)
+    if reason:
+        return Decision("withheld", reason)
+    # The comparisons take the values by this sampler, of the seeds that it was tried on.
+    count = len(row.model_values)
+    if count < max(rule.minimum_seeds, 2):
+        sampler = protocol.samplers.beside
+        return Decision(
+            "withheld",
+            f"{count} seeds by the sampler {sampler!r}; the protocol decides nothing with fewer "
+            f"than {rule.minimum_seeds}",
+        )
+    return None
 
 
 def _ordering_obstacle(
@@ -475,7 +484,7 @@ def _all_comparisons(comparisons: Sequence[RivalComparison]) -> Decision:
     wrong = _with_state("not replicated", comparisons)
     if wrong:
         return Decision("not replicated", f"the order is the other way round for {_titles(wrong)}")
-    undecided = _with_state("inconclusive", comparisons)
+    undecided = [each for each in comparisons if each["state"] != "replicated"]
     if not undecided:
         reason = f"one-sided tests against {len(comparisons)} models, each at 5 %"
         return Decision("replicated", reason)

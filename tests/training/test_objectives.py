@@ -140,6 +140,7 @@ def test_averages_start_at_zero_in_the_shapes_of_the_parameters() -> None:
         assert average.dtype == parameters[name].dtype
 
 
-def test_a_ramp_of_one_epoch_is_at_its_end_from_the_second_on() -> None:
-    assert [ramped(0.5, 0.7, 1, epoch) for epoch in (0, 1, 2)] == pytest.approx([0.5, 0.7, 0.7])
+def test_a_ramp_of_one_epoch_is_at_its_end_at_once() -> None:
+    """pylearn2's MomentumAdjustor: "saturate=start, so just jump straight to final momentum"."""
+    assert [ramped(0.5, 0.7, 1, epoch) for epoch in (0, 1, 2)] == [0.7, 0.7, 0.7]
     assert ramped(0.5, 0.7, 2, 1) == pytest.approx(0.7)

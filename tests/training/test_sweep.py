@@ -3,7 +3,6 @@ visible.
 """
 
 import json
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -182,6 +181,17 @@ def test_a_stopped_run_goes_on_under_another_number_of_epochs(
     assert_equal(four, run_of(tmp_path / "four", 4))
 
 
+def test_a_run_stopped_at_an_epoch_s_end_is_no_state_of_a_run_that_ends_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The longer run has no look at its third epoch, which the shorter one must have."""
+    monkeypatch.setattr(Stopping, "at", 14)
+    run_of(tmp_path / "parts", 6, kind=Stopping)
+    three = run_of(tmp_path / "parts", 3)
+    assert three.history.epochs == [2, 3]
+    assert_equal(three, run_of(tmp_path / "three", 3))
+
+
 def test_a_damaged_state_of_another_length_is_not_used(tmp_path: Path) -> None:
     run_of(tmp_path, 3)
     (state,) = tmp_path.glob("checkpoints/*/step-*.safetensors")
@@ -224,11 +234,8 @@ def test_writing_checkpoints_takes_a_small_share_of_the_time(
     assert (writes - free) * 8.0 <= 0.05 * (steps + 8.0 * writes)
 
 
-def test_checkpoints_by_time_are_resumed_from(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_checkpoints_by_time_are_resumed_from(tmp_path: Path) -> None:
     """With a checkpoint before every step, a run that breaks anywhere goes on to the same bits."""
-    monkeypatch.setattr("replicate.training.sweep.WRITING_SHARE", math.inf)
     whole = run(tmp_path / "whole")
 
     class Breaking(AdversarialNets):

@@ -12,7 +12,7 @@ from replicate.jobs import precheck
 from replicate.errors import ReplicateError
 from replicate.storage.documents import read_values
 from replicate.storage.filesystem import flush_folder
-from replicate.storage.locks import LockState, try_lock
+from replicate.storage.locks import LockState, try_lock, wait_for_lock
 from replicate.records.hardware import gpu_cards
 from replicate.params import mapping_of, read_document
 
@@ -108,7 +108,8 @@ def own_lock():
             # What is complete is judged by its seal (standing.smk), which a job writes last.
             shutil.rmtree(folder / "incomplete", ignore_errors=True)
     with contextlib.suppress(OSError):
-        try_lock(handle.fileno(), folder, shared=True)
+        # Waits for one that clears at this moment: without its lock, this run would count as dead.
+        wait_for_lock(handle.fileno(), folder, shared=True)
     return handle
 
 

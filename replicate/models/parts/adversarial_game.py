@@ -38,7 +38,13 @@ class GameConfig(ModelConfig):
     epochs: int = setting(
         500, "passes over the training images", "the released recipe has no end; ours", ge=1
     )
-    batch_size: int = setting(100, "images, and noise vectors, per minibatch", _YAML, ge=1)
+    batch_size: int = setting(
+        100,
+        "images, and noise vectors, per minibatch; a last partial batch is left out of its epoch, "
+        "which the release trains on",
+        _YAML,
+        ge=1,
+    )
     noise: Literal["uniform", "gaussian"] = setting(
         "uniform",
         "p(z): uniform on (-sqrt 3, sqrt 3), which has unit variance, or standard normal",
