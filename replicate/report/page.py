@@ -38,6 +38,7 @@ from replicate.report.claim_map import NAMES, claim_map, row_anchor
 from replicate.report.embedded import asset, data_element, data_id
 from replicate.report.glossary import Glossary
 from replicate.report.headline import headline, rank
+from replicate.report.html_slim import without_indentation
 from replicate.report.live_generator import live_generator
 from replicate.report.measured_ranks import read_kept_ranks, read_ranks
 from replicate.report.ordinals import ordinal
@@ -447,7 +448,8 @@ def page(
     jinja = environment(folder, (*styles, "play.css"), SCRIPTS)
     jinja.filters["explained"] = glossary.linked
     try:
-        return jinja.get_template("page.html.j2").render(context)
+        page = jinja.get_template("page.html.j2").render(context)
+        return without_indentation(page)
     except UndefinedError as error:
         raise ReplicateError(
             f"the report cannot be built: {error.message}; run the stage that makes it again."
