@@ -103,7 +103,8 @@ def struck(project: Project, rule: str, kind: str) -> int:
         stderr=subprocess.DEVNULL,
     )
     try:
-        return done.wait(timeout=300)
+        # A busy machine takes minutes.
+        return done.wait(timeout=900)
     finally:
         if done.poll() is None:
             os.killpg(done.pid, signal.SIGKILL)
