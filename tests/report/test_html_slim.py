@@ -15,6 +15,11 @@ def test_lines_begin_at_the_left_but_where_spaces_are_content() -> None:
     assert without_indentation(page) == slim
 
 
+def test_a_row_of_a_table_is_one_line() -> None:
+    page = "<table>\n  <tr>\n    <th>a\n    <b>c</b>\n    </th>\n    <td>1</td>\n  </tr>\n</table>"
+    assert without_indentation(page) == ("<table><tr><th>a\n<b>c</b></th><td>1</td></tr>\n</table>")
+
+
 def shown(page: str) -> list[str]:
     """Tags and words as a browser lays them out, where runs of white space are one space."""
     tree = html.fromstring(f"<div>{page}</div>")
