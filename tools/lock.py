@@ -3,8 +3,8 @@
 Installs them into a new environment, first those of a run, then those of tests and checks, and
 writes down what pip chose, with the SHA-256 of every file of these versions on the index (uv
 collects them; UV_DEFAULT_INDEX names another index than PyPI). torch and torchvision go into
-requirements-torch.lock, without digests. The conda environment of `snakemake --use-conda` gets the
-same versions. To move to a newer version, change its pin in pyproject.toml first.
+requirements-torch.lock, without digests. The environment for conda gets the same versions. To move
+to a newer version, change its pin in pyproject.toml first.
 
 python tools/lock.py           # everything anew
 python tools/lock.py --conda   # workflow/envs/replicate.yaml alone, from the lock files as they are
@@ -43,8 +43,8 @@ HEADS = {
 #: The versions come from pip: conda-forge has not every one of them, and other builds of some.
 #: No digests here, since pip wants them for all lines or none, and torch has none.
 CONDA_HEAD = """\
-# The environment of every rule, for `snakemake --use-conda`: the versions of requirements.lock and
-# requirements-torch.lock. `make lock` writes this file anew.
+# The environment of every rule, where Snakemake may use conda: the versions of requirements.lock
+# and requirements-torch.lock. `make lock` writes this file anew.
 # `nodefaults` keeps Anaconda's own channel out.
 channels:
   - conda-forge
