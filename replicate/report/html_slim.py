@@ -3,7 +3,7 @@
 import re
 
 #: Elements whose white space is content.
-_KEPT = re.compile(r"(<(?P<tag>pre|code|script|style|textarea)\b.*?</(?P=tag)>)", re.DOTALL)
+_KEPT = re.compile(r"(<(?P<tag>pre|code|script|style|svg|textarea)\b.*?</(?P=tag)>)", re.DOTALL)
 #: Spaces at the beginning of a line, and lines without anything.
 _INDENTATION = re.compile(r"\n\s+")
 #: Line breaks between the cells and rows of a table, where no text may stand.

@@ -34,13 +34,11 @@ def shown(page: str) -> list[str]:
 
 
 PIECES = st.sampled_from(
-    ["<b>", "</b>", "word", " ", "\n", "\n   ", "\n\n", "<pre>", "</pre>", "<i>x</i>", "\t"]
+    ["<b>", "</b>", "word", " ", "\n", "\n   ", "\n\n", "<pre>\n  y</pre>", "<i>x</i>", "\t"]
 )
 
 
 @given(st.lists(PIECES, max_size=30))
 def test_a_browser_shows_the_same(pieces: list[str]) -> None:
     page = "".join(pieces)
-    if page.count("<pre>") != page.count("</pre>"):
-        return
     assert shown(without_indentation(page)) == shown(page)
