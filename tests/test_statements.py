@@ -168,6 +168,8 @@ def test_few_or_failed_seeds_decide_nothing_but_are_shown() -> None:
     other = protocol(a=TESTED, b={**TESTED, "reads": "another"})
     word, reason = state(other, found(a=[None] + [1.0] * 6, b=[1.0, None] + [1.0] * 5))
     assert (word, reason[:20]) == ("inconclusive", "2 of 7 seeds failed;")
+    word, reason = state(other, found(a=[1.0] * 7, b=[1.0] * 6))
+    assert (word, reason[:20]) == ("inconclusive", "1 of 7 seeds failed;")
 
 
 def test_one_seed_decides_nothing_however_few_a_rule_asks_for() -> None:

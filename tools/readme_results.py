@@ -373,7 +373,7 @@ def in_short(answer: Answer) -> str:
     table = (
         f"Of the {len(cells)} rows of Table 1 that were measured, {len(decided)} are decided."
         if decided
-        else "Table 1 is undecided: no row has been trained to its end with enough seeds yet."
+        else "Table 1 is undecided: every verdict is withheld, for the reason beside it."
     )
     return (
         f"In short: {replicated} of {everything} statements in words were replicated, {failed} "

@@ -182,7 +182,7 @@ def _platform(record: Mapping[str, object]) -> dict[str, object]:
     minor = ".".join(python_parts[:2])
     platform = {"torch": versions.get("torch"), "numpy": versions.get("numpy"), "python": minor}
     # Not the processor's name: virtual machines of different kinds share a generic one.
-    for name in ("system", "device", "device_name", "threads", "products"):
+    for name in ("system", "device", "device_name", "gpu_libraries", "threads", "products"):
         platform[name] = record.get(name)
     return platform
 

@@ -4,6 +4,7 @@ A statement is decided by the checks that its entry names (docs/protocol.md, sec
 check by its number, any other by a one-sided test on its mean over seeds.
 """
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -215,7 +216,8 @@ def _seeds(check: CheckVerdict) -> int:
 def _failed_seeds(checks: Sequence[CheckVerdict]) -> int:
     """Seeds without a value in some check: one may fail in one check and not in another."""
     lists = [check["per_seed"] or [] for check in checks]
-    of_seeds = zip(*lists, strict=True)
+    # A seed that one check lacks at the end of its list has no value there either.
+    of_seeds = itertools.zip_longest(*lists)
     return sum(None in values for values in of_seeds)
 
 
