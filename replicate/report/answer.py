@@ -92,10 +92,12 @@ class Order:
     Attributes:
         run: folder of the run, below `results/reference`.
         ordering: its entry in the run's table.
+        same_rule: whether it was judged by the rule that the page's own run has.
     """
 
     run: str
     ordering: Traced
+    same_rule: bool
 
 
 @dataclass(frozen=True)
@@ -253,19 +255,23 @@ def table_columns(
             best = largest(measurements(tables, results, name, model))
             rows.append(TableRow(model, row["title"], cell["published"], best, cell))
         if rows:
-            orders = list(_orders(tables, name))
+            orders = list(_orders(table, tables, name))
             columns.append(TableColumn(name, dataset["title"], rows, orders))
     return columns
 
 
-def _orders(tables: Mapping[str, Traced], dataset: str) -> Iterator[Order]:
+def _orders(own: Traced, tables: Mapping[str, Traced], dataset: str) -> Iterator[Order]:
     """The kept runs that attempted the order of the rows on a data set."""
+    rules = {
+        ordering["claim"]: ordering["verdict"]["protocol_sha256"] for ordering in own["orderings"]
+    }
     for run, table in tables.items():
         for ordering in table["orderings"]:
             # A kept run of some rows alone has the orders of all, most of them not attempted.
             is_attempted = ordering["verdict"]["state"] != "not attempted"
             if ordering["dataset"] == dataset and is_attempted:
-                yield Order(run, ordering)
+                same_rule = ordering["verdict"]["protocol_sha256"] == rules.get(ordering["claim"])
+                yield Order(run, ordering, same_rule)
 
 
 def statement_states(cards: Iterable[StatementCard]) -> list[StatementStates]:
