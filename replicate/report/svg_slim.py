@@ -3,18 +3,17 @@
 Marks of one series that overlap do not darken each other any more; nothing else looks different.
 """
 
-import math
 import re
 from collections.abc import Mapping
-from decimal import Decimal
 from itertools import groupby
 
 from lxml import etree
 
-_SVG = "{http://www.w3.org/2000/svg}"
-_GROUP, _PATH, _USE, _DEFS = (f"{_SVG}{tag}" for tag in ("g", "path", "use", "defs"))
-#: Elements whose white space is shown or read out.
-_WORDS = frozenset(f"{_SVG}{tag}" for tag in ("text", "tspan", "title", "desc"))
+from replicate.report.svg_axes import join_axes
+from replicate.report.svg_marks import join_marks
+from replicate.report.svg_paths import shorter_path
+from replicate.report.svg_tags import DEFS, GROUP, PATH, ROOT, SPAN, SVG, TEXT, USE, WORDS
+
 #: Attributes that a group can say once for the shapes in it, in the order of the passes.
 _CLIP = ("clip-path",)
 _INK = (
@@ -26,44 +25,72 @@ _INK = (
     "stroke-linecap",
     "stroke-opacity",
 )
-#: A mark's outline: the point that it starts at, and what follows.
-_OUTLINE = re.compile(r"m(-?[\d.]+)\s?(-?[\d.]+)(.*)")
-_NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)")
-#: Numbers of each command that the plots' paths are made of; all are absolute.
-_NUMBERS = {"M": 2, "L": 2, "Q": 4, "C": 6}
-Point = tuple[Decimal, Decimal]
+_TYPE = ("font-size", "text-anchor")
+#: What an element has that neither it nor one around it gives another value: from SVG itself or,
+#: for `fill` and `stroke-linejoin`, from the style sheet of the page.
+_INITIAL = {
+    "fill": "currentColor",
+    "stroke-linejoin": "round",
+    "stroke": "none",
+    "stroke-width": "1",
+    "stroke-linecap": "butt",
+    "stroke-dasharray": "none",
+    "stroke-dashoffset": "0",
+    "fill-opacity": "1",
+    "stroke-opacity": "1",
+    "text-anchor": "start",
+    "font-size": "",
+}
+#: Attributes of the whole picture that the page's style sheet gives every plot, or HTML needs not.
+_OF_THE_PAGE = ("color", "font-family", "stroke-linejoin", "version")
+#: A path that moves to a point, and draws nothing.
+_POINT = re.compile(r"M -?[\d.]+ -?[\d.]+")
+_XML_NAMESPACE = f' xmlns="{SVG.strip("{}")}"'
 
 
 def slim(svg: str, id_prefix: str = "") -> str:
-    """The same picture without layout, groups that say nothing, and shapes without ink.
+    """The same picture, in HTML with the page's style sheet, without layout, groups that say
+    nothing, shapes without ink, and ink that is said twice.
 
     Args:
         svg: as `replicate.figures.theme.checked_svg` returns it.
         id_prefix: beginning of all its ids.
     """
     root = etree.fromstring(svg)
+    for name in _OF_THE_PAGE:
+        root.attrib.pop(name, None)
     for element in list(root.iter()):
         _drop_layout(element, root)
-        _shorten_numbers(element)
+        _drop_zeros(element)
         _leave_to_style_sheet(element)
-    # Before marks are joined, which only works for neighbours.
+    # Before lines and marks are joined, which only works for neighbours.
     _drop_empty_elements(root)
-    _join_marks(root)
-    for attributes in (_CLIP, _INK):
-        for parent in list(root.iter(f"{_SVG}svg", _GROUP)):
+    for text in list(root.iter(TEXT)):
+        _join_words(text)
+    join_axes(root)
+    for path in root.iter(PATH):
+        path.set("d", shorter_path(path.get("d")))
+    join_marks(root)
+    _drop_empty_elements(root)
+    _drop_inherited(root, _INITIAL)
+    for attributes in (_CLIP, _INK, _TYPE):
+        for parent in list(root.iter(ROOT, GROUP)):
             _gather(parent, attributes)
     _shorten_ids(root, id_prefix)
-    return str(etree.tostring(root, encoding="unicode"))
+    return str(etree.tostring(root, encoding="unicode")).replace(_XML_NAMESPACE, "", 1)
 
 
 def _drop_layout(element: etree._Element, root: etree._Element) -> None:
     """Drops line breaks and indentation, where white space is not shown."""
     text = element.text or ""
-    if element.tag not in _WORDS and not text.strip():
+    is_formula = element.tag == TEXT and len(element)
+    if not text.strip() and (is_formula or element.tag not in WORDS):
         element.text = None
     # What follows an element belongs to its parent, which may be a text.
-    is_in_words = any(parent.tag in _WORDS for parent in element.iterancestors())
-    if element is not root and not is_in_words:
+    is_in_words = any(parent.tag in WORDS for parent in element.iterancestors())
+    # Each part of a formula has a place of its own, so that no space between them is shown.
+    is_layout = not is_in_words or element.tag == SPAN
+    if element is not root and is_layout and not (element.tail or "").strip():
         element.tail = None
 
 
@@ -75,8 +102,8 @@ def _drop_empty_elements(root: etree._Element) -> None:
         parent = element.getparent()
         if parent is None:
             continue
-        is_bare_group = element.tag == _GROUP and not element.attrib
-        is_empty = element.tag == _DEFS and not len(element)
+        is_bare_group = element.tag == GROUP and not element.attrib
+        is_empty = element.tag == DEFS and not len(element)
         if is_bare_group:
             index = parent.index(element)
             parent[index : index + 1] = list(element)
@@ -85,105 +112,24 @@ def _drop_empty_elements(root: etree._Element) -> None:
 
 
 def _is_unseen(element: etree._Element) -> bool:
-    """Whether a path has no ink; one with an id may get it where it is used."""
-    if element.tag != _PATH:
+    """Whether a path has no ink, or no length; one with an id may get ink where it is used."""
+    if element.tag != PATH:
         return False
     attributes = element.attrib
+    if "id" not in attributes and _POINT.fullmatch(attributes["d"]):
+        return True
     has_ink = "stroke" in attributes or "class" in attributes or "id" in attributes
     return attributes.get("fill") == "none" and not has_ink
-
-
-def _join_marks(root: etree._Element) -> None:
-    """Makes one path of adjacent marks that have the same shape and ink."""
-    outlines = {}
-    for path in root.iter(_PATH):
-        if set(path.attrib) == {"id", "d"} and _OUTLINE.fullmatch(path.get("d")):
-            outlines[path.get("id")] = path
-    for parent in list(root.iter(f"{_SVG}svg", _GROUP)):
-        # Neighbours alone: to bring marks together over others would change what covers what.
-        rows = [(ink, list(row)) for ink, row in groupby(parent, _ink_of_mark)]
-        for ink, marks in rows:
-            shape = marks[0].get("href", "").removeprefix("#")
-            if ink is not None and len(marks) > 1 and shape in outlines:
-                _replace_marks(parent, marks, outlines[shape].get("d"))
-    used = {element.get("href") for element in root.iter(_USE)}
-    for name, path in outlines.items():
-        if f"#{name}" not in used:
-            path.getparent().remove(path)
-
-
-def _ink_of_mark(element: etree._Element) -> dict[str, str] | None:
-    """All attributes of a mark but its place; None for what is no filled mark."""
-    attributes = dict(element.attrib)
-    if element.tag != _USE or "stroke" in attributes:
-        return None
-    return {key: value for key, value in attributes.items() if key not in ("x", "y")}
-
-
-def _replace_marks(parent: etree._Element, marks: list[etree._Element], outline: str) -> None:
-    """Puts a path of all marks in their place."""
-    match = _OUTLINE.fullmatch(outline)
-    assert match is not None
-    start = (Decimal(match[1]), Decimal(match[2]))
-    shape = match[3]
-    if shape[0] in "-. 0123456789":
-        # Points that follow a move are lines; after the next move the letter is needed.
-        shape = f"l{shape.strip()}"
-    attributes = _ink_of_mark(marks[0]) or {}
-    del attributes["href"]
-    radius = _radius(outline)
-    is_painted = "fill" in attributes or "fill-" in attributes.get("class", "")
-    if radius is not None and is_painted:
-        # A line without length draws nothing but its round ends, which together are the circle.
-        start, shape = (Decimal(0), Decimal(0)), "h0"
-        attributes = _as_dots(attributes, radius)
-    data = ""
-    last = (Decimal(0), Decimal(0))
-    for mark in marks:
-        place = (Decimal(mark.get("x", "0")) + start[0], Decimal(mark.get("y", "0")) + start[1])
-        # Every shape ends where it starts, so that the next move begins there.
-        step = [place[0] - last[0], place[1] - last[1]]
-        data += _joined("m" if data else "M", step) + shape
-        last = place
-    path = etree.Element(_PATH, {"d": data} | attributes)
-    parent.insert(parent.index(marks[0]), path)
-    for mark in marks:
-        parent.remove(mark)
-
-
-def _as_dots(attributes: Mapping[str, str], radius: float) -> dict[str, str]:
-    """The ink of filled circles as that of lines without length, whose round ends are circles."""
-    dots = {"fill": "none", "stroke-linecap": "round", "stroke-width": f"{2 * radius:.4g}"}
-    for key, value in attributes.items():
-        if key == "class":
-            dots[key] = value.replace("fill-", "stroke-")
-        else:
-            dots[key.replace("fill", "stroke")] = value
-    return dots
-
-
-def _radius(outline: str) -> float | None:
-    """The radius, if the outline is a circle about 0 that is made of cubic curves; else None."""
-    if "c" not in outline or set(outline) & set("hvlaqs"):
-        return None
-    x, y, *steps = [float(number) for number in _NUMBER.findall(outline)]
-    radius = math.hypot(x, y)
-    # Every third point of a cubic curve lies on it.
-    for k in range(4, len(steps), 6):
-        x, y = x + steps[k], y + steps[k + 1]
-        if not math.isclose(math.hypot(x, y), radius, rel_tol=0.03, abs_tol=0.03):
-            return None
-    return radius
 
 
 def _shareable(element: etree._Element, keys: tuple[str, ...]) -> dict[str, str]:
     """The attributes that an element could take from a group around it."""
     attributes = element.attrib
-    is_shape = element.tag in (_PATH, _USE)
+    is_alone = element.tag in (PATH, USE, TEXT)
     is_clip_alone = set(attributes) == {"clip-path"}
     # An animation is each frame's own.
     is_frame = "frame" in element.get("class", "")
-    if is_frame or not (is_shape or is_clip_alone):
+    if is_frame or not (is_alone or is_clip_alone):
         return {}
     return {key: attributes[key] for key in keys if key in attributes}
 
@@ -202,12 +148,12 @@ def _group(
     parent: etree._Element, attributes: Mapping[str, str], row: list[etree._Element]
 ) -> None:
     """Moves adjacent children into a new group; a group among them dissolves in it."""
-    group = etree.Element(_GROUP, attributes)
+    group = etree.Element(GROUP, attributes)
     parent.insert(parent.index(row[0]), group)
     for child in row:
         for key in attributes:
             del child.attrib[key]
-        if child.tag == _GROUP:
+        if child.tag == GROUP:
             group.extend(child)
             parent.remove(child)
         else:
@@ -242,21 +188,18 @@ def _leave_to_style_sheet(element: etree._Element) -> None:
     classes = element.get("class", "").split()
     for name in classes:
         key, _, series = name.partition("-")
-        is_of_theme = series.startswith(("series-", "published"))
+        is_of_theme = series.startswith(("series-", "published")) or name == "stroke-faint"
         if key in ("fill", "stroke") and is_of_theme:
             element.attrib.pop(key, None)
 
 
-def _shorten_numbers(element: etree._Element) -> None:
-    """Numbers without zeros at their end, paths without repeated commands, no turn by nothing."""
+def _drop_zeros(element: etree._Element) -> None:
+    """Numbers without zeros at their end, no turn by nothing."""
     attributes = element.attrib
     for key in ("d", "x", "y", "transform"):
-        if key not in attributes:
-            continue
-        value = re.sub(r"(\.\d*?)0+(?!\d)", _without_point, attributes[key])
-        if key == "d":
-            value = shorter_path(value)
-        element.set(key, value)
+        if key in attributes:
+            value = re.sub(r"(\.\d*?)0+(?!\d)", _without_point, attributes[key])
+            element.set(key, value)
     if element.get("transform", "").startswith("rotate(-0 "):
         del attributes["transform"]
 
@@ -265,77 +208,59 @@ def _without_point(decimals: re.Match[str]) -> str:
     return decimals[1].removesuffix(".")
 
 
-def shorter_path(data: str) -> str:
-    """The same path in fewer bytes.
+def _join_words(text: etree._Element) -> None:
+    """A formula without a group of its own, and its parts of one size and height as one."""
+    group = text.getparent()
+    is_moved = group is not None and len(group) == 1 and "transform" in group.attrib
+    if is_moved and set(group.attrib) <= {"transform", "fill"} and "transform" not in text.attrib:
+        text.set("transform", group.get("transform"))
+        group.getparent().replace(group, text)
+    last = None
+    for span in list(text):
+        if not _is_of_one_height(span):
+            last = None
+        elif last is not None and _type_of(span) == _type_of(last):
+            last.text += span.text
+            last.set("x", f"{last.get('x')} {span.get('x')}")
+            text.remove(span)
+        else:
+            last = span
 
-    Every point is relative to the last one, and a command stands once for a row of equal ones. The
-    sums are exact, so that no error gathers along the path.
 
-    Raises:
-        ValueError: a command has another number of coordinates than this project's plots write.
+def _is_of_one_height(span: etree._Element) -> bool:
+    """Whether a part of a formula has one y, and as many x as letters."""
+    words = span.text or ""
+    # SVG counts a letter beyond this as two.
+    are_counted_once = all(ord(letter) < 2**16 for letter in words)
+    places = span.get("x", "").split()
+    return " " not in span.get("y", " ") and are_counted_once and len(places) == len(words)
+
+
+def _type_of(span: etree._Element) -> dict[str, str]:
+    """What neighbours must have in common to be one part of a formula: all but their x."""
+    return {key: value for key, value in span.attrib.items() if key != "x"}
+
+
+def _drop_inherited(element: etree._Element, inherited: Mapping[str, str | None]) -> None:
+    """Drops the attributes of an element, and of those in it, that say what holds without them.
+
+    Args:
+        inherited: values of what is around it; None where the style sheet decides.
     """
-    text = ""
-    start = point = (Decimal(0), Decimal(0))
-    last_letter = ""
-    for command, coordinates in re.findall(r"([A-Za-z])([^A-Za-z]*)", data):
-        numbers = [Decimal(number) for number in coordinates.split()]
-        if command == "z":
-            text += "z"
-            # After closing, the pen is where the path began.
-            point, last_letter = start, "z"
+    # What a mark's outline inherits depends on the place that it is used at.
+    if element.tag == DEFS:
+        return
+    values = dict(inherited)
+    for key in inherited:
+        if key not in element.attrib:
             continue
-        if len(numbers) != _NUMBERS.get(command):
-            raise ValueError(f"a path has the command {command} with {len(numbers)} numbers")
-        letter, steps = _step(command.lower(), _relative(numbers, point))
-        point = (numbers[-2], numbers[-1])
-        if command == "M":
-            start = point
-        text += _joined("" if _is_implied(letter, last_letter) else letter, steps)
-        last_letter = letter
-    return text
-
-
-def _relative(numbers: list[Decimal], point: Point) -> list[Decimal]:
-    """Coordinates, x and y in turn, less those of a point."""
-    steps = []
-    for k, number in enumerate(numbers):
-        origin = point[k % 2]
-        steps.append(number - origin)
-    return steps
-
-
-def _is_implied(letter: str, last_letter: str) -> bool:
-    """Whether a command follows from the last one: a line does from a line and from a move."""
-    if letter == "m":
-        return False
-    return letter == last_letter or (letter == "l" and last_letter == "m")
-
-
-def _step(command: str, steps: list[Decimal]) -> tuple[str, list[Decimal]]:
-    """A line that goes straight across or straight up has a command of its own, of one number."""
-    if command != "l":
-        return command, steps
-    across, up = steps
-    if not up:
-        return "h", [across]
-    if not across:
-        return "v", [up]
-    return command, steps
-
-
-def _joined(letter: str, numbers: list[Decimal]) -> str:
-    """Numbers without zeros that say nothing, and a space only where no sign parts them."""
-    text = letter
-    for k, number in enumerate(numbers):
-        word = _short(number)
-        is_apart = word.startswith("-") or (k == 0 and letter)
-        text += word if is_apart else f" {word}"
-    return text
-
-
-def _short(number: Decimal) -> str:
-    """A number without the zeros at its end, and without the one before its point."""
-    text = f"{number.normalize():f}"
-    if text.startswith(("0.", "-0.")):
-        return text.replace("0.", ".", 1)
-    return text
+        if element.get(key) == inherited[key]:
+            del element.attrib[key]
+        else:
+            values[key] = element.get(key)
+    for name in element.get("class", "").split():
+        key, _, _ = name.partition("-")
+        if key in values:
+            values[key] = None
+    for child in element:
+        _drop_inherited(child, values)
