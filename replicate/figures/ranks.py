@@ -35,9 +35,7 @@ def ranks(content: RanksOfDataset, titles: Mapping[str, str], title: str, name: 
     # Slanted titles below take about two inches, each row a third of one.
     height = 2.0 + 0.3 * len(rows)
     with canvas(width=6.8, height=height) as (figure, (axes,)):
-        for line, row in enumerate(rows):
-            for place, number in enumerate(shown):
-                _cell(axes, place, line, row, number, len(rows))
+        _draw_cells(axes, rows, shown)
         for place in range(len(shown) + 1):
             axes.axvline(place, color=FAINT, linewidth=0.5)
         axes.set_xlim(0, len(shown))
@@ -68,19 +66,34 @@ def _mean_rank(row: RankRow, numbers: Sequence[int]) -> float:
     return float(np.mean(found)) if found else 0.0
 
 
-def _cell(axes: Axes, place: int, line: int, row: RankRow, number: int, count: int) -> None:
-    """One rank with its interval.
+def _draw_cells(axes: Axes, rows: Sequence[RankRow], shown: Sequence[int]) -> None:
+    """The rank of every model by the measures that are shown, all intervals below all dots."""
+    heights, places = [], []
+    for line, row in enumerate(rows):
+        for place, number in enumerate(shown):
+            cell = _cell(place, row, number, len(rows))
+            if cell is None:
+                continue
+            low, rank, high = cell
+            axes.plot([low, high], [line, line], color=INK, linewidth=1)
+            heights.append(line)
+            places.append(rank)
+    # One by one they would make the page heavier.
+    axes.plot(places, heights, MARKERS[0], color=SERIES[0], markersize=3.5)
+
+
+def _cell(place: int, row: RankRow, number: int, count: int) -> tuple[float, float, float] | None:
+    """Where in its cell a rank lies, between the ends of its interval; None for what has none.
 
     Args:
-        axes: to draw into.
-        place, line: column and row of the cell.
+        place: column of the cell.
         row: of which model.
         number: of the measure among its values.
         count: ranks that there are.
     """
     value = row["values"][number]
     if value is None or value["rank"] is None or value["rank_interval"] is None:
-        return
+        return None
     # One model alone has rank 1 and no scale to divide by.
     scale = (1 - 2 * MARGIN) / max(count - 1, 1)
 
@@ -88,5 +101,4 @@ def _cell(axes: Axes, place: int, line: int, row: RankRow, number: int, count: i
         return place + MARGIN + scale * (rank - 1)
 
     low, high = value["rank_interval"]
-    axes.plot([position(low), position(high)], [line, line], color=INK, linewidth=1)
-    axes.plot(position(value["rank"]), line, MARKERS[0], color=SERIES[0], markersize=3.5)
+    return position(low), position(value["rank"]), position(high)

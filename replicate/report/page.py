@@ -263,8 +263,9 @@ def _protocols(*results: Traced) -> list[str]:
 
 
 def _file(value: Traced) -> str:
-    """The name of a result file."""
-    return source_of(value).removesuffix("#")
+    """The name of the result file that a value comes from."""
+    file, _, _ = source_of(value).partition("#")
+    return file
 
 
 def _step_id(step: Step) -> str:

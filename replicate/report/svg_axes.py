@@ -35,9 +35,11 @@ def join_axes(root: etree._Element) -> None:
         if outline is not None and _is_tick(use):
             use.getparent().replace(use, _drawn(use, outline))
     drop_unused(root, ticks)
+    # The page's script reads the values of every other line in the axes, one line after the other.
+    is_read = "data-axes" in root.attrib
     for parent in list(root.iter(ROOT, GROUP)):
         _sort(parent)
-        _join_lines(parent)
+        _join_lines(parent, is_read)
 
 
 def _is_tick(use: etree._Element) -> bool:
@@ -93,11 +95,14 @@ def _place(element: etree._Element) -> tuple[int, str]:
     return _kind(element) or 0, element.get("stroke-width", "")
 
 
-def _join_lines(parent: etree._Element) -> None:
-    """Makes one path of neighbours that are alike but for their place, where nothing reads them one
-    by one.
+def _join_lines(parent: etree._Element, is_read: bool) -> None:
+    """Makes one path of neighbours that are alike but for their place.
+
+    Args:
+        parent: of the lines.
+        is_read: whether the values of lines are read, one line after the other.
     """
-    rows = [(ink, list(row)) for ink, row in groupby(parent, _ink_of_line)]
+    rows = [(ink, list(row)) for ink, row in groupby(parent, lambda each: _ink(each, is_read))]
     for ink, row in rows:
         if ink is None:
             continue
@@ -108,17 +113,17 @@ def _join_lines(parent: etree._Element) -> None:
             parent.remove(path)
 
 
-def _ink_of_line(element: etree._Element) -> tuple[object, ...] | None:
+def _ink(element: etree._Element, is_read: bool) -> tuple[object, ...] | None:
     """What lines must have in common to be one path; None for what stays alone."""
     if element.tag != PATH or "id" in element.attrib:
         return None
     attributes = {key: value for key, value in element.attrib.items() if key != "d"}
     line = _LINE.fullmatch(element.get("d"))
-    # The page's script reads the values of every other line in the axes, one line after the other.
-    is_read = "clip-path" in attributes and attributes.get("class") != "stroke-faint"
+    # Lines outside of the axes and faint ones have no values.
+    has_values = "clip-path" in attributes and attributes.get("class") != "stroke-faint"
     is_filled = attributes.get("fill") != "none" and line is None
     is_frame = "frame" in attributes.get("class", "")
-    if is_read or is_filled or is_frame:
+    if (is_read and has_values) or is_filled or is_frame:
         return None
     # Where lines that shine through cross, one path would be lighter than two.
     direction = None
