@@ -13,7 +13,7 @@ that the size of the gradient is what it learns by; Adam would divide it out.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, TypedDict, get_args
+from typing import Any, ClassVar, TypedDict, get_args
 
 import numpy as np
 import torch
@@ -253,7 +253,11 @@ class Gradients(Experiment[GradientsConfig]):
             game = new_game(streams, config.hidden, config.shift)
             games[objective] = play(config, game, objective)
         checks = {"G1": self._game_checks(config, games), "L1": _convergence_checks(alone)}
-        series = {"alone": alone, "games": games, "early": config.early_rounds}
+        series = {
+            "alone": shortened(alone),
+            "games": {objective: shortened(curve) for objective, curve in games.items()},
+            "early": config.early_rounds,
+        }
         return ExperimentResult(checks, series)
 
     def _game_checks(
@@ -279,6 +283,19 @@ class Gradients(Experiment[GradientsConfig]):
             ],
             **last_distances,
         }
+
+
+def shortened(curve: Mapping[str, Any]) -> dict[str, Any]:
+    """A curve with six digits of every number, which is more than its figure shows."""
+    rows_by_name = {}
+    for name, rows in curve.items():
+        is_of_seeds = isinstance(rows[0], list)
+        rows_by_name[name] = [_six_digits(row) for row in rows] if is_of_seeds else rows
+    return rows_by_name
+
+
+def _six_digits(row: Sequence[float]) -> list[float]:
+    return [float(f"{number:.6g}") for number in row]
 
 
 def _convergence_checks(alone: ConvergenceCurve) -> StatementChecks:
