@@ -206,9 +206,11 @@ class _Tuner:
             key = self.key(config, code)
             if key in by_key:
                 # The key says what was measured; where it stands in the file may have changed.
-                changes = self.trials.models[model].trials[number]
-                seeds = self.trials.seeds
-                measured[number] = by_key[key] | {"trial": number, "changes": changes, "seeds": seeds}
+                trial = by_key[key].copy()
+                trial["trial"] = number
+                trial["changes"] = self.trials.models[model].trials[number]
+                trial["seeds"] = self.trials.seeds
+                measured[number] = trial
         return measured
 
     def trial(self, model: str, number: int, config: ModelConfig) -> Trial:
