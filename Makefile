@@ -35,7 +35,7 @@ dev: runtime
 
 report: runtime
 	start=$$(date +%s) && $(VENV)/bin/snakemake --cores $(CORES) && $(VENV)/bin/python tools/costs.py --since $$start
-	$(VENV)/bin/python tools/found.py
+	$(VENV)/bin/python tools/print_answer.py
 	echo "Report: $$PWD/report/index.html"
 
 test: dev

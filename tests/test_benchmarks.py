@@ -268,6 +268,7 @@ def test_hours_of_many_samples_are_those_of_their_chunks(monkeypatch) -> None:
     assert rows["10,000,000 samples, a seed"] == "1 hours of one core"
 
 
+@pytest.mark.slow
 def test_score_is_timed_on_files_that_it_takes(monkeypatch) -> None:
     sizes = {"samples": 200, "test": 60, "valid": 50, "train": 70}
     monkeypatch.setattr(scoring, "SIZES", sizes)

@@ -72,6 +72,7 @@ def recognise(folder: Path, samples: Path, out: Path) -> dict[str, object]:
     return content
 
 
+@pytest.mark.slow
 def test_real_test_images_are_recognised_with_their_classes(digits: Path, tmp_path: Path) -> None:
     splits = Splits.read(digits / "digits.safetensors")
     stated = read_json(digits / "classifier.json")
@@ -140,6 +141,7 @@ def test_samples_of_another_shape_are_refused(
     assert not (tmp_path / "r.json").exists()
 
 
+@pytest.mark.slow
 def test_training_is_a_function_of_its_seed_and_labels_matter(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

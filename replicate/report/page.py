@@ -374,7 +374,7 @@ def _context(
     titles = {row["model"]: row["title"] for row in table["rows"]}
     cards = statement_cards(statements, results, commands)
     references = kept_tables(results)
-    standing = answer(table, references, cards, results)
+    first_screen = answer(table, references, cards, results)
     samplers = _compared_samplers(table)
     for name, kept_table in references.items():
         samplers += _compared_samplers(kept_table, name)
@@ -384,8 +384,8 @@ def _context(
     ranks, measured_sets = read_ranks(results, titles, set_titles)
     return {
         "table": table,
-        "headline": headline(standing.columns),
-        "answer": standing,
+        "headline": headline(first_screen.columns),
+        "answer": first_screen,
         "analyses": Analyses(results),
         "statement_names": NAMES,
         "meanings": read_meanings(folder / "templates/statements.yaml"),

@@ -14,7 +14,7 @@ code, are not run again.
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -189,26 +189,39 @@ class _Tuner:
         seconds = time.monotonic() - started
         return sweep.history, round(seconds, 1)
 
-    def trial(
-        self, model: str, number: int, config: ModelConfig, earlier: Mapping[str, Trial]
-    ) -> Trial:
-        """One trial of a model: from an earlier run if the same code measured it, or measured now.
+    def earlier(
+        self, model: str, configs: Sequence[ModelConfig], trials: Sequence[Trial]
+    ) -> dict[int, Trial]:
+        """Number -> trial, of those that an earlier run has measured by the same code.
 
         Args:
-            earlier: key -> trial, of an earlier run.
+            configs: of the model's trials, in their order.
+            trials: of the earlier run, in any order.
         """
         code = source_digest("tune", Subject(model=model))
+        # Of two with one recipe the first counts.
+        by_key = {trial["key"]: trial for trial in reversed(trials)}
+        measured = {}
+        for number, config in enumerate(configs):
+            key = self.key(config, code)
+            if key in by_key:
+                # The key says what was measured; where it stands in the file may have changed.
+                trial = by_key[key].copy()
+                trial["trial"] = number
+                trial["changes"] = self.trials.models[model].trials[number]
+                trial["seeds"] = self.trials.seeds
+                measured[number] = trial
+        return measured
+
+    def trial(self, model: str, number: int, config: ModelConfig) -> Trial:
+        """One trial of a model, measured now."""
+        code = source_digest("tune", Subject(model=model))
         key = self.key(config, code)
-        changes = self.trials.models[model].trials[number]
-        seeds = self.trials.seeds
-        if key in earlier:
-            # The key says what was measured; where it stands in the file may have changed.
-            return {**earlier[key], "trial": number, "changes": changes, "seeds": seeds}
         history, seconds = self.trained(model, config, key)
         return {
             "trial": number,
-            "changes": changes,
-            "seeds": seeds,
+            "changes": self.trials.models[model].trials[number],
+            "seeds": self.trials.seeds,
             "key": key,
             "code": code,
             "config": config.model_dump(mode="json"),
@@ -255,15 +268,15 @@ def run(arguments: argparse.Namespace) -> None:
     digest = sha256_file(arguments.data)
     tuner = _Tuner(trials, splits, digest, job.backend, arguments.state)
     for model in models:
-        earlier_trials = results.get(model, [])
-        # Of two with one recipe the first counts.
-        earlier = {trial["key"]: trial for trial in reversed(earlier_trials)}
-        # Anew: a trial that the file no longer has must not stay in the result.
-        results[model] = []
         configs = configs_of(trials, model, str(arguments.trials))
+        # A trial that the file no longer has must not stay in the result; those that it still has
+        # stay while earlier ones are measured, whatever ends this command.
+        done = tuner.earlier(model, configs, results.get(model, []))
         for number, config in enumerate(configs):
-            trial = tuner.trial(model, number, config, earlier)
-            results[model].append(trial)
+            if number not in done:
+                done[number] = tuner.trial(model, number, config)
+            trial = done[number]
+            results[model] = [done[place] for place in sorted(done)]
             # After every trial: each may have taken an hour.
             _write(arguments, job, trials, results)
             value = trial["log_likelihood"]

@@ -96,6 +96,7 @@ def test_axe_does_find_violations(axe: str, opened: Callable[..., Any]) -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_words_and_plots_have_contrast(opened: Callable[..., Any], scheme: str) -> None:
     """Words 4.5 to 1 (WCAG 1.4.3), marks and lines 3 to 1 (1.4.11): axe judges no plot, and no word

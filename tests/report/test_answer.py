@@ -19,7 +19,7 @@ from replicate.storage.paths import package_root
 from replicate.verdicts.protocol import read_protocol
 from tests.report.fabricated import jobs_of
 from tests.report.page_helpers import parsed, words
-from tools.found import sentences
+from tools.print_answer import sentences
 
 KEPT = package_root() / "results/reference"
 MEANINGS = package_root() / "report/templates/statements.yaml"

@@ -24,6 +24,7 @@ def told(*options: str, page: Path) -> Any:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")
 def test_height_and_sheets_are_measured_and_compared(tmp_path: Path) -> None:
     pytest.importorskip("playwright")

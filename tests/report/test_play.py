@@ -56,6 +56,7 @@ def density(data: str, x: np.ndarray) -> np.ndarray:
     return np.asarray(sum(hills) / (len(means) * deviation * math.sqrt(2 * math.pi)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", ["one", "two"])
 def test_what_is_shown_is_what_section_4_1_says(computed: Callable[..., Any], data: str) -> None:
     """Against numpy, which counts 200,001 images of evenly spaced z."""
@@ -118,6 +119,7 @@ def test_the_gradient_is_that_of_torch(computed: Callable[..., Any]) -> None:
     assert told["norm"] == pytest.approx(math.sqrt(squares))
 
 
+@pytest.mark.slow
 def test_with_large_k_the_discriminator_tends_to_the_best_one(computed: Callable[..., Any]) -> None:
     still = {"k": 25, "generatorUpdates": 0, "objective": "non-saturating"}
     game = play(computed, rounds=15, looks=4, settings=still)
@@ -293,6 +295,7 @@ def test_the_keyboard_plays(opened: Callable[..., Any]) -> None:
     assert page.locator("#generator-share-shown").inner_text() == "0.00"
 
 
+@pytest.mark.slow
 def test_where_motion_is_not_wanted_nothing_moves(opened: Callable[..., Any]) -> None:
     page = opened(reduced_motion="reduce")
     page.locator("#game-play").click()
@@ -305,6 +308,7 @@ def test_where_motion_is_not_wanted_nothing_moves(opened: Callable[..., Any]) ->
     assert float(page.locator("#game-breadth").inner_text()) < 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", ["one", "two"])
 def test_the_game_works_as_the_page_sets_it(opened: Callable[..., Any], data: str) -> None:
     """Whoever changes no number sees p_g come to p_data, and loses no hill."""

@@ -578,6 +578,7 @@ def render(params: Params, results: Path, out: Path, play: Path | None) -> str:
     return out.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_report_links_to_it_where_it_is(
     params: Params, results: Path, kept: Path, play_html: str, tmp_path: Path
 ) -> None:

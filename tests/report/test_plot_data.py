@@ -124,6 +124,7 @@ def test_a_plot_of_many_numbers_has_a_download_instead(params: Params, results: 
     assert unpacked(document.get_element_by_id(f"data-bandwidth-tfd-{MODEL}-0-2")) == content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "hostile", ["</script><script>alert(1)</script>", "<!--<script>", "]]>", "\u2028"]
 )

@@ -157,6 +157,7 @@ def test_a_closed_output_is_no_fault() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process count its peak anew")
 @pytest.mark.parametrize(("kept", "above"), [("del held", False), ("", True)])
 def test_the_memory_of_a_stage_is_its_own(tmp_path: Path, kept: str, above: bool) -> None:

@@ -79,6 +79,38 @@ def test_known_trials_are_kept_and_a_new_one_is_added(
     assert read_json(tmp_path / "tuning.json")["models"]["adversarial_nets"][0] == before
 
 
+def test_later_trials_outlive_a_kill_in_a_changed_earlier_one(
+    tmp_path: Path, data: Path, monkeypatch: Any
+) -> None:
+    rates = ({"learning_rate": 0.05}, {"learning_rate": 0.02}, {"learning_rate": 0.01})
+    assert tune(tmp_path, trials(tmp_path, *rates), data) == 0
+    before = read_json(tmp_path / "tuning.json")["models"]["adversarial_nets"]
+    import replicate.stages.tune as stage
+
+    ran: list[float] = []
+    trained = stage._Tuner.trained
+
+    def killed_in_the_second(self: Any, model: str, config: Any, key: str) -> Any:
+        ran.append(config.learning_rate)
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        return trained(self, model, config, key)
+
+    monkeypatch.setattr(stage._Tuner, "trained", killed_in_the_second)
+    changed = ({"learning_rate": 0.04}, {"learning_rate": 0.03}, rates[2])
+    assert tune(tmp_path, trials(tmp_path, *changed), data) != 0
+    assert ran == [0.04, 0.03]
+    first, last = read_json(tmp_path / "tuning.json")["models"]["adversarial_nets"]
+    assert (first["trial"], first["changes"]) == (0, changed[0])
+    assert last == before[2]
+    monkeypatch.setattr(stage._Tuner, "trained", trained)
+    assert tune(tmp_path, trials(tmp_path, *changed), data) == 0
+    after = read_json(tmp_path / "tuning.json")["models"]["adversarial_nets"]
+    assert [trial["trial"] for trial in after] == [0, 1, 2]
+    assert after[0] == first, "measured before the kill"
+    assert after[2] == before[2], "measured before the change"
+
+
 def test_test_images_play_no_part(tmp_path: Path, data: Path) -> None:
     splits = Splits.read(data)
     hidden = {**splits.images, "test": np.full(splits.images["test"].shape, np.nan, np.float32)}

@@ -59,6 +59,7 @@ def test_metrics_are_those_of_the_table(finished):
     }
 
 
+@pytest.mark.slow
 def test_plots_show_the_numbers_of_the_result_files(finished):
     project = finished.with_git()
     training = read(project, "results/train/digits/adversarial_nets/0-1.json")

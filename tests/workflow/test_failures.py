@@ -36,6 +36,7 @@ def cut(project) -> str:
     return whole
 
 
+@pytest.mark.slow
 def test_snakemake_shows_the_log_and_a_command_that_repeats_the_job(finished):
     whole = cut(finished)
     done = finished.run("snakemake", "--cores", "2")

@@ -223,6 +223,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "folder"), [("cpu", "cpu"), ("cuda", "cu126"), ("rocm6.4", "rocm6.4")]
 )
@@ -313,6 +314,7 @@ UNFIT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", UNFIT)
 def test_an_environment_that_would_fail_is_made_anew(checkout, kind):
     UNFIT[kind](checkout)

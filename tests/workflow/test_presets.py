@@ -50,6 +50,7 @@ def test_a_preset_replaces_params_yaml_either_way(fresh):
     assert _jobs(fresh.good(*show)) == _jobs(given)
 
 
+@pytest.mark.slow
 def test_preset_keeps_a_changed_file_aside(fresh):
     fresh.edit("params.yaml", "preset: demo", "preset: mine")
     mine = (fresh / "params.yaml").read_bytes()

@@ -136,6 +136,7 @@ def expected_captions(project) -> dict[str, list[str]]:
     return captions
 
 
+@pytest.mark.slow
 def test_the_zip_holds_every_figure_with_its_category_labels_and_caption(finished):
     report = Report(finished)
     drawn = figures(finished)
@@ -217,6 +218,7 @@ def test_a_figure_of_another_seed_is_not_that_of_the_page(finished):
     assert not_of_the_page(finished) == {path, f"{RUN}/samples.png"}
 
 
+@pytest.mark.slow
 def test_captions_follow_the_result_files(finished):
     """Other values in the files, which nothing draws or judges again: the captions say those."""
     theory = read(finished, "results/experiments/theory.json") | {"seeds": [3, 4, 5], "changed": []}
@@ -252,6 +254,7 @@ def test_captions_follow_the_result_files(finished):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["seed", "rows", "distance"])
 def test_a_value_that_the_result_file_lacks_is_an_error(finished, key):
     panels = read(finished, f"{RUN}/panels.json")
@@ -275,6 +278,7 @@ def test_captions_hold_no_number_of_their_own():
         assert not re.search(r"\d", words), path
 
 
+@pytest.mark.slow
 def test_a_run_without_interpolation_or_figures_has_a_report_all_the_same(finished):
     (finished / RUN / "interpolation.png").unlink()
     shutil.rmtree(finished / "results/figures/theory")
@@ -284,6 +288,7 @@ def test_a_run_without_interpolation_or_figures_has_a_report_all_the_same(finish
     assert f"{RUN}/interpolation.png" not in Report(finished).shown
 
 
+@pytest.mark.slow
 def test_another_caption_or_label_runs_nothing(finished):
     for path in sorted((finished / "workflow/report").glob("*.rst")):
         path.write_text("Other words.\n", encoding="utf-8")

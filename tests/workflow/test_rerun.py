@@ -43,6 +43,7 @@ def test_a_change_of_an_input_runs_what_depends_on_it(finished, file, old, new, 
     assert finished.planned() == dict.fromkeys(rules, 1)
 
 
+@pytest.mark.slow
 def test_a_default_that_is_written_out_runs_nothing(finished):
     finished.edit("params.yaml", "digits: {}", "digits: {split_seed: 0}")
     finished.edit("params.yaml", "batch_size: 64", "batch_size: 64\n      discriminator_steps: 1")
@@ -50,11 +51,13 @@ def test_a_default_that_is_written_out_runs_nothing(finished):
     assert finished.planned() == {}
 
 
+@pytest.mark.slow
 def test_another_block_of_seeds_leaves_the_first_alone(finished):
     finished.edit("params.yaml", r'seeds: \["0-1"\]', 'seeds: ["0-1", "2"]')
     assert finished.planned() == dict.fromkeys(TRAINED, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -97,6 +100,7 @@ def test_a_change_of_any_stage_of_a_job_runs_the_job(finished, stage, rules):
     assert finished.planned() == dict.fromkeys(rules, 1)
 
 
+@pytest.mark.slow
 def test_a_change_of_an_experiments_logic_runs_that_experiment(finished):
     finished.edit(
         "replicate/experiments/theory.py",
@@ -106,16 +110,19 @@ def test_a_change_of_an_experiments_logic_runs_that_experiment(finished):
     assert finished.planned() == dict.fromkeys(("experiment", "draw", "statements", "report"), 1)
 
 
+@pytest.mark.slow
 def test_a_change_of_a_drawing_computes_nothing(finished):
     finished.edit("replicate/figures/experiments/theory.py", r"C\(G\) \(nats\)", "C (nats)")
     assert finished.planned() == dict.fromkeys(("draw", "report"), 1)
 
 
+@pytest.mark.slow
 def test_a_change_of_one_data_set_leaves_the_others_alone(finished):
     finished.edit("replicate/datasets/mnist.py", "SIDE = 28", "SIDE = 29")
     assert finished.planned() == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("registry", "old", "new", "rules"),
     [
@@ -137,6 +144,7 @@ def test_a_title_or_a_new_entry_draws_and_tabulates_again_and_trains_nothing(
     assert finished.planned() == dict.fromkeys(rules, 1)
 
 
+@pytest.mark.slow
 def test_a_results_run_record_and_raw_files_are_not_inputs(finished):
     (finished / "results/train/digits/adversarial_nets/0-1.run.json").touch()
     assert finished.planned() == {}

@@ -14,6 +14,7 @@ NO_CONDA = (
 )
 
 
+@pytest.mark.slow
 def test_lint_and_format(fresh):
     for begun in ((), CATALOG):
         assert "in a good condition" in fresh.good("snakemake", "--lint", *begun)
@@ -70,6 +71,7 @@ def test_the_lock_of_a_killed_run_is_removed(finished):
     assert (finished / "report/index.html").is_file()
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_living_run_holds(finished):
     locks = finished / ".snakemake/locks"
     locks.mkdir(exist_ok=True)

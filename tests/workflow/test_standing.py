@@ -182,6 +182,7 @@ def test_a_seal_that_was_edited_counts_for_nothing(here: Project) -> None:
     assert findings() == []
 
 
+@pytest.mark.slow
 def test_other_parameters_are_seen_without_snakemakes_memory(here: Project) -> None:
     shutil.rmtree(".snakemake")
     here.edit("params.yaml", "draws: .*", "draws: 2")

@@ -61,6 +61,7 @@ CONFIGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", CONFIGS)
 @pytest.mark.parametrize("words", [["--configfile"], ["-n", "--configfiles", "right.yaml"]])
 def test_a_file_of_configfile_has_the_sentence_of_any_other(tmp_path, monkeypatch, content, words):

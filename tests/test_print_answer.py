@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from replicate.storage.paths import package_root
-from tools.found import sentences
+from tools.print_answer import sentences
 
 
 def test_paragraphs_of_the_answer_alone_are_told_without_marks() -> None:
@@ -23,7 +23,7 @@ def test_a_page_without_an_answer_has_none() -> None:
 def test_it_prints_lines_that_fit_a_terminal(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text("<div class=sentences><p>" + "many words " * 40 + "</p></div>")
-    command = [sys.executable, str(package_root() / "tools/found.py"), str(page)]
+    command = [sys.executable, str(package_root() / "tools/print_answer.py"), str(page)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
     assert len(lines) > 1
@@ -32,7 +32,7 @@ def test_it_prints_lines_that_fit_a_terminal(tmp_path: Path) -> None:
 
 
 def test_a_page_that_is_missing_is_named(tmp_path: Path) -> None:
-    command = [sys.executable, str(package_root() / "tools/found.py"), "no-page.html"]
+    command = [sys.executable, str(package_root() / "tools/print_answer.py"), "no-page.html"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == "no-page.html does not exist; run `make report` first.\n"

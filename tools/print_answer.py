@@ -1,6 +1,6 @@
 """Prints what the page found, in the sentences of its first screen.
 
-python tools/found.py
+python tools/print_answer.py
 """
 
 import argparse
