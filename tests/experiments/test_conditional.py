@@ -120,7 +120,7 @@ def test_where_there_is_one_class_no_sample_can_be_of_another() -> None:
 
 
 def test_a_class_of_one_image_has_no_distance_to_compare() -> None:
-    splits = small_digits(2)
+    splits = small_digits(2, 200, 60)
     splits.labels["train"][7] = 2
     with pytest.raises(NotApplicable, match="class 2 has 1 training image"):
         EXPERIMENT.run(QUICK, SEEDS, CPU, splits)
