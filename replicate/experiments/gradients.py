@@ -13,11 +13,11 @@ that the size of the gradient is what it learns by; Adam would divide it out.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypedDict, get_args
+from typing import Any, ClassVar, Self, TypedDict, get_args
 
 import numpy as np
 import torch
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 
 from replicate.datasets.base import Splits
@@ -73,6 +73,12 @@ class GradientsConfig(ExperimentConfig):
         0.02, "of plain gradient descent for G; falls linearly to 0", OURS
     )
     longest_step: PositiveFloat = setting(0.02, "longest step of G's parameters in an update", OURS)
+
+    @model_validator(mode="after")
+    def _check_early_rounds(self) -> Self:
+        if self.early_rounds > self.rounds:
+            raise ValueError(f"early_rounds: must be at most the {self.rounds} of rounds")
+        return self
 
 
 class Norms(TypedDict):

@@ -132,3 +132,9 @@ def test_figures_are_drawn_from_the_result_alone() -> None:
     for one in drawn.values():
         checked_svg(one.svg)
         assert "2 seeds" in one.caption
+
+
+def test_no_round_of_a_game_is_early_that_is_never_played() -> None:
+    with pytest.raises(ValueError, match="early_rounds: must be at most the 30 of rounds"):
+        GradientsConfig(rounds=30, early_rounds=31)
+    GradientsConfig(rounds=30, early_rounds=30)
