@@ -1,13 +1,14 @@
 """The folder in which jobs run whose files lie in a store: links, and digests by records alone."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 
 from replicate.errors import ReplicateError
 from replicate.jobs.job_list import JobList
-from replicate.jobs.mirror import LINKED, StoredDigests, make_mirror
+from replicate.jobs.mirror import LINKED, StoredDigests, lead_jobs_back, make_mirror
 from replicate.jobs.plan import Plan
 from replicate.jobs.seal import Seal, write_seal
 
@@ -32,6 +33,20 @@ def test_what_no_job_makes_is_linked_and_what_jobs_make_is_not(
     assert {name for name in LINKED if (mirror / name).readlink() == project / name} == set(LINKED)
     assert not (mirror / "results/train").exists()
     assert not (mirror / "results").is_symlink()
+
+
+def test_jobs_find_the_code_first_and_raw_files_where_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REPLICATE_DATA", "elsewhere")
+    monkeypatch.setenv("PYTHONPATH", "plugins")
+    lead_jobs_back(Path("/project"))
+    assert os.environ["REPLICATE_DATA"] == str(tmp_path / "elsewhere")
+    assert os.environ["PYTHONPATH"] == f"/project{os.pathsep}plugins"
+    monkeypatch.delenv("PYTHONPATH")
+    lead_jobs_back(Path("/project"))
+    assert os.environ["PYTHONPATH"] == "/project"
 
 
 def test_a_folder_that_cannot_be_made_is_named(project: Path, tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ command means what it means in the project's folder.
 """
 
 import contextlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from replicate.datasets import data_folder
 from replicate.errors import ReplicateError
 from replicate.jobs.digests import Digests
 from replicate.jobs.job_list import KEPT_RUNS, TEMPLATES, Job
@@ -45,6 +47,19 @@ def make_mirror(project: Path, mirror: Path) -> None:
                 f"{link} cannot be made ({error.strerror}); jobs whose files lie in a store "
                 "compute in that folder."
             ) from error
+
+
+def lead_jobs_back(project: Path) -> None:
+    """Lets this process and its jobs find the code, and the raw files of data sets, in the project.
+
+    Args:
+        project: the project's folder.
+    """
+    os.environ["REPLICATE_DATA"] = str(data_folder().absolute())
+    # Snakemake's plug-ins may have been found by what is there.
+    earlier = os.environ.get("PYTHONPATH")
+    folders = [str(project), earlier] if earlier else [str(project)]
+    os.environ["PYTHONPATH"] = os.pathsep.join(folders)
 
 
 class StoredDigests(Digests):

@@ -41,3 +41,11 @@ rule prepare:
 rule data:
     input:
         every("summaries"),
+
+
+if MIRROR is not None:
+
+    # In a store there are no raw files: they are where the command was given.
+    localrules:
+        fetch,
+        prepare,

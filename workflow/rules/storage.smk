@@ -4,13 +4,11 @@ Snakemake brings a job's inputs from the store into a folder below .snakemake/st
 the store. Jobs run in that folder, which is the project's folder in small (replicate/jobs/mirror.py), by the same commands.
 """
 
-import os
 import shlex
 
 from snakemake.io import get_flag_value
 
-from replicate.datasets import data_folder
-from replicate.jobs.mirror import StoredDigests, make_mirror
+from replicate.jobs.mirror import StoredDigests, lead_jobs_back, make_mirror
 
 
 def stored(path):
@@ -28,8 +26,7 @@ def mirror_folder():
 def run_in_mirror():
     """Jobs find the code and the raw files of data sets here, and everything else in the folder of local copies."""
     make_mirror(BASE, MIRROR)
-    os.environ["REPLICATE_DATA"] = str(data_folder().absolute())
-    os.environ["PYTHONPATH"] = str(BASE)
+    lead_jobs_back(BASE)
     return f'python() ( cd {shlex.quote(str(MIRROR))} && exec python "$@" ); '
 
 
@@ -38,7 +35,8 @@ def bring_records():
     copies = []
     for job in JOBS.all.values():
         # Of `fetch` also the list of a user's own files, which is compared with those that are here.
-        for path in job.outputs if job.rule == "fetch" else [job.record]:
+        paths = job.outputs if job.rule == "fetch" else [job.record]
+        for path in paths:
             copy = get_flag_value(stored(path), "storage_object")
             if copy.exists():
                 copy.local_path().parent.mkdir(parents=True, exist_ok=True)
@@ -64,14 +62,14 @@ def local_copy(path):
     return path if MIRROR is None else str(MIRROR / path)
 
 
-def in_store(rule, inputs):
+def in_store(name, inputs):
     """The inputs of a job by their names: what no job makes stays in this folder; the page has all that it may show."""
     made = {path for job in JOBS.all.values() for path in job.outputs}
     inputs = {
-        name: [path if path in made else local(path) for path in paths]
-        for name, paths in inputs.items()
+        file: [path if path in made else local(path) for path in paths]
+        for file, paths in inputs.items()
     }
-    if rule == "report":
+    if name == "report":
         shown = JOBS.before_page
         inputs["results"] = [path for job in shown for path in job.outputs]
         inputs["folders"] = [job.folder for job in shown if job.folder is not None]
@@ -80,10 +78,4 @@ def in_store(rule, inputs):
 
 MIRROR = mirror_folder()
 if MIRROR is not None:
-
-    # Raw files are no outputs (data.smk), so that they are here alone.
-    localrules:
-        fetch,
-        prepare,
-
     shell.prefix(BEFORE_JOBS + run_in_mirror())
