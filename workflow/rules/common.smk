@@ -119,9 +119,10 @@ OWN_LOCK = own_lock() if workflow.is_main_process else None
 # A cluster ends a job by SIGTERM to all its processes, some time before it kills them. A training then saves its
 # state, for which its shell and its log must outlive the signal. A prefix takes the place of Snakemake's own, by which a
 # job fails whose command fails in front of `tee`.
-shell.prefix(
+BEFORE_JOBS = (
     "set -euo pipefail; trap : TERM; tee() ( trap '' TERM; command tee \"$@\" ); "
 )
+shell.prefix(BEFORE_JOBS)
 
 
 wildcard_constraints:
