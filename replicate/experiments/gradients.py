@@ -32,6 +32,7 @@ from replicate.experiments.base import (
 )
 from replicate.experiments.games.line_game import (
     DATA_MASS,
+    FARTHEST,
     LATENTS,
     Array,
     Game,
@@ -56,10 +57,18 @@ class GradientsConfig(ExperimentConfig):
         (32, 32), "rectified units per layer, of G and of D", OURS, min_length=1
     )
     shift: float = setting(
-        -4.0, "mean of p_g at the start of the games; both standard deviations are 1", OURS
+        -4.0,
+        "mean of p_g at the start of the games; both standard deviations are 1",
+        OURS,
+        ge=-FARTHEST,
+        le=FARTHEST,
     )
     fixed_shift: float = setting(
-        -6.0, "mean of the p_g that stays: its images and the data are apart (L1)", OURS
+        -6.0,
+        "mean of the p_g that stays: its images and the data are apart (L1)",
+        OURS,
+        ge=-FARTHEST,
+        le=FARTHEST,
     )
     batch_size: int = setting(256, "samples of the data, and of G, per update", OURS, ge=1)
     convergence_updates: int = setting(
