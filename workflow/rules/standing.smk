@@ -158,11 +158,11 @@ def wait_for_orphans():
     # A number of nodes is what only a cluster needs; which executor it is, Snakemake says after reading the rules.
     on_cluster = workflow.resource_settings.nodes is not None
     while on_cluster or time.monotonic() < end:
-        with jobs_lock(shared=False) as alone:
-            if alone:
+        with jobs_lock(shared=False) as in_the_way:
+            if not in_the_way:
                 return
         if not told:
-            logger.warning("Waiting for jobs of an earlier run to end ...")
+            logger.warning(f"Waiting for {in_the_way} to end ...")
             told = True
         time.sleep(0.5)
     logger.error(
