@@ -38,7 +38,7 @@ from replicate.report.claim_map import NAMES, claim_map, row_anchor
 from replicate.report.embedded import asset, data_element, data_id
 from replicate.report.glossary import Glossary
 from replicate.report.headline import headline, rank
-from replicate.report.html_slim import without_indentation
+from replicate.report.html_slim import without_layout
 from replicate.report.live_generator import live_generator
 from replicate.report.measured_ranks import read_kept_ranks, read_ranks
 from replicate.report.ordinals import ordinal
@@ -450,7 +450,7 @@ def page(
     jinja.filters["explained"] = glossary.linked
     try:
         page = jinja.get_template("page.html.j2").render(context)
-        return without_indentation(page)
+        return without_layout(page)
     except UndefinedError as error:
         raise ReplicateError(
             f"the report cannot be built: {error.message}; run the stage that makes it again."

@@ -64,12 +64,14 @@ class KeptStatement:
         statement: its entry in the run's statements.json.
         dataset: that it was decided on, in words.
         same_rule: whether the protocol had the same entry as in this run.
+        has_figures: whether the run kept the figures of the statement's experiment.
     """
 
     name: str
     statement: Traced
     dataset: str
     same_rule: bool
+    has_figures: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,13 @@ class StatementCard:
         statement: its entry in statements.json.
         references: the kept runs that attempted it.
         figures: of its experiment, as this run drew them; none where kept ones take their place.
+        own_figure: the first of them, where kept ones do; the others lie beside the results.
         kept_figures: of the same experiment in its full form, as the kept run drew them.
         kept_data: result of that run's experiment; None without its figures.
         reduced: the settings in which this run's form differs from the full one.
         figures_under: the statement whose card shows the figures of the same experiment, where
             this one shows none.
-        data: result of the experiment, for a download; None without figures.
+        data: this run's result of the experiment; None without figures of this run.
         embeds_data: whether the page holds it here: once, though several cards may offer it.
         step: the command that ran the experiment.
     """
@@ -109,6 +112,7 @@ class StatementCard:
     statement: Traced
     references: list[KeptStatement]
     figures: list[Figure] = field(default_factory=list)
+    own_figure: Figure | None = None
     kept_figures: list[Figure] = field(default_factory=list)
     kept_data: Traced | None = None
     reduced: list[ReducedSetting] = field(default_factory=list)
@@ -124,7 +128,7 @@ class StatementCard:
 
     @property
     def full_form(self) -> KeptStatement | None:
-        """Of these the one with the most seeds."""
+        """Of these the one that the card shows."""
         return full_form_of(self.references)
 
     @property
@@ -144,9 +148,10 @@ class StatementCard:
         return self.statement["state"] != "not attempted" or bool(self.references)
 
 
-def _seed_count(reference: KeptStatement) -> int:
+def _worth(reference: KeptStatement) -> tuple[int, bool]:
+    """Its seeds and, where these are as many, whether it can be seen."""
     seeds = value_of(reference.statement["seeds"])
-    return int(seeds)
+    return int(seeds), reference.has_figures
 
 
 def _full_forms(references: Iterable[KeptStatement]) -> list[KeptStatement]:
@@ -161,8 +166,10 @@ def _full_forms(references: Iterable[KeptStatement]) -> list[KeptStatement]:
 
 
 def full_form_of(references: Iterable[KeptStatement]) -> KeptStatement | None:
-    """Of the kept runs in full form the one with the most seeds; of several alike the first."""
-    return max(_full_forms(references), key=_seed_count, default=None)
+    """Of the kept runs in full form the one with the most seeds; of several alike one with figures,
+    and of these the first.
+    """
+    return max(_full_forms(references), key=_worth, default=None)
 
 
 @dataclass(frozen=True)
@@ -222,7 +229,8 @@ def in_kept_runs(statement: Traced, runs: Iterable[KeptRun]) -> Iterator[KeptSta
                 continue
             dataset = dataset_of(entry, run.settings)
             same_rule = entry["protocol_sha256"] == rule
-            yield KeptStatement(run.name, entry, dataset, same_rule)
+            drawn = run.settings.parent / "figures" / entry["experiment"] / "figures.json"
+            yield KeptStatement(run.name, entry, dataset, same_rule, drawn.is_file())
 
 
 def deciding_check(checks: Iterable[Traced], one_is_enough: bool = False) -> Traced | None:
@@ -400,6 +408,8 @@ def statement_cards(
         folder = f"figures/{experiment}"
         if experiment is not None:
             figures = folders.under(name, folder)
+        data = results.read(f"experiments/{experiment}.json") if figures else None
+        own_figure = None
         kept_figures: list[Figure] = []
         kept_data = None
         full_form = full_form_of(references)
@@ -410,15 +420,17 @@ def statement_cards(
             if not figures:
                 folder = folders.kept_folder(kept_experiment, full_form.name)
             if kept_figures:
-                # A reduced form of the same pictures would only make the page heavier.
+                # A reduced form of all the same pictures would only make the page heavier.
+                own_figure = figures[0] if figures else None
                 figures = []
                 kept_data = results.read(f"{KEPT}/{full_form.name}/{kept_experiment}.json")
         card = StatementCard(
             statement=statement,
             figures=figures,
+            own_figure=own_figure,
             kept_figures=kept_figures,
             kept_data=kept_data,
-            data=results.read(f"experiments/{experiment}.json") if figures else None,
+            data=data,
             # Once: statements of one experiment share its data.
             embeds_data=bool(figures) and experiment not in with_data,
             reduced=reduced_settings(statement, full_form, results),

@@ -300,7 +300,7 @@ def test_a_page_of_another_sum_is_found_out(html: str, results: Path) -> None:
     before = gathered(results, told, document)
     edit(record, lambda c: c.update(wall_seconds=c["wall_seconds"] + 1))
     assert gathered(results, told, document) == pytest.approx(before + 1)
-    assert f'value="{before!r}" title="{told}"' in html
+    assert f'value={before!r} title="{told}"' in html
 
 
 def test_runs_are_folded(html: str) -> None:
@@ -595,7 +595,9 @@ def test_a_statement_tells_its_data_how_it_was_made_and_what_reference_runs_foun
 def test_the_figure_of_the_full_form_takes_the_place_of_this_runs_own(
     params: Params, results: Path
 ) -> None:
-    """The reference run's picture is in sight; the fold of this run says where its own lies."""
+    """The reference run's picture is in sight; this run's first one and the place of all lie in its
+    fold.
+    """
     kept = results / "reference/statements/ten-seeds"
     shutil.copytree(results / "figures/theory", kept / "figures/theory")
     shutil.copy(results / "experiments/theory.json", kept / "theory.json")
@@ -607,13 +609,18 @@ def test_the_figure_of_the_full_form_takes_the_place_of_this_runs_own(
     )
     whole = parsed(page(jobs_of(params), results / "table1.json", results))
     card = whole.get_element_by_id("statement-P1")
-    [in_sight] = card.xpath(".//figure")
-    assert not in_sight.xpath("ancestor::details")
+    [in_sight] = card.xpath(".//figure[not(ancestor::details)]")
     assert words(in_sight.xpath("./figcaption")[0]) == (
         "Reference run: Ten seeds. Data: results/reference/statements/ten-seeds/theory.json"
     )
     [own] = card.xpath(".//details[@class='own-run reduced']")
     assert "Its own figures: results/figures/theory/" in words(own)
+    [folded] = card.xpath(".//figure[ancestor::details]")
+    assert folded in own.iter()
+    caption = read_json(results / "figures/theory/figures.json")["figures"][0]["caption"]
+    assert words(folded.xpath("./figcaption")[0]) == (
+        f"This run: {caption} Data: results/experiments/theory.json"
+    )
     ids = whole.xpath("//@id")
     assert len(ids) == len(set(ids))
     svg = in_sight.xpath("./*[local-name()='svg']")[0]

@@ -6,7 +6,12 @@ from typing import Any
 import pytest
 
 from replicate.records.sourced import ResultFolder, Traced, source_of, value_of
-from replicate.report.statement_cards import OWN_DATA, KeptStatement, reduced_settings
+from replicate.report.statement_cards import (
+    OWN_DATA,
+    KeptStatement,
+    full_form_of,
+    reduced_settings,
+)
 from replicate.storage.files import write_json
 
 
@@ -66,3 +71,16 @@ def test_without_a_kept_result_the_defaults_are_the_full_form(folder: ResultFold
 def test_a_full_form_has_none(folder: ResultFolder) -> None:
     assert reduced_settings(statement_of(changed=None), None, folder) == []
     assert reduced_settings(statement_of(experiment=None), None, folder) == []
+
+
+def test_of_full_forms_with_as_many_seeds_the_one_that_can_be_seen_is_shown() -> None:
+    def kept(name: str, seeds: int, changed: str | None, figures: bool) -> KeptStatement:
+        statement = statement_of(seeds=seeds, changed=changed)
+        return KeptStatement(name, statement, OWN_DATA, same_rule=True, has_figures=figures)
+
+    first, drawn = kept("first", 10, None, False), kept("drawn", 10, None, True)
+    assert full_form_of([first, drawn, kept("later", 10, None, True)]) is drawn
+    assert full_form_of([first, kept("second", 10, None, False)]) is first
+    larger = kept("larger", 16, None, False)
+    assert full_form_of([drawn, larger]) is larger, "figures outweigh no seeds"
+    assert full_form_of([first, kept("reduced", 10, "updates", True)]) is first
