@@ -13,6 +13,7 @@ include: "workflow/rules/failures.smk"
 PLAN = checked_plan()
 
 
+include: "workflow/rules/storage.smk"
 include: "workflow/rules/standing.smk"
 include: "workflow/rules/captions.smk"
 

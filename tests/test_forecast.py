@@ -4,6 +4,7 @@ interruption.
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -115,6 +116,7 @@ def test_a_running_job_shows_its_epoch_and_a_killed_one_where_it_goes_on(
         / 4
     )
     assert (job.state, job.epoch) == (state, 10)
+    assert job.host == (socket.gethostname() if alive else None)
     assert job.seconds == pytest.approx(33.0 if alive else rate * 30)
 
 
@@ -137,6 +139,7 @@ def test_a_job_of_another_host_runs_as_long_as_it_says_something(
         write_json(tmp_path / "progress" / "digits-adversarial_nets-0-1.json", progress)
         (job,) = forecast(params(40), trained / "results", tmp_path)
         assert (job.state, job.epoch) == (state, 10)
+        assert job.host == ("node7.example.org" if state == "running" else None)
 
 
 def test_jobs_side_by_side_share_the_time_and_add_their_memory() -> None:

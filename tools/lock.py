@@ -3,8 +3,9 @@
 Installs them into a new environment, first those of a run, then those of tests and checks, and
 writes down what pip chose, with the SHA-256 of every file of these versions on the index (uv
 collects them; UV_DEFAULT_INDEX names another index than PyPI). torch and torchvision go into
-requirements-torch.lock, without digests. The environment for conda gets the same versions. To move
-to a newer version, change its pin in pyproject.toml first.
+requirements-torch.lock, without digests, as does what clouds need into requirements-cloud.txt. The
+environment for conda gets the same versions. To move to a newer version, change its pin in
+pyproject.toml first.
 
 python tools/lock.py           # everything anew
 python tools/lock.py --conda   # workflow/envs/replicate.yaml alone, from the lock files as they are
@@ -18,12 +19,18 @@ import sys
 import tempfile
 import tomllib
 import venv
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 RUNTIME = Path("requirements.lock")
 DEV = Path("requirements-dev.lock")
 TORCH = Path("requirements-torch.lock")
+CLOUD = Path("requirements-cloud.txt")
 CONDA = Path("workflow/envs/replicate.yaml")
+#: The extras of pyproject.toml whose packages tests and checks need, and those of clouds.
+DEV_EXTRAS = ("test", "dev")
+CLOUD_EXTRAS = ("s3", "ssh", "store", "kubernetes")
 HEADS = {
     RUNTIME: (
         "# Everything that a run needs, pinned. "
@@ -38,6 +45,12 @@ HEADS = {
         "# Pinned without digests: every build (CPU, CUDA, ROCm, a wheel of one's own) has the "
         "same version, other\n"
         "# bytes, and companions of its own. `make lock` writes this file anew.\n"
+    ),
+    CLOUD: (
+        "# What object storage, DVC's remotes, Kubernetes and their tests need besides "
+        "requirements.lock. Complete, so that\n"
+        "# pip can leave the versions of that file alone (--no-deps). `make lock` writes this file "
+        "anew.\n"
     ),
 }
 #: The versions come from pip: conda-forge has not every one of them, and other builds of some.
@@ -95,8 +108,18 @@ def with_digests(lines: list[str], python: Path) -> str:
     return process.stdout
 
 
-def write(runtime: list[str], dev: list[str], python: Path) -> None:
-    """Writes the three files.
+def named(project: Mapping[str, Any], extras: Iterable[str]) -> list[str]:
+    """The packages of extras of pyproject.toml."""
+    packages = []
+    for extra in extras:
+        requirements = project["optional-dependencies"][extra]
+        # An extra may name another extra of the project itself.
+        packages += [name for name in requirements if not name.startswith(project["name"])]
+    return packages
+
+
+def write(runtime: list[str], dev: list[str], cloud: list[str], python: Path) -> None:
+    """Writes the four files.
 
     requirements.lock names the pins of requirements-torch.lock in a comment, so that it stands for
     both: this one file decides whether an environment is up to date, and run records have its
@@ -109,6 +132,7 @@ def write(runtime: list[str], dev: list[str], python: Path) -> None:
     pins = with_digests(without_torch, python)
     RUNTIME.write_text(HEADS[RUNTIME] + comment + pins, encoding="utf-8")
     DEV.write_text(HEADS[DEV] + with_digests(dev, python), encoding="utf-8")
+    CLOUD.write_text(HEADS[CLOUD] + "".join(f"{line}\n" for line in cloud), encoding="utf-8")
 
 
 def conda_environment() -> str:
@@ -135,24 +159,28 @@ def main() -> None:
 def write_locks() -> None:
     """Writes the lock files."""
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-    tests = []
-    for requirements in project["optional-dependencies"].values():
-        # An extra may name another extra of the project itself.
-        tests += [name for name in requirements if not name.startswith(project["name"])]
+    tests = named(project, DEV_EXTRAS)
+    clouds = named(project, CLOUD_EXTRAS)
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = Path(folder, "bin", "python")
         runtime = frozen(python, project["dependencies"])
         both = frozen(python, [*project["dependencies"], *tests])
-        differing = sorted(set(runtime) - set(both))
+        whole = frozen(python, [*project["dependencies"], *tests, *clouds])
+        differing = sorted((set(runtime) | set(both)) - set(whole))
         if differing:
             sys.exit(
-                f"The tests need other versions than a run does: {', '.join(differing)}; change "
-                "pyproject.toml."
+                "Tests or clouds need other versions than a run does: "
+                f"{', '.join(differing)}; change pyproject.toml."
             )
         pip(python, "install", "--quiet", "uv")
-        write(runtime, [line for line in both if line not in runtime], python)
-    print(f"{RUNTIME} and {TORCH}: {len(runtime)} packages, {DEV}: {len(both) - len(runtime)} more")
+        dev = [line for line in both if line not in runtime]
+        cloud = [line for line in whole if line not in both]
+        write(runtime, dev, cloud, python)
+    print(
+        f"{RUNTIME} and {TORCH}: {len(runtime)} packages, {DEV}: {len(dev)} more, "
+        f"{CLOUD}: {len(cloud)} more"
+    )
 
 
 if __name__ == "__main__":

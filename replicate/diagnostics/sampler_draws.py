@@ -6,6 +6,7 @@ image with the image of its first state, less the mean correlation with first st
 chains: 0 where the start is forgotten, near 1 for a chain that does not move.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -119,8 +120,7 @@ def measured_draw(
     complete_rounds = max(count // chains, 1)
     last_round = slice((complete_rounds - 1) * chains, complete_rounds * chains)
     mean = images.train.double().mean(0)
-    # From all over the draw: early and late images of every chain are among them.
-    spacing = max(count // COMPARED, 1)
+    spacing = spacing_over_chains(count, chains)
     for seed_index, samples_of_seed in enumerate(samples):
         # One image of every chain, in the order of the chains.
         last = samples_of_seed[last_round]
@@ -134,6 +134,21 @@ def measured_draw(
             "remembered_start": remembered_start(own_starts, last, unrelated[seed_index], mean),
             "memorisation": memorisation(compared, images.train, images.held_out),
         }
+
+
+def spacing_over_chains(count: int, chains: int) -> int:
+    """How far apart the images are that memorisation is measured on.
+
+    Images of a draw come chain by chain in turn. The distance is the largest that leaves `COMPARED`
+    of them and shares no factor with the number of chains, so that each chain has its part.
+
+    Args:
+        count: images of the draw.
+        chains: that they come from.
+    """
+    largest = max(count // COMPARED, 1)
+    candidates = range(largest, 0, -1)
+    return next(spacing for spacing in candidates if math.gcd(spacing, chains) == 1)
 
 
 def independent_pixels(train: Tensor, count: int) -> Tensor:

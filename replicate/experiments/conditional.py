@@ -15,7 +15,13 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from replicate.datasets.base import Splits
-from replicate.experiments.base import Checks, Experiment, ExperimentResult, per_seed
+from replicate.experiments.base import (
+    Checks,
+    Experiment,
+    ExperimentResult,
+    NotApplicable,
+    per_seed,
+)
 from replicate.experiments.games.image_game import (
     ON_MNIST,
     Condition,
@@ -68,6 +74,14 @@ def relative_spread(samples: Tensor, images: Tensor, labels: Tensor) -> Tensor:
     return sample_distances / torch.stack(data_distances)
 
 
+def _check_classes(labels: Tensor) -> None:
+    """Refuses training labels (n,) of which one has no two images, whose distance is measured."""
+    for number, count in enumerate(torch.bincount(labels).tolist()):
+        if count < 2:
+            images = "1 training image" if count else "no training images"
+            raise NotApplicable(f"class {number} has {images}, and two are compared")
+
+
 class Conditional(Experiment[ConditionalConfig]):
     """X1.
 
@@ -89,9 +103,12 @@ class Conditional(Experiment[ConditionalConfig]):
         device: torch.device,
         splits: Splits | None,
     ) -> ExperimentResult:
-        """Trains the classifier and a conditional game a seed; NotApplicable without labels."""
+        """Trains the classifier and a conditional game a seed; NotApplicable without labels, or
+        where a class has no two images.
+        """
         assert splits is not None
         images, labels = labelled(splits, "train", device)
+        _check_classes(labels)
         classifier, accuracy = train_judge(splits, device, config.updates)
         streams = Streams(seeds, device)
         samples = self._samples(config, streams, images, labels)

@@ -22,6 +22,7 @@ from torch import Tensor
 from replicate.datasets.base import Splits
 from replicate.experiments.base import Experiment, ExperimentResult, NotApplicable, PerSeed
 from replicate.experiments.games.image_game import ON_MNIST, initial, labelled, pixels, play
+from replicate.experiments.games.sample_judge import ONE_CLASS
 from replicate.experiments.inference import InferenceConfig, train_inference
 from replicate.models.parts import perceptron
 from replicate.params import OURS, setting
@@ -217,8 +218,12 @@ class Features(Experiment[FeaturesConfig]):
 
 
 def _check_counts(config: FeaturesConfig, labels: Labels) -> None:
-    """Refuses a data set with fewer labels, or more classes, than a classifier is to see images."""
+    """Refuses a data set of one class, or with fewer labels, or more classes, than a classifier is
+    to see images.
+    """
     classes = len(np.unique(labels))
+    if classes < 2:
+        raise NotApplicable(ONE_CLASS)
     fewest = min(config.label_counts)
     most = max(config.label_counts)
     if most > len(labels):

@@ -30,6 +30,7 @@ from replicate.experiments.games.line_game import (
     DATA_DENSITY,
     DATA_MASS,
     EDGES,
+    FARTHEST,
     LATENTS,
     Array,
     Game,
@@ -56,7 +57,11 @@ class Figure1Config(ExperimentConfig):
         (32, 32), "rectified units per layer, of G and of D", OURS, min_length=1
     )
     shift: float = setting(
-        -2.0, "mean of p_g at the start; its standard deviation is 1, like that of the data", OURS
+        -2.0,
+        "mean of p_g at the start; its standard deviation is 1, like that of the data",
+        OURS,
+        ge=-FARTHEST,
+        le=FARTHEST,
     )
     batch_size: int = setting(256, "samples of the data, and of G, per update", OURS, ge=1)
     early_rounds: int = setting(

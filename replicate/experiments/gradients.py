@@ -13,11 +13,11 @@ that the size of the gradient is what it learns by; Adam would divide it out.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypedDict, get_args
+from typing import Any, ClassVar, Self, TypedDict, get_args
 
 import numpy as np
 import torch
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 
 from replicate.datasets.base import Splits
@@ -32,6 +32,7 @@ from replicate.experiments.base import (
 )
 from replicate.experiments.games.line_game import (
     DATA_MASS,
+    FARTHEST,
     LATENTS,
     Array,
     Game,
@@ -56,10 +57,18 @@ class GradientsConfig(ExperimentConfig):
         (32, 32), "rectified units per layer, of G and of D", OURS, min_length=1
     )
     shift: float = setting(
-        -4.0, "mean of p_g at the start of the games; both standard deviations are 1", OURS
+        -4.0,
+        "mean of p_g at the start of the games; both standard deviations are 1",
+        OURS,
+        ge=-FARTHEST,
+        le=FARTHEST,
     )
     fixed_shift: float = setting(
-        -6.0, "mean of the p_g that stays: its images and the data are apart (L1)", OURS
+        -6.0,
+        "mean of the p_g that stays: its images and the data are apart (L1)",
+        OURS,
+        ge=-FARTHEST,
+        le=FARTHEST,
     )
     batch_size: int = setting(256, "samples of the data, and of G, per update", OURS, ge=1)
     convergence_updates: int = setting(
@@ -73,6 +82,12 @@ class GradientsConfig(ExperimentConfig):
         0.02, "of plain gradient descent for G; falls linearly to 0", OURS
     )
     longest_step: PositiveFloat = setting(0.02, "longest step of G's parameters in an update", OURS)
+
+    @model_validator(mode="after")
+    def _check_early_rounds(self) -> Self:
+        if self.early_rounds > self.rounds:
+            raise ValueError(f"early_rounds: must be at most the {self.rounds} of rounds")
+        return self
 
 
 class Norms(TypedDict):

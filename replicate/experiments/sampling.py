@@ -128,7 +128,8 @@ def least_steps(correlation: float, steps: int) -> float:
     With the spectrum mu of the chain on [0, 1) (Geyer 1992, section 2), the correlation r of images
     t = `steps` apart is the mean of u = l^t over mu, and the number sought the mean of h(u) = (1 +
     l) / (1 - l) (the integrated autocorrelation time). The least that r allows is the convex hull
-    of h at r: up to l = (t - 1) / t the tangent from h(0) = 1, from there on h itself.
+    of h at r: up to l = (t - 1) / t the tangent from h(0) = 1, from there on h itself. Where r is
+    1, or differs from it by rounding, it is infinite: such chains stand still.
     """
     share_of_step = (steps - 1) / steps
     if correlation < share_of_step**steps:
@@ -140,7 +141,7 @@ def least_steps(correlation: float, steps: int) -> float:
     if correlation > 0:
         log_root = math.log(correlation) / steps
         root = math.exp(log_root)
-    return (1 + root) / (1 - root)
+    return (1 + root) / (1 - root) if root < 1 else math.inf
 
 
 def cost(correlation: float | None, share: float | None, steps: int | None) -> Cost | None:

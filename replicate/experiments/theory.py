@@ -64,7 +64,10 @@ class TheoryConfig(ExperimentConfig):
     points: int = setting(12, "values of x in the descent on a discrete p_g", OURS, ge=2)
     descent_steps: int = setting(4000, "steps of the descent on p_g", OURS, ge=1)
     descent_rate: PositiveFloat = setting(
-        0.25, "size of a step, on the natural parameters of p_g", OURS
+        0.25,
+        "size of a step, on the natural parameters of p_g; from 2 on steps overshoot the data",
+        OURS,
+        le=2,
     )
 
 

@@ -9,12 +9,10 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypedDict
 
 from replicate.errors import ReplicateError
 from replicate.jobs.digests import Digests
@@ -23,9 +21,10 @@ from replicate.jobs.plan import Plan
 from replicate.jobs.seal import write_seal
 from replicate.jobs.standing import DIGESTS, Standing, sealed, stamp_of_user_files
 from replicate.storage.files import read_json, sha256_json, write_text
-from replicate.storage.locks import LockState, try_lock
+from replicate.storage.locks import Lock
+from replicate.storage.processes import Process, this_process
 
-#: The engine of a job: host, process number and when that process began, as JSON.
+#: The engine of a job: host, process number and when that process began, as a list in JSON.
 ENGINE = "REPLICATE_ENGINE"
 #: Held, shared, by every job that lives.
 JOBS_LOCK = Path(".replicate/jobs.lock")
@@ -34,58 +33,15 @@ PLANS = Path(".replicate/plans")
 LOOK_EVERY = 0.5
 
 
-class Engine(TypedDict):
-    """The process that starts jobs."""
-
-    host: str
-    process: int
-    began: str
-
-
-def _began(process: int) -> str:
-    """When a process began, in clock ticks since the start of the machine; its number may be given
-    again.
-    """
-    try:
-        # Linux alone tells it here; elsewhere the number has to do.
-        stat = Path(f"/proc/{process}/stat").read_text()
-        # The name of the program stands in parentheses, and may have blanks and more of them.
-        after_name = stat.rsplit(")", 1)[1]
-        # Field 22 of proc(5); the first one after the name is field 3.
-        return after_name.split()[19]
-    # Without /proc, as on macOS, the number alone decides.
-    except (OSError, IndexError):
-        return ""
-
-
 def announce_engine() -> None:
     """Names this process as the engine of the jobs that it starts."""
-    process = os.getpid()
-    # With the time at which it began: a later process may get the same number.
-    engine: Engine = {
-        "host": socket.gethostname(),
-        "process": process,
-        "began": _began(process),
-    }
-    os.environ[ENGINE] = json.dumps(engine)
+    os.environ[ENGINE] = json.dumps(this_process())
 
 
-def _lives(engine: Engine) -> bool:
-    try:
-        # Signal 0 is sent to nobody: it only asks whether the process is there.
-        os.kill(engine["process"], 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        # A process of another user.
-        return True
-    return _began(engine["process"]) == engine["began"]
-
-
-def _watch(engine: Engine) -> None:
+def _watch(engine: Process) -> None:
     """Ends this process as by SIGTERM once its engine is gone: a training saves its state first."""
     # Left to itself it would write over what the next run makes.
-    while _lives(engine):
+    while engine.lives:
         time.sleep(LOOK_EVERY)
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -93,24 +49,21 @@ def _watch(engine: Engine) -> None:
 def die_with_engine() -> None:
     """Watches the engine that started this process, if it is one of this machine."""
     try:
-        content = json.loads(os.environ.get(ENGINE, ""))
-        engine: Engine = {
-            "host": str(content["host"]),
-            "process": int(content["process"]),
-            "began": str(content["began"]),
-        }
+        host, number, began = json.loads(os.environ.get(ENGINE, ""))
+        engine = Process(str(host), int(number), str(began))
     # A stage that someone runs by hand has no engine.
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, RecursionError):
         return
     # On a cluster the engine is on another machine, where its number means another process.
-    if engine["host"] == socket.gethostname():
+    if engine.is_here:
         # A daemon: a job that is done does not wait for its watch to end.
         threading.Thread(target=_watch, args=(engine,), daemon=True).start()
 
 
 @contextlib.contextmanager
-def jobs_lock(shared: bool) -> Iterator[bool]:
-    """Holds the lock of living jobs; yields whether it was to be had without waiting.
+def jobs_lock(shared: bool) -> Iterator[str]:
+    """Holds the lock of living jobs; yields who is in the way where it is not to be had without
+    waiting.
 
     Args:
         shared: as a job does; else as an engine that asks whether any job lives.
@@ -119,11 +72,15 @@ def jobs_lock(shared: bool) -> Iterator[bool]:
         JOBS_LOCK.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(JOBS_LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError:  # a folder that cannot be written
-        yield True
+        yield ""
         return
+    lock = Lock(handle, JOBS_LOCK)
     try:
-        yield try_lock(handle, JOBS_LOCK, shared=shared) is not LockState.BUSY
+        is_free = lock.take(shared=shared)
+        who = f" ({lock.holder})" if lock.holder else ""
+        yield "" if is_free else f"jobs of an earlier run{who}"
     finally:
+        lock.release()
         os.close(handle)
 
 

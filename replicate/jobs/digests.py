@@ -37,6 +37,10 @@ class Digests:
             entries = json.loads(path.read_text(encoding="utf-8"))
             self._known = {name: (stamp, digest) for name, (stamp, digest) in entries.items()}
 
+    def has(self, path: Path) -> bool:
+        """Whether there is such a file."""
+        return path.is_file()
+
     def of(self, path: Path, expected: str | None = None) -> str | None:
         """The digest of a file; None where there is no file that can be read.
 

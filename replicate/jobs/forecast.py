@@ -48,6 +48,7 @@ class Forecast:
             whichever takes more.
         disk_gib: of all files that it leaves.
         rate_from: where the rate was measured.
+        host: the machine that it runs on, while it runs.
     """
 
     dataset: str
@@ -60,6 +61,7 @@ class Forecast:
     memory_gib: float
     disk_gib: float
     rate_from: str
+    host: str | None = None
 
 
 class Progress(TypedDict, total=False):
@@ -96,12 +98,17 @@ def _is_alive(process: int) -> bool:
     return True
 
 
+def host_of(progress: Progress) -> str:
+    """The machine of the process that wrote a progress file."""
+    # Files of earlier versions name no host.
+    return progress.get("host", socket.gethostname())
+
+
 def _still_runs(progress: Progress) -> bool:
     """Whether the process that wrote a progress file lives; of another host's, whether it wrote
     lately.
     """
-    # Files of earlier versions name no host.
-    if progress.get("host", socket.gethostname()) == socket.gethostname():
+    if host_of(progress) == socket.gethostname():
         return _is_alive(progress["pid"])
     # Its number means nothing on this machine, where another process may have it.
     return time.time() - progress["updated"] < SILENCE
@@ -386,6 +393,7 @@ class Forecasts:
             memory_gib=max(rate.memory_gib(seeds), recognition),
             disk_gib=_disk_gib(self.params, extent, seeds, rate.parameter_count),
             rate_from=rate.source,
+            host=host_of(progress) if running else None,
         )
 
     def _extent(self, dataset: str) -> Extent:

@@ -92,7 +92,7 @@ class Standing:
         """
         # The cheapest look first: most changes show before any file is hashed.
         for path in job.outputs:
-            if not Path(path).is_file():
+            if not self.digests.has(Path(path)):
                 return Finding(job, f"{path} is missing")
         record = Path(job.record)
         seal = read_seal(record)

@@ -109,7 +109,6 @@ def log_likelihoods(
     best = curve.argmax(1)
     seed = torch.arange(seeds, device=device)
     sigma = widths[best]
-    # (temperatures - 1, seeds, widths) -> (temperatures - 1, seeds)
     # (temperatures - 1, seeds, widths) -> (temperatures - 1, seeds). Steps stay the pilot's from
     # here on: one that followed its own chain would bias the weights.
     step_sizes = trial.step_sizes[:, seed, best]

@@ -49,20 +49,37 @@ class Controls:
     def judged_by(self, name: str) -> Splits:
         """The data set that a control is judged by: for held-out images one without them.
 
-        They are every second validation image. The others choose the bandwidth and stand for what
-        is held out, else every image of the sample would have itself as a kernel.
+        They are a random half of the validation images. The others choose the bandwidth and stand
+        for what is held out, else every image of the sample would have itself as a kernel. Random,
+        since a file may alternate, as MNIST's does: its even images and its odd ones are not alike.
         """
         if name != TRUTH:
             return self.splits
-        # The odd ones: the control itself is the even ones.
-        return self._with_validation(slice(1, None, 2))
+        _, others = self._halves_of_validation()
+        return self._with_validation(others.cpu().numpy())
 
-    def _with_validation(self, rows: slice) -> Splits:
+    def compared(self, name: str) -> Tensor | None:
+        """What comparisons with test images take in place of a control; None: the control itself.
+
+        Of held-out images all of validation: a comparison needs no half that is left out. Half as
+        many would be biased, the Fréchet distance upwards, so that copies seem better than they.
+        """
+        return self._flat("valid") if name == TRUTH else None
+
+    def _halves_of_validation(self) -> tuple[Tensor, Tensor]:
+        """The numbers of all validation images, in random order, in two halves."""
+        count = self.splits.count("valid")
+        (uniform,) = self.streams.uniform("evaluation", 0, count, part=0)
+        order: Tensor = uniform.argsort(stable=True)
+        first, second = order.tensor_split(2)
+        return first, second
+
+    def _with_validation(self, rows: NDArray[np.int64]) -> Splits:
         """The data set, with folds the first one, with some of its validation images alone."""
         images, labels = {}, {}
         for split in ("train", "valid", "test"):
             stored, of_images = self._stored(split)
-            chosen = rows if split == "valid" else slice(None)
+            chosen = rows if split == "valid" else np.arange(len(stored))
             images[split] = stored[chosen]
             if of_images is not None:
                 labels[split] = of_images[chosen]
@@ -116,11 +133,9 @@ class Controls:
         return draw[name]()
 
     def _held_out(self) -> Tensor:
-        """Every second validation image, none of them twice, in random order."""
-        images = self._flat("valid")[::2]
-        (uniform,) = self.streams.uniform("evaluation", 0, len(images), part=0)
-        order: Tensor = uniform.argsort(stable=True)
-        return images.index_select(0, order[: self.count])
+        """A random half of the validation images, none of them twice."""
+        rows, _ = self._halves_of_validation()
+        return self._flat("valid").index_select(0, rows[: self.count])
 
     def _copies(self) -> Tensor:
         return self._repeated(self.train, 1)

@@ -22,7 +22,7 @@ class Control(NamedTuple):
 
 #: name -> control.
 CONTROLS: dict[str, Control] = {
-    "held_out": Control("Held-out true images", "", "every second validation image"),
+    "held_out": Control("Held-out true images", "", "a random half of the validation images"),
     "k_means": Control("k-means centroids", "means of images, not images", _THEIS),
     "copies": Control("Copies of training images", "nothing new", _OURS),
     "noisy_copies": Control("Copies with small noise", "nothing new, and noise", _OURS),

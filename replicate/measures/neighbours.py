@@ -1,8 +1,8 @@
 """Who is whose nearest neighbour, among samples and true images: what five measures have in common.
 
 Squared distances are |x|^2 + |y|^2 - 2 x.y about the mean of the true images, in float64, tile by
-tile. What lies within the rounding of that sum is taken as 0, so that exact copies are exactly as
-far from everything as their originals are.
+tile. What lies within the rounding of that sum is taken as 0, so that exact copies are at distance
+0 of their originals; other distances of copies agree with those of originals to the last digits.
 """
 
 from collections.abc import Iterator

@@ -24,6 +24,7 @@ class SampleSet:
         classifier: of the data set's classes; None where it has no labels.
         settings: of the measures.
         likelihood: of the Parzen estimate.
+        compared: (m, dimension), what comparisons take in place of the samples; None: the samples.
     """
 
     samples: Tensor
@@ -31,6 +32,7 @@ class SampleSet:
     classifier: Classifier | None
     settings: MeasureSettings
     likelihood: Likelihood
+    compared: Tensor | None = None
 
     def true_images(self, split: str) -> Tensor:
         """The images of a split, (n, dimension) float32, on the samples' device."""
@@ -40,9 +42,10 @@ class SampleSet:
     def _compared(self) -> tuple[Tensor, Tensor]:
         """As many samples as test images, float32."""
         test = self.true_images("test")
-        count = min(self.settings.images, len(test), len(self.samples))
+        samples = self.samples if self.compared is None else self.compared
+        count = min(self.settings.images, len(test), len(samples))
         # Chosen once and used in both spaces, so that pixels and features judge the same images.
-        return chosen_rows(self.samples, count, 1), chosen_rows(test, count, 2)
+        return chosen_rows(samples, count, 1), chosen_rows(test, count, 2)
 
     def _comparison(self, samples: Tensor, true_images: Tensor) -> Comparison:
         resamples, updates = self.settings.resamples, self.settings.classifier_updates

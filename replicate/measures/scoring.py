@@ -68,6 +68,7 @@ def measure_samples(
     classifier: Classifier | None,
     settings: MeasureSettings | None = None,
     likelihood: Likelihood | None = None,
+    compared: Tensor | None = None,
 ) -> list[Measured]:
     """Every measure that needs samples alone.
 
@@ -76,6 +77,7 @@ def measure_samples(
         splits: the data set.
         classifier: of its classes, on the samples' device; None where it has no labels.
         settings, likelihood: None: their defaults.
+        compared: (m, dimension), what comparisons take in place of the samples; None: the samples.
 
     Returns:
         One entry for each measure, and for each space where it compares images in both.
@@ -83,21 +85,31 @@ def measure_samples(
     # The tool `score` names no settings of measures: it takes what a run has by default.
     settings = settings or MeasureSettings()
     likelihood = likelihood or Likelihood()
-    sample_set = SampleSet(samples, splits, classifier, settings, likelihood)
+    sample_set = SampleSet(samples, splits, classifier, settings, likelihood, compared)
     return list(_of_samples(sample_set))
 
 
 def _of_samples(sample_set: SampleSet) -> Iterator[Measured]:
-    no_classifier = "the data set has no classifier"
     for name in each(names_that_need(*_OF_SAMPLES), "{}"):
-        needs = REGISTRY[name].needs
-        if needs == "comparison":
+        if REGISTRY[name].needs == "comparison":
             for space in _SPACES:
                 yield _compared(name, space, sample_set)
-        elif needs == "classifier" and sample_set.classifier is None:
-            yield without_value(name, no_classifier)
-        else:
+            continue
+        obstacle = _obstacle_of_samples(name, sample_set)
+        if obstacle is None:
             yield measured(name, FUNCTIONS[name](sample_set))
+        else:
+            yield without_value(name, obstacle)
+
+
+def _obstacle_of_samples(name: str, sample_set: SampleSet) -> str | None:
+    """Why a measure says nothing of samples; None where it does."""
+    if REGISTRY[name].needs == "classifier" and sample_set.classifier is None:
+        return "the data set has no classifier"
+    # Images of one's own (`score`) may come without those that a model was trained on.
+    if name == "memorisation" and sample_set.splits.count("train") == 0:
+        return "there are no training images"
+    return None
 
 
 def _compared(name: str, space: Space, sample_set: SampleSet) -> Measured:

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypedDict
 from replicate.errors import ReplicateError
 from replicate.reference_runs.plan import Entry, Options, ReferencePlan
 from replicate.storage.files import canonical_json, read_json, write_error
-from replicate.storage.locks import LockState, try_lock
+from replicate.storage.locks import Lock
 
 #: Results of every finished block; each has its run record beside it.
 RESULTS = ("train", "bandwidth", "evaluation", "recognition")
@@ -217,15 +217,17 @@ class Block:
             # Opened and never removed: a lock on a file that another process deletes keeps nobody
             # out.
             flags = os.O_RDWR | os.O_CREAT
-            handle = os.open(self.folder / "lock", flags, 0o644)
+            file = self.folder / "lock"
+            handle = os.open(file, flags, 0o644)
         except OSError as error:
             raise write_error(self.folder, error) from error
+        lock = Lock(handle, file)
         try:
             # Held by every process of the block, which inherit the handle.
-            state = try_lock(handle, self.folder)
-            is_busy = state is LockState.BUSY or self._trains_elsewhere()
+            is_busy = not lock.take() or self._trains_elsewhere()
             yield None if is_busy else handle
         finally:
+            lock.release()
             os.close(handle)
 
     def is_locked(self) -> bool:
@@ -247,9 +249,11 @@ def _is_locked(path: Path) -> bool:
         handle = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return False
+    lock = Lock(handle, path)
     try:
-        return try_lock(handle, path.parent) is LockState.BUSY
+        return not lock.take()
     finally:
+        lock.release()
         os.close(handle)
 
 

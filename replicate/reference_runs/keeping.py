@@ -26,7 +26,7 @@ from replicate.storage.files import (
     write_tensors,
     write_text,
 )
-from replicate.storage.locks import wait_for_lock
+from replicate.storage.locks import Lock
 
 #: The digests of a block's weights: the file in the folder of the work, and that of the results.
 WORK_WEIGHTS, WEIGHTS = "named.json", "weights.json"
@@ -179,11 +179,16 @@ def write_results(block: Block, contents: Mapping[str, Content]) -> None:
 
 @contextmanager
 def sole_writer(folders: Folders) -> Iterator[None]:
-    """Makes other processes wait that would write a run's list or table; needs file locks."""
+    """Makes other processes wait that would write a run's list or table."""
     folders.work.mkdir(parents=True, exist_ok=True)
-    with (folders.work / "sums.lock").open("w") as stream:
-        wait_for_lock(stream.fileno(), folders.work)
-        yield
+    file = folders.work / "sums.lock"
+    with file.open("w") as stream:
+        lock = Lock(stream.fileno(), file)
+        lock.wait()
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def report_replacement(block: Block, earlier_epochs: int, epochs: int) -> None:

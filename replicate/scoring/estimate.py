@@ -22,6 +22,7 @@ from replicate.likelihood.parzen import (
 from replicate.progress.loops import each, steps, task
 from replicate.records.schema import ScoredFold
 from replicate.scoring.rows import Pixels
+from replicate.verdicts.statistics import mean_interval
 
 #: Half the width of a 95 % interval in standard errors.
 NORMAL_95 = 1.959964
@@ -38,7 +39,7 @@ class Estimate:
         standard_error: over test images, mean over folds.
         standard_error_folds: over folds; None where there is one.
         fine_log_likelihood: at the bandwidths of the fine grid.
-        interval: 95 %, by the error over folds where there are some, else over test images.
+        interval: 95 %, Student's t over folds where there are some, else normal over test images.
         folds: one or more.
     """
 
@@ -80,14 +81,14 @@ def estimate(
     means = [fold["log_likelihood"] for fold in folds]
     mean = float(np.mean(means))
     error = float(np.mean([fold["standard_error"] for fold in folds]))
-    error_of_folds = _error_of_folds(means)
-    half_width = NORMAL_95 * (error if error_of_folds is None else error_of_folds)
+    half_width = NORMAL_95 * error
     return Estimate(
         log_likelihood=mean,
         standard_error=error,
-        standard_error_folds=error_of_folds,
+        standard_error_folds=_error_of_folds(means),
         fine_log_likelihood=float(np.mean([fold["fine_log_likelihood"] for fold in folds])),
-        interval=(mean - half_width, mean + half_width),
+        # Five folds have four degrees of freedom: normal, the interval would hold 88 %.
+        interval=mean_interval(means) or (mean - half_width, mean + half_width),
         folds=folds,
     )
 

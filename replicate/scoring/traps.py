@@ -148,7 +148,11 @@ def other_range(rows: Rows, splits: Splits) -> Range | None:
     least, most = float(rows.pixels.min()), float(rows.pixels.max())
     reference = _reference(splits)
     if float(reference.max() - reference.min()) < THRESHOLDS.bounded * span:
-        ratio = float(rows.pixels.std() / reference.std())
+        deviation = float(reference.std())
+        # Images of one value alone have none, to which no other one has a ratio.
+        if deviation == 0:
+            return None
+        ratio = float(rows.pixels.std()) / deviation
         if 1 / THRESHOLDS.deviation <= ratio <= THRESHOLDS.deviation:
             return None
         return Range(f"from {least:.4g} to {most:.4g}", math.nan, math.nan)

@@ -57,7 +57,12 @@ def run(arguments: argparse.Namespace) -> None:
                 continue
             judged_by = controls.judged_by(name)
             measured = measure_samples(
-                samples, judged_by, classifier, params.measures, params.likelihood
+                samples,
+                judged_by,
+                classifier,
+                params.measures,
+                params.likelihood,
+                controls.compared(name),
             )
             # The first of the controls: the others are set beside it.
             if name == TRUTH:

@@ -7,7 +7,7 @@ python -m replicate experiment --params params.yaml --name theory \\
 import argparse
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -253,8 +253,10 @@ def _of_samples(
     all_seeds: set[int] = set()
     for model in models.values():
         all_seeds |= model.images.keys()
-    # The union: a seed that one model lacks counts as missing there, and is not passed over.
     seeds = tuple(sorted(all_seeds))
+    # The union: a seed that one model lacks counts as failed there, and is not passed over.
+    for name, model in models.items():
+        models[name] = replace(model, images={seed: model.images.get(seed) for seed in seeds})
     try:
         measured = study.measure(config, models, seeds, splits)
     except NotApplicable as reason:

@@ -10,7 +10,7 @@ no data are needed).
   python -m replicate status --write-resources            # for a cluster (docs/clusters.md)
 
 Experiments and other long jobs are named while they run, and so are absent data sets that users
-bring themselves, with where to put them.
+bring themselves, with where to put them. What runs is named with its host.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from replicate.jobs.forecast import (
     Forecast,
     dominating,
     forecast,
+    host_of,
     other_jobs,
     overall,
     side_by_side,
@@ -58,7 +59,7 @@ def _line(job: Forecast) -> str:
     if job.state == "done":
         return f"  done     {name}"
     if job.state == "running":
-        return f"  running  {name}: epoch {job.epoch}/{job.epochs}, {time_left} left"
+        return f"  running  {name}: epoch {job.epoch}/{job.epochs}, {time_left} left, on {job.host}"
     line = f"  pending  {name}: {job.epochs} epochs, about {time_left}"
     if job.epoch:
         line += f" (goes on from epoch {job.epoch})"
@@ -93,7 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
     for job in jobs:
         print(_line(job))
     for progress in running:
-        print(f"  running  {progress['line']}")
+        print(f"  running  {progress['line']}, on {host_of(progress)}")
     sources = {job.rate_from for job in jobs if job.state != "done"}
     if not sources:
         print(

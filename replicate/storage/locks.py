@@ -1,7 +1,9 @@
 """Kernel locks (flock): how processes that would do the same work keep out of each other's way.
 
 A lock belongs to an open file or folder and goes with the last process that has it open, however
-that process ends. Where the file system has no locks, the work goes on and a note says so once.
+that process ends. Where the file system has none, a note says so once, and a `Lock` is held by a
+file that names its host and process (`claims.py`); what a killed process left half written is then
+not cleared away by writers, who lock folders.
 
 Who locks what:
 
@@ -21,15 +23,21 @@ the work, and EACCES counts as a lock that another process holds.
 """
 
 import fcntl
+import time
 from enum import Enum
 from pathlib import Path
 
+from replicate.storage.claims import Claim
 from replicate.storage.filesystem import ABSENT, note_once
 
 MISSING_LOCKS = (
-    "has no locks ({why}): two processes at the same work are not kept apart there, and what a "
-    "killed one left half written stays; start one at a time"
+    "has no locks ({why}): files with the host and the number of a process stand for them, and "
+    "what a killed one left half written stays"
 )
+
+
+#: Seconds between two looks at a lock that is held by files.
+LOOK_EVERY = 0.5
 
 
 class LockState(Enum):
@@ -77,3 +85,51 @@ def _flock(handle: int, operation: int, path: Path) -> LockState:
         note_once("locks", MISSING_LOCKS, path, error)
         return LockState.UNSUPPORTED
     return LockState.HELD
+
+
+class Lock:
+    """A lock by the kernel, or by files that name their holders where the kernel has none.
+
+    Args:
+        handle: a descriptor of `file`, which the caller closes; with it the kernel's lock goes.
+        file: the lock's file; claims lie in a folder of its name.
+
+    Attributes:
+        by_kernel: whether it was the kernel that answered last.
+    """
+
+    def __init__(self, handle: int, file: Path) -> None:
+        self.handle = handle
+        self.by_kernel = True
+        self._file = file
+        self._claim = Claim(file.with_name(f"{file.name}.holders"))
+
+    def take(self, *, shared: bool = False) -> bool:
+        """Locks unless another process is in the way.
+
+        Args:
+            shared: along with others that share it; else alone.
+
+        Raises:
+            OSError: a real failure, such as a broken disk.
+        """
+        state = try_lock(self.handle, self._file.parent, shared=shared)
+        self.by_kernel = state is not LockState.UNSUPPORTED
+        if self.by_kernel:
+            return state is LockState.HELD
+        return self._claim.take(shared=shared)
+
+    def wait(self, *, shared: bool = False) -> None:
+        """Locks after waiting for those in the way."""
+        wait_for_lock(self.handle, self._file.parent, shared=shared)
+        while not self.take(shared=shared):
+            time.sleep(LOOK_EVERY)
+
+    def release(self) -> None:
+        """Gives up what is held by a file; the kernel's lock goes with the handle."""
+        self._claim.release()
+
+    @property
+    def holder(self) -> str:
+        """Who was in the way, with what to do if it is on another machine; empty if nobody says."""
+        return "; ".join(str(holder) for holder in self._claim.others)

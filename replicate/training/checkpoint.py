@@ -30,7 +30,8 @@ from replicate.storage.files import (
     write_json,
     write_tensors,
 )
-from replicate.storage.locks import LockState, try_lock
+from replicate.storage.locks import Lock
+from replicate.storage.processes import this_process
 
 #: Checkpoints of a run that are kept.
 KEPT = 2
@@ -102,6 +103,11 @@ def _without_epochs(settings: Mapping[str, Any]) -> dict[str, object]:
     return {**settings, "config": config}
 
 
+def _give_up(lock: Lock) -> None:
+    lock.release()
+    os.close(lock.handle)
+
+
 class CheckpointFolder:
     """The checkpoints of one run, in a folder named by a digest of all that decides its bits.
 
@@ -140,23 +146,22 @@ class CheckpointFolder:
     def locked(self) -> Iterator[None]:
         """Locks the folder for this process and removes incomplete files of a killed one.
 
-        Where the file system has no locks, every process may enter and nothing is removed, since
-        another process might be writing it.
+        Where the file system has no locks, a file names the process instead, and nothing is
+        removed.
 
         Raises:
             ReplicateError: another process holds the lock, or the folder cannot be written.
         """
         try:
-            handle, is_locked = self._lock_file()
+            lock = self._lock()
         except OSError as error:
             raise write_error(self.folder, error) from error
         try:
             try:
-                # For the message of a second process (`_lock_file`); the lock itself is the
-                # kernel's.
-                os.ftruncate(handle, 0)
-                os.pwrite(handle, f"pid {os.getpid()}".encode(), 0)
-                if is_locked:
+                # For the message of a second process (`_lock`); the lock itself is the kernel's.
+                os.ftruncate(lock.handle, 0)
+                os.pwrite(lock.handle, str(this_process()).encode(), 0)
+                if lock.by_kernel:
                     self._remove_incomplete()
             except OSError as error:
                 raise write_error(self.folder, error) from error
@@ -165,37 +170,38 @@ class CheckpointFolder:
                 self._count_attempt()
             yield
         finally:
-            os.close(handle)
+            _give_up(lock)
 
-    def _lock_file(self) -> tuple[int, bool]:
-        """The open lock file, and whether it is locked: not where the file system has no locks.
+    def _lock(self) -> Lock:
+        """The lock of this run, held by this process.
 
-        It is opened again if the run that held it has just removed it.
+        Its file is opened again if the run that held it has just removed it.
         """
         # A file of its own: every writer has a shared lock on the folder itself
         # (`storage/files.py`).
         path = self.folder / LOCK
         while True:
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            lock = Lock(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), path)
             try:
-                state = try_lock(handle, self.folder)
+                is_ours = lock.take()
             # A failing disk: nobody is left to close the handle.
             except OSError:
-                os.close(handle)
+                _give_up(lock)
                 raise
-            if state is LockState.BUSY:
-                owner = os.pread(handle, 32, 0).decode(errors="replace").strip()
-                os.close(handle)
+            if not is_ours:
+                written = os.pread(lock.handle, 300, 0).decode(errors="replace").strip()
+                owner = lock.holder or written or "unknown"
+                _give_up(lock)
                 raise ReplicateError(
-                    f"another process ({owner or 'unknown'}) is training this very run; wait until "
-                    "it has ended, or stop it: this one would write the same files."
+                    f"another process ({owner}) is training this very run; wait until it has "
+                    "ended, or stop it: this one would write the same files."
                 )
             # Between opening and locking the holder may have removed the file, and a lock on a file
             # without a name keeps nobody out.
-            if path.exists() and os.path.samestat(os.fstat(handle), path.stat()):
-                return handle, state is LockState.HELD
-            os.close(handle)
+            if path.exists() and os.path.samestat(os.fstat(lock.handle), path.stat()):
+                return lock
+            _give_up(lock)
 
     def _checkpoint_files(self) -> list[Path]:
         """The files of checkpoints, complete or not, in the order of their steps."""
@@ -453,12 +459,12 @@ class CheckpointFolder:
 
     def _remove_unless_locked(self) -> None:
         try:
-            handle, is_locked = self._lock_file()
+            lock = self._lock()
         except ReplicateError:  # a run goes on there
             return
-        if is_locked:  # without locks a run may go on there
+        if lock.by_kernel:  # without locks a run may go on there
             self.remove()
-        os.close(handle)
+        _give_up(lock)
 
     def remove(self) -> None:
         """Removes the files of this class, and the folder if no other file is in it."""

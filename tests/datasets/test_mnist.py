@@ -209,3 +209,17 @@ def test_real_images_agree_with_a_second_reader(splits: Splits, mnist_folder: Pa
         offset=8,
     )
     assert np.array_equal(splits.labels["valid"], labels[50_000:])
+
+
+def test_real_images_with_even_and_odd_numbers_are_not_alike(splits: Splits) -> None:
+    """So every second image is no fair sample, and neither are the first ones of the test set."""
+
+    def errors_apart(first: np.ndarray, second: np.ndarray) -> float:
+        variance = first.var() / len(first) + second.var() / len(second)
+        return float(abs(first.mean() - second.mean()) / np.sqrt(variance))
+
+    valid, test = (splits.flat(name).mean(1, dtype=np.float64) for name in ("valid", "test"))
+    shuffled = np.random.default_rng(0).permutation(valid)
+    assert errors_apart(valid[::2], valid[1::2]) > 8
+    assert errors_apart(shuffled[::2], shuffled[1::2]) < 4
+    assert errors_apart(test[:5000], test[5000:]) > 8

@@ -111,3 +111,16 @@ def test_a_poor_judge_or_no_labels_is_not_applicable() -> None:
     }
     with pytest.raises(NotApplicable, match="too few to judge"):
         EXPERIMENT.run(QUICK, SEEDS, CPU, Splits(splits.images, noise, 16.0))
+
+
+def test_where_there_is_one_class_no_sample_can_be_of_another() -> None:
+    """Every sample would have the class that was asked for, whatever G makes of it."""
+    with pytest.raises(NotApplicable, match="its images are of one class"):
+        EXPERIMENT.run(QUICK, SEEDS, CPU, small_digits(1, 100, 30))
+
+
+def test_a_class_of_one_image_has_no_distance_to_compare() -> None:
+    splits = small_digits(2, 200, 60)
+    splits.labels["train"][7] = 2
+    with pytest.raises(NotApplicable, match="class 2 has 1 training image"):
+        EXPERIMENT.run(QUICK, SEEDS, CPU, splits)

@@ -179,3 +179,5 @@ def test_what_cannot_be_answered_says_why() -> None:
     for counts, reason in (((20, 3000), "3000 labelled images"), ((5, 20), "10 classes")):
         with pytest.raises(NotApplicable, match=reason):
             EXPERIMENT.run(QUICK.model_copy(update={"label_counts": counts}), SEEDS, CPU, splits)
+    with pytest.raises(NotApplicable, match="its images are of one class"):
+        EXPERIMENT.run(QUICK, SEEDS, CPU, small_digits(1, 100, 30))

@@ -9,7 +9,8 @@ import pytest
 import torch
 from scipy import stats
 
-from replicate.experiments.games.line_game import Game, new_game
+from replicate.experiments.figure1 import Figure1Config
+from replicate.experiments.games.line_game import FARTHEST, Game, masses, new_game
 from replicate.experiments.gradients import (
     EXPERIMENT,
     OBJECTIVES,
@@ -132,3 +133,21 @@ def test_figures_are_drawn_from_the_result_alone() -> None:
     for one in drawn.values():
         checked_svg(one.svg)
         assert "2 seeds" in one.caption
+
+
+def test_no_round_of_a_game_is_early_that_is_never_played() -> None:
+    with pytest.raises(ValueError, match="early_rounds: must be at most the 30 of rounds"):
+        GradientsConfig(rounds=30, early_rounds=31)
+    GradientsConfig(rounds=30, early_rounds=30)
+
+
+def test_no_game_begins_where_its_images_leave_the_bins() -> None:
+    """There a D that tells everything right would have an accuracy of one half."""
+    for shift in (-FARTHEST, FARTHEST):
+        game = new_game(Streams(range(20), CPU), GradientsConfig().hidden, shift)
+        assert masses(game.images()).sum(1) == pytest.approx(np.ones(20), abs=0.02)
+    for name in ("shift", "fixed_shift"):
+        with pytest.raises(ValueError, match=name):
+            GradientsConfig(**{name: -FARTHEST - 0.1})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="shift"):
+        Figure1Config(shift=30.0)

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -268,7 +269,7 @@ def test_status_passes_over_what_no_longer_runs(
     given = ["status", "--params", RUN, "--results", str(tmp_path), "--state", str(tmp_path)]
     assert main(given) == 0
     assert [line for line in capsys.readouterr().out.splitlines() if "experiment" in line] == [
-        "  running  experiment alive: 3 % done"
+        f"  running  experiment alive: 3 % done, on {socket.gethostname()}"
     ]
     assert main([*given, "--json"]) == 0
     assert [one["line"] for one in json.loads(capsys.readouterr().out)["others_running"]] == [

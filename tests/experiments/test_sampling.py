@@ -288,3 +288,18 @@ def test_samples_are_read_by_model_and_seed(tmp_path: Path) -> None:
         ReplicateError, match="does not say how many steps of a chain lie between two of its images"
     ):
         read_samples([file("f", "dbm", [0], chains=3)], "digits")
+
+
+@pytest.mark.parametrize("chains", [10, 1000])
+@pytest.mark.parametrize("steps", [1, 10])
+def test_chains_that_stand_still_are_as_dear_as_their_effective_samples(
+    chains: int, steps: int
+) -> None:
+    """Their correlation is 1, or above it by rounding: no number of steps gives another sample."""
+    states = np.random.default_rng(0).standard_normal((chains, 16)).astype(np.float32)
+    images = torch.from_numpy(np.tile(states, (10, 1)))
+    share = effective_share(images, chains)
+    bounds = cost(correlation(images, chains), share, steps)
+    assert share is not None
+    assert bounds == (steps / share, steps / share)
+    assert least_steps(np.nextafter(1.0, 0.0), 10) == math.inf

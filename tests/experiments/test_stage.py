@@ -136,3 +136,30 @@ def test_the_steps_between_images_are_those_of_the_sampler_that_drew_them(
     assert main(["sample", *given, "--weights", str(weights), "--out", str(samples)]) == 0
     found = read_samples([samples], "digits")["rbm"]
     assert (found.chains, found.steps) == expected
+
+
+def test_a_seed_that_one_model_lacks_counts_as_failed_there(tmp_path: Path, data: Path) -> None:
+    words = ["--data", str(data), "--samples"]
+    chains = {"adversarial_nets": None, "vae": None, "rbm": 10, "stacked_cae": 10}
+    for model, count in chains.items():
+        seeds = [0, 1] if model == "rbm" else [0, 1, 2]
+        about = {
+            "model": model,
+            "dataset": "digits",
+            "seeds": seeds,
+            "failed": {},
+            "chains": count,
+            "block": "0-2",
+            "shape": [1, 8, 8],
+            "parameters": {"config": {"thinning": 1}},
+        }
+        images = np.random.default_rng(0).random((len(seeds), 1, 100, 64)).astype(np.float32)
+        path = tmp_path / f"{model}.safetensors"
+        write_tensors(path, {"samples": images}, {"about": json.dumps(about), "code": "x"})
+        words.append(str(path))
+    out = tmp_path / "out.json"
+    assert run("sampling", out, *words) == 0
+    checks = read_json(out)["checks"]
+    assert None not in checks["F2"]["memorisation"]
+    known = [value is not None for value in checks["T2"]["doublings_to_undirected"]]
+    assert known == [True, True, False]

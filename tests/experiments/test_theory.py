@@ -122,3 +122,12 @@ def test_figures_say_what_they_show() -> None:
     assert set(drawn) == {"criterion", "trained", "descent"}
     assert all(b"nats" in one.svg or "nats" in one.caption for one in drawn.values())
     assert "2 seeds" in drawn["trained"].caption
+
+
+def test_a_step_that_would_leave_no_distribution_is_refused() -> None:
+    """By steps of 4, p_g swings ever further about the data until it is 0 at some points."""
+    with pytest.raises(ValueError, match="descent_rate"):
+        TheoryConfig(descent_rate=4.0)
+    longest = descend(TheoryConfig(descent_rate=2.0, descent_steps=300), range(3))
+    assert np.isfinite(longest["jsd"]).all()
+    assert max(longest["largest_rise"]) > 1e-12

@@ -12,6 +12,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -500,7 +501,7 @@ def test_two_at_once(
         pass
     assert_one_sentence(
         launcher.run(run.words),
-        f"another process (pid {first}) is training this very run; wait until",
+        f"another process (pid {first} of {socket.gethostname()}) is training this very run; wait until",
     )
     ended = launcher.wait(first)
     assert ended.status == 0

@@ -12,6 +12,7 @@ from scipy.special import logsumexp
 from torch import Tensor
 
 from replicate import measures
+from replicate.datasets.base import Splits
 from replicate.likelihood.parzen import choose_bandwidth, log_density
 from replicate.measures import REGISTRY, goodness
 from replicate.measures.controls import NOISE_SHARE, Controls, above_truth
@@ -286,7 +287,7 @@ def test_the_bandwidth_of_held_out_images_is_not_chosen_on_themselves() -> None:
     assert samples is not None
     measured_truth = measure_samples(samples, controls.judged_by(TRUTH), None, None, LIKELIHOOD)
     kernels = samples.double().numpy()
-    choosing = splits().flat("valid").astype(np.float64)[1::2]
+    choosing = controls.judged_by(TRUTH).flat("valid").astype(np.float64)
 
     def mean(images: np.ndarray, sigma: float) -> float:
         distances = ((images[:, None] - kernels[None]) ** 2).sum(2)
@@ -331,3 +332,52 @@ def test_an_interval_across_one_half_is_no_better_than_its_worse_end() -> None:
         )
         == []
     )
+
+
+def test_without_training_images_memorisation_alone_says_nothing() -> None:
+    """As `score` has images of one's own, where no training images were named."""
+    whole = splits()
+    held_out = {name: whole.images[name] for name in ("valid", "test")}
+    data = Splits(images={"train": whole.images["train"][:0], **held_out}, divisor=whole.divisor)
+    samples = torch.from_numpy(whole.flat("train")[:50])
+    settings = MeasureSettings(resamples=20, classifier_updates=5)
+    entries = measure_samples(samples, data, None, settings, LIKELIHOOD)
+    memorisation = of(entries, "memorisation")
+    assert memorisation["value"] is None
+    assert memorisation["reason"] == "there are no training images"
+    for name in ("parzen", "precision/pixels", "frechet_distance/pixels"):
+        assert of(entries, name)["value"] is not None
+
+
+def test_the_truth_is_a_fair_half_of_a_file_that_alternates() -> None:
+    """As MNIST's validation images do: even ones black, odd ones white."""
+    images = np.zeros((400, 1, 2, 2), np.float32)
+    images[1::2] = 1
+    data = Splits(images={"train": images, "valid": images, "test": images})
+    controls = Controls(data, 1000, torch.device("cpu"))
+    truth = controls.samples(TRUTH)
+    assert truth is not None
+    # 200 draws of 400 without replacement: a standard deviation of 0.025.
+    assert float(truth.mean()) == pytest.approx(0.5, abs=0.1)
+    choosing = controls.judged_by(TRUTH).flat("valid")
+    assert float(truth.sum() + choosing.sum()) == 4 * 200
+
+
+def test_copies_are_no_nearer_to_the_data_than_the_truth_by_their_number_alone() -> None:
+    """By the Fréchet distance, which has a bias of about 1 / n: copies are other true images."""
+    generator = np.random.default_rng(0)
+    drawn = {name: generator.random((300, 1, 4, 4)) for name in ("train", "valid", "test")}
+    data = Splits(images={name: images.astype(np.float32) for name, images in drawn.items()})
+    controls = Controls(data, 1000, torch.device("cpu"))
+    settings = MeasureSettings(resamples=20, classifier_updates=5)
+    entries = {}
+    for name in (TRUTH, "copies"):
+        samples = controls.samples(name)
+        assert samples is not None
+        entries[name] = measure_samples(
+            samples, controls.judged_by(name), None, settings, LIKELIHOOD, controls.compared(name)
+        )
+    of_truth, of_copies = (of(entries[name], "frechet_distance/pixels") for name in entries)
+    assert of_truth["images"] == of_copies["images"] == 600
+    assert of_truth["value"] == pytest.approx(of_copies["value"], rel=0.3)
+    assert "frechet_distance/pixels" not in above_truth(entries[TRUTH], entries["copies"])

@@ -96,7 +96,7 @@ def _stop(process: subprocess.Popen[str], how: str, project: Project) -> None:
     """Stops the command, and waits until its child has ended too."""
     if how == "kill":
         lock = next(project.folder_of("vae", "0").glob("state/checkpoints/*/lock"))
-        child = int(lock.read_text().removeprefix("pid "))
+        child = int(lock.read_text().split()[1])
         process.kill()
         os.kill(child, signal.SIGKILL)
         return

@@ -7,15 +7,19 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from replicate.diagnostics.sampler_draws import (
+    COMPARED,
     Images,
     cosines,
     independent_pixels,
     log_likelihood,
     measured_draw,
     remembered_start,
+    spacing_over_chains,
 )
 from replicate.models.parts.chains import ChainConfig, ChainModel
 from replicate.models.parts.samplers import Sampler
@@ -128,3 +132,18 @@ def test_one_chain_of_every_state() -> None:
     one = Sampler(chains=1, burn_in=0, thinning=1, start="images", pixels="means")
     assert measured(Still, one)["remembered_start"] == pytest.approx(1.0, abs=0.1)
     assert measured(Noise, one)["remembered_start"] == pytest.approx(0.0, abs=0.2)
+
+
+@given(count=st.integers(1, 12_000), chains=st.integers(1, 1000))
+def test_memorisation_meets_every_chain_alike(count: int, chains: int) -> None:
+    spacing = spacing_over_chains(count, chains)
+    compared = np.arange(count)[::spacing][:COMPARED]
+    assert len(compared) == min(count, COMPARED)
+    # Images of a draw come chain by chain in turn.
+    of_chains = np.bincount(compared % chains, minlength=chains)
+    assert of_chains.max() - of_chains.min() <= 1
+
+
+def test_one_chain_is_looked_at_evenly_over_the_whole_draw() -> None:
+    assert spacing_over_chains(10_000, 1) == 10
+    assert spacing_over_chains(10_000, 10) == 9

@@ -249,3 +249,12 @@ def test_independent_images_are_within_the_deviations_that_are_allowed() -> None
 
 def test_light_for_dark_is_its_own_inverse() -> None:
     np.testing.assert_allclose(inverted(inverted(HONEST, SPLITS), SPLITS), HONEST, atol=1e-6)
+
+
+def test_data_of_one_value_have_no_range_to_be_missed() -> None:
+    """Their deviation is 0, and no sample's relative to it is a number."""
+    images = np.full((20, 1, 2, 2), 0.5, np.float32)
+    parts = {"train": images[:0], "valid": images, "test": images}
+    splits = Splits(images=parts, value_range=(0.5, 0.6))
+    for pixels in (images.reshape(20, -1), np.random.default_rng(0).random((20, 4))):
+        assert other_range(Sampled(pixels.astype(np.float32), (1, 2, 2)), splits) is None

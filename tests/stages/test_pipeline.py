@@ -5,6 +5,7 @@ must not see.
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -439,7 +440,10 @@ def test_two_trainings_of_one_run_do_not_mix(done: Pipeline, tmp_path: Path) -> 
         second = _start_training(done, tmp_path / "a.safetensors", tmp_path / "state", 100_000)
         output, _ = second.communicate(timeout=60)
         assert second.returncode == 2
-        assert f"another process (pid {first.pid}) is training this very run" in output
+        assert (
+            f"another process (pid {first.pid} of {socket.gethostname()}) is training this very run"
+            in output
+        )
     finally:
         os.kill(first.pid, signal.SIGKILL)
         first.communicate()

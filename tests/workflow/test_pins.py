@@ -36,6 +36,8 @@ def locked(*files):
 RUNTIME = ("requirements.lock", "requirements-torch.lock")
 
 
+DEVELOPMENT = ("test", "dev")
+CLOUD = ("s3", "ssh", "store", "kubernetes")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -57,10 +59,13 @@ def test_conda_gets_every_version_of_the_lock():
 
 
 def test_the_development_pins_agree():
-    lock = locked("requirements-dev.lock")
-    extras = pins([line for lines in PROJECT["optional-dependencies"].values() for line in lines])
-    assert {name: lock.get(name) for name in extras} == extras
-    assert not set(lock) & set(locked(*RUNTIME))
+    for extras, file in ((DEVELOPMENT, "requirements-dev.lock"), (CLOUD, "requirements-cloud.txt")):
+        lock = locked(file)
+        lines = [line for extra in extras for line in PROJECT["optional-dependencies"][extra]]
+        direct = pins(lines)
+        assert {name: lock.get(name) for name in direct} == direct
+        assert not set(lock) & set(locked(*RUNTIME))
+    assert {*DEVELOPMENT, *CLOUD} == set(PROJECT["optional-dependencies"])
 
 
 def test_every_line_has_digests_but_for_torch_whose_builds_differ():

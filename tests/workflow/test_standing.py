@@ -147,7 +147,8 @@ def test_damage_is_shown_to_dvc_where_times_cannot_be_set(
 
 
 @pytest.mark.parametrize(
-    "engine", ['{"host": "HOST"}', '{"host": "HOST", "process": "x", "began": 1}', "[" * 100_000]
+    "engine",
+    ['["HOST"]', '["HOST", "x", "1"]', '{"host": "HOST", "process": 1}', "7", "[" * 100_000],
 )
 def test_an_engine_that_nobody_announced_is_none(
     monkeypatch: pytest.MonkeyPatch, engine: str

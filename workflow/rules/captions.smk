@@ -117,4 +117,6 @@ def shown_below(folder, patterns, **how):
 
     The caption's path is relative to the Snakefile, where `all` stands.
     """
-    return [report(folder, patterns=patterns, **how)] if patterns else []
+    if MIRROR is not None or not patterns:
+        return []
+    return [report(folder, patterns=patterns, **how)]

@@ -5,7 +5,7 @@ rule classifier:
     input:
         unpack(files_of("classifier")),
     output:
-        **RULES["classifier"].outputs,
+        **outputs_of("classifier"),
     log:
         "logs/classifier/{dataset}.log",
     conda:

@@ -1,5 +1,6 @@
 """What the rules share: the checked parameters, and what a job depends on. No rules here."""
 
+import atexit
 import contextlib
 import shutil
 
@@ -12,7 +13,7 @@ from replicate.jobs import precheck
 from replicate.errors import ReplicateError
 from replicate.storage.documents import read_values
 from replicate.storage.filesystem import flush_folder
-from replicate.storage.locks import LockState, try_lock, wait_for_lock
+from replicate.storage.locks import Lock
 from replicate.records.hardware import gpu_cards
 from replicate.params import mapping_of, read_document
 
@@ -101,15 +102,18 @@ def own_lock():
         flush_folder(folder)
     except OSError:
         return None  # a read-only folder
+    lock = Lock(handle.fileno(), Path(handle.name))
+    # A lock that is held by a file outlives the process otherwise.
+    atexit.register(lock.release)
     # If another run is alive, or locking fails, Snakemake's own lock decides.
     with contextlib.suppress(OSError):
-        if try_lock(handle.fileno(), folder) is LockState.HELD:
+        if lock.take():
             shutil.rmtree(folder / "locks", ignore_errors=True)
             # What is complete is judged by its seal (standing.smk), which a job writes last.
             shutil.rmtree(folder / "incomplete", ignore_errors=True)
     with contextlib.suppress(OSError):
         # Waits for one that clears at this moment: without its lock, this run would count as dead.
-        wait_for_lock(handle.fileno(), folder, shared=True)
+        lock.wait(shared=True)
     return handle
 
 
@@ -119,9 +123,10 @@ OWN_LOCK = own_lock() if workflow.is_main_process else None
 # A cluster ends a job by SIGTERM to all its processes, some time before it kills them. A training then saves its
 # state, for which its shell and its log must outlive the signal. A prefix takes the place of Snakemake's own, by which a
 # job fails whose command fails in front of `tee`.
-shell.prefix(
+BEFORE_JOBS = (
     "set -euo pipefail; trap : TERM; tee() ( trap '' TERM; command tee \"$@\" ); "
 )
+shell.prefix(BEFORE_JOBS)
 
 
 wildcard_constraints:

@@ -7,7 +7,7 @@ rule fetch:
     input:
         unpack(judged(files_of("fetch"))),
     output:
-        **RULES["fetch"].outputs,
+        **outputs_of("fetch"),
     log:
         "logs/fetch/{dataset}.log",
     retries: 2
@@ -25,7 +25,7 @@ rule prepare:
     input:
         unpack(files_of("prepare")),
     output:
-        **RULES["prepare"].outputs,
+        **outputs_of("prepare"),
     log:
         "logs/prepare/{dataset}.log",
     conda:
@@ -41,3 +41,11 @@ rule prepare:
 rule data:
     input:
         every("summaries"),
+
+
+if MIRROR is not None:
+
+    # In a store there are no raw files: they are where the command was given.
+    localrules:
+        fetch,
+        prepare,

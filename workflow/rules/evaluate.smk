@@ -5,7 +5,7 @@ rule measure:
     input:
         unpack(files_of("measure")),
     output:
-        **RULES["measure"].outputs,
+        **outputs_of("measure"),
     log:
         "logs/measure/{dataset}/{model}/{block}.log",
     conda:
@@ -24,7 +24,7 @@ rule samplers:
     input:
         unpack(files_of("samplers")),
     output:
-        **RULES["samplers"].outputs,
+        **outputs_of("samplers"),
     log:
         "logs/samplers/{dataset}/{model}/{block}.log",
     conda:
@@ -73,7 +73,7 @@ rule metrics:
     input:
         unpack(files_of("metrics")),
     output:
-        **RULES["metrics"].outputs,
+        **outputs_of("metrics"),
     log:
         "logs/metrics.log",
     conda:

@@ -5,7 +5,7 @@ rule experiment:
     input:
         unpack(judged(files_of("experiment"))),
     output:
-        **RULES["experiment"].outputs,
+        **outputs_of("experiment"),
     log:
         "logs/experiment/{experiment}.log",
     conda:
@@ -24,7 +24,7 @@ rule draw:
     input:
         unpack(files_of("draw")),
     output:
-        **RULES["draw"].outputs,
+        **outputs_of("draw"),
     log:
         "logs/draw/{experiment}.log",
     conda:
@@ -41,7 +41,7 @@ rule statements:
     input:
         unpack(files_of("statements")),
     output:
-        **RULES["statements"].outputs,
+        **outputs_of("statements"),
     log:
         "logs/statements.log",
     conda:

@@ -33,7 +33,8 @@ class FailedJobs(logging.Handler):
             lines.append(f"\nFailed: {job.rule_name} -> {', '.join(job.output[:1])}")
             for name, end in zip(job.log, ends, strict=True):
                 lines += [f"The end of {name}:", *(f"    {line}" for line in end)]
-            if job.shellcmd:
+            # In a store its inputs are no longer here.
+            if job.shellcmd and MIRROR is None:
                 lines += [
                     "To repeat it alone:",
                     f"    {repeating(job.shellcmd, job.conda_env)}",

@@ -46,7 +46,7 @@ rule curves:
     input:
         unpack(files_of("curves")),
     output:
-        **RULES["curves"].outputs,
+        **outputs_of("curves"),
     log:
         "logs/curves.log",
     conda:

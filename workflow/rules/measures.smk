@@ -5,7 +5,7 @@ rule measures:
     input:
         unpack(files_of("measures")),
     output:
-        **RULES["measures"].outputs,
+        **outputs_of("measures"),
     log:
         "logs/measures/{dataset}/{model}/{block}.log",
     conda:
@@ -24,7 +24,7 @@ rule controls:
     input:
         unpack(files_of("controls")),
     output:
-        **RULES["controls"].outputs,
+        **outputs_of("controls"),
     log:
         "logs/controls/{dataset}.log",
     conda:
@@ -42,7 +42,7 @@ rule ranks:
     input:
         unpack(files_of("ranks")),
     output:
-        **RULES["ranks"].outputs,
+        **outputs_of("ranks"),
     log:
         "logs/ranks.log",
     conda:

@@ -38,6 +38,8 @@ def files_of(name):
     def files(wildcards):
         subject = subject_of(name, wildcards)
         inputs = {file: JOBS.files(file, subject) for file in RULES[name].reads}
+        if MIRROR is not None:
+            inputs = in_store(name, inputs)
         # One file is a word and not a list: captions ask for it by its name.
         return {
             file: paths[0] if file in FILES else paths for file, paths in inputs.items()
@@ -51,9 +53,18 @@ def every(name):
     return JOBS.files(name, WHOLE_RUN)
 
 
+def outputs_of(name):
+    """The outputs of a rule; in a store also the folder with the files that only some of its jobs make, such as figures."""
+    outputs = dict(RULES[name].outputs)
+    folder = RULES[name].folder
+    if MIRROR is not None and folder is not None:
+        outputs["folder"] = directory(FILES[folder])
+    return outputs
+
+
 def captioned(name, **captions):
     """The outputs of a rule, some of them for `snakemake --report`: the arguments of `report` by the output's name."""
-    outputs = dict(RULES[name].outputs)
+    outputs = outputs_of(name)
     for file, arguments in captions.items():
         outputs[file] = report(outputs[file], **arguments)
     return outputs
@@ -122,14 +133,18 @@ NEEDS = forecast_needs()
 
 def make_anew():
     """Forces the jobs that are not current, and lets the times of the others be no reason. Returns those forced."""
-    found = Standing(JOBS, Digests(DIGESTS)).findings(JOBS.all.values())
+    if MIRROR is None:
+        found = Standing(JOBS, Digests(DIGESTS)).findings(JOBS.all.values())
+    else:
+        found = found_in_store()
     for one in found:
         if one.damaged:
             logger.warning(f"{one.reason}; it is made anew.")
     stale = {one.job.record for one in found}
-    settle_times(job for job in JOBS.all.values() if job.record not in stale)
+    if MIRROR is None:
+        settle_times(job for job in JOBS.all.values() if job.record not in stale)
     workflow.dag_settings.rerun_triggers = frozenset()
-    workflow.dag.forcefiles.update(stale)
+    workflow.dag.forcefiles.update(map(local_copy, stale))
     return stale
 
 
@@ -143,11 +158,11 @@ def wait_for_orphans():
     # A number of nodes is what only a cluster needs; which executor it is, Snakemake says after reading the rules.
     on_cluster = workflow.resource_settings.nodes is not None
     while on_cluster or time.monotonic() < end:
-        with jobs_lock(shared=False) as alone:
-            if alone:
+        with jobs_lock(shared=False) as in_the_way:
+            if not in_the_way:
                 return
         if not told:
-            logger.warning("Waiting for jobs of an earlier run to end ...")
+            logger.warning(f"Waiting for {in_the_way} to end ...")
             told = True
         time.sleep(0.5)
     logger.error(

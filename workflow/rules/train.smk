@@ -6,7 +6,7 @@ rule train:
     input:
         unpack(files_of("train")),
     output:
-        **RULES["train"].outputs,
+        **outputs_of("train"),
     log:
         "logs/train/{dataset}/{model}/{block}.log",
     conda:

@@ -29,7 +29,7 @@ from replicate.datasets.sources.verify import digest_of, fault, verified_files
 from replicate.errors import ReplicateError
 from replicate.storage.files import write_error
 from replicate.storage.filesystem import flush, flush_folder
-from replicate.storage.locks import LockState, try_lock, wait_for_lock
+from replicate.storage.locks import Lock
 
 DEMO = "python -m replicate preset demo && snakemake --cores 8"
 
@@ -52,20 +52,25 @@ def folder_lock(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise write_error(path, error) from error
     with stream:
+        lock = Lock(stream.fileno(), path)
         try:
-            _wait_for_turn(stream.fileno(), folder)
-        except OSError as error:
-            raise write_error(path, error) from error
-        yield
+            try:
+                _wait_for_turn(lock, folder)
+            except OSError as error:
+                raise write_error(path, error) from error
+            yield
+        finally:
+            lock.release()
 
 
-def _wait_for_turn(handle: int, folder: Path) -> None:
-    if try_lock(handle, folder) is LockState.BUSY:
+def _wait_for_turn(lock: Lock, folder: Path) -> None:
+    if not lock.take():
+        holder = f"; {lock.holder}" if lock.holder else ""
         _print(
             f"another fetch is at work in {folder}; waiting until it is done "
-            f"(it holds {folder / '.lock'})."
+            f"(it holds {folder / '.lock'}{holder})."
         )
-        wait_for_lock(handle, folder)
+        lock.wait()
 
 
 def _print(message: str) -> None:

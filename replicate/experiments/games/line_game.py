@@ -27,6 +27,8 @@ MEASURED = 4096
 LATENTS = np.linspace(-1, 1, 2 * MEASURED + 1)[1::2]
 EDGES = np.linspace(-8.0, 8.0, 321)
 CENTRES = (EDGES[1:] + EDGES[:-1]) / 2
+#: Farthest from 0 that p_g may begin: all but 2 % of its images still lie in the bins.
+FARTHEST = 6.0
 #: The mass of p_data in every bin, and the density there. The upper half mirrors the lower one: as
 #: differences of numbers near 1, its tail would round away.
 _HALF = np.diff(ndtr(EDGES[: len(CENTRES) // 2 + 1]))

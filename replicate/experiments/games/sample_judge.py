@@ -13,6 +13,8 @@ from replicate.progress.loops import task
 
 #: Test accuracy below which the classifier is no judge of samples.
 RELIABLE = 0.97
+#: Why nothing can be said of the classes of a data set.
+ONE_CLASS = "its images are of one class, and there is nothing to tell apart"
 
 
 def train_judge(splits: Splits, device: torch.device, updates: int) -> tuple[Classifier, float]:
@@ -23,7 +25,7 @@ def train_judge(splits: Splits, device: torch.device, updates: int) -> tuple[Cla
             progress alone.
 
     Raises:
-        NotApplicable: the images are too small, or the classifier is poor.
+        NotApplicable: the images are too small or of one class, or the classifier is poor.
     """
     _, height, width = splits.shape
     # Every layer of the classifier halves the image.
@@ -31,6 +33,9 @@ def train_judge(splits: Splits, device: torch.device, updates: int) -> tuple[Cla
         raise NotApplicable(f"images of {height}x{width} pixels are too small for the classifier")
     images, labels = labelled(splits, "train", device)
     classes = int(labels.max()) + 1
+    # Every sample would be of the class that is asked for, and the judge be right of all of them.
+    if int(labels.min()) == int(labels.max()):
+        raise NotApplicable(ONE_CLASS)
     with task("its classifier", UPDATES / (UPDATES + updates)):
         classifier = fit(images.reshape(-1, *splits.shape), labels, classes)
     # On test images, because it judges images that it has not learnt.
