@@ -20,6 +20,14 @@ RESOURCES = Path(".replicate/resources.json")
 #: Asked for where there is no forecast: megabytes, and minutes.
 MEMORY_MB = 4000
 MINUTES = 240
+#: Rules that compute next to nothing, and their minutes; jobs of a group add theirs up.
+SMALL = frozenset(
+    {
+        *("fetch", "prepare", "draw", "statements", "ranks"),
+        *("table", "metrics", "curves", "report"),
+    }
+)
+SMALL_MINUTES = 30
 #: Of the peak and of the time that are forecast, so that few jobs have to be tried again.
 MEMORY_FACTOR = 1.5
 TIME_FACTOR = 2.0
@@ -90,7 +98,8 @@ def needed(needs: Mapping[str, Need], rule: str, about: str, attempt: int) -> Ne
         about: what distinguishes it from the rule's other jobs.
         attempt: 1 for the first.
     """
-    memory, minutes = MEMORY_MB, MINUTES
+    memory = MEMORY_MB
+    minutes = SMALL_MINUTES if rule in SMALL else MINUTES
     if about in needs and RULES[rule].about == RUN:
         forecast = needs[about]
         # What comes after a training is not timed beforehand, and holds its samples or less.

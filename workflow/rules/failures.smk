@@ -30,6 +30,8 @@ class FailedJobs(logging.Handler):
             ends = [log_end(Path(name)) for name in job.log]
             if any(end and end[-1].endswith(": interrupted.") for end in ends):
                 continue  # the user stopped it
+            if all(Path(file).exists() for file in job.output):
+                continue  # another job of its group failed
             lines.append(f"\nFailed: {job.rule_name} -> {', '.join(job.output[:1])}")
             for name, end in zip(job.log, ends, strict=True):
                 lines += [f"The end of {name}:", *(f"    {line}" for line in end)]
