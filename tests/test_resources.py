@@ -8,7 +8,9 @@ import pytest
 from replicate.__main__ import main
 from replicate.errors import ReplicateError
 from replicate.jobs.forecast import Forecast
-from replicate.jobs.resources import need_of, needed, read_needs, write_needs
+from replicate.jobs.layout import RULES
+from replicate.jobs.resources import SMALL, need_of, needed, read_needs, write_needs
+from replicate.storage.paths import package_root
 
 RUN = "digits/vae/0-2"
 
@@ -43,10 +45,14 @@ def test_what_follows_a_training_gets_its_memory_if_that_is_more() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "about"), [("experiment", "theory"), ("train", RUN), ("table", "")]
+    ("rule", "about", "minutes"),
+    [("experiment", "theory", 240), ("train", RUN, 240), ("table", "", 30)],
 )
-def test_without_a_forecast_a_job_gets_some_hours(rule: str, about: str) -> None:
-    assert needed({}, rule, about, 1) == {"mem_mb": 4000, "runtime": 240}
+def test_without_a_forecast_a_job_gets_hours_if_it_computes_and_half_an_hour_if_not(
+    rule: str, about: str, minutes: int
+) -> None:
+    assert needed({}, rule, about, 1) == {"mem_mb": 4000, "runtime": minutes}
+    assert needed({}, rule, about, 3) == {"mem_mb": 12000, "runtime": 3 * minutes}
     assert needed({}, rule, about, 2) == {"mem_mb": 8000, "runtime": 480}
 
 
@@ -69,3 +75,9 @@ def test_status_writes_them_beside_the_forecast(
     need = read_needs(tmp_path / "resources.json")["digits/adversarial_nets/0-1"]
     assert need["mem_mb"] >= 1.5 * job["memory_gib"] * 1024
     assert need["runtime"] >= 10 + 2 * job["seconds"] / 60
+
+
+def test_what_is_small_is_what_computes_with_no_torch() -> None:
+    text = (package_root() / "workflow/rules/standing.smk").read_text(encoding="utf-8")
+    computing = text.split("COMPUTE = {")[1].split("}")[0]
+    assert {rule for rule in RULES if f'"{rule}"' not in computing} == SMALL
