@@ -53,7 +53,6 @@ def test_without_a_forecast_a_job_gets_hours_if_it_computes_and_half_an_hour_if_
 ) -> None:
     assert needed({}, rule, about, 1) == {"mem_mb": 4000, "runtime": minutes}
     assert needed({}, rule, about, 3) == {"mem_mb": 12000, "runtime": 3 * minutes}
-    assert needed({}, rule, about, 2) == {"mem_mb": 8000, "runtime": 480}
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,38 @@ def test_the_command_can_be_pasted_where_the_project_lies_in_a_folder_with_a_spa
     ]
 
 
+def test_of_a_group_only_the_job_that_failed_is_named(tmp_path, monkeypatch):
+    """A cluster ends a group as one, and Snakemake calls every job of it failed."""
+    monkeypatch.chdir(tmp_path)
+    file = ROOT / "workflow/rules/failures.smk"
+    given = {
+        "workflow": SimpleNamespace(is_main_process=False),
+        "sys": sys,
+        "Path": Path,
+        "MIRROR": None,
+    }
+    exec(compile(file.read_text(encoding="utf-8"), file, "exec"), given)
+    failed = given["FAILED"]
+    for number, rule in enumerate(("measure", "inspect")):
+        (tmp_path / f"{rule}.log").write_text(f"{rule} was at work")
+        failed.emit(
+            SimpleNamespace(
+                event=given["LogEvent"].JOB_ERROR,
+                jobid=number,
+                rule_name=rule,
+                output=[f"{rule}.json"],
+                log=[f"{rule}.log"],
+                shellcmd=f"python -m replicate {rule} 2>&1 | tee -i {rule}.log",
+                conda_env=None,
+            )
+        )
+    (tmp_path / "measure.json").touch()
+    told = failed.report()
+    assert "Failed: inspect -> inspect.json" in told
+    assert "inspect was at work" in told
+    assert "measure" not in told
+
+
 @pytest.mark.slow
 def test_with_conda_the_command_names_the_python_of_its_environment(finished, tmp_path):
     whole = cut(finished)
