@@ -166,7 +166,7 @@ def test_a_run_on_the_cluster_has_the_bytes_of_a_local_one(
     answer = project.good(*ON_CLUSTER, *options, **given)
     assert "Provided resources: gpu" not in answer
     # 16 jobs, of which small ones go together (profiles/slurm).
-    assert answer.count(" has been submitted with SLURM jobid ") == 8
+    assert answer.count(" has been submitted with SLURM jobid ") == 9
     (trained,) = [line for line in answer.splitlines() if "rule_train/" in line]
     number = trained.split("SLURM jobid ")[1].split()[0]
     assert number not in earlier
