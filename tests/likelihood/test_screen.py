@@ -105,6 +105,49 @@ def test_a_lattice_without_finite_rows_says_nothing_of_them() -> None:
     assert bool(Lattice.over(x).rounded(x).errors.isnan().all())
 
 
+def test_norms_of_many_pixels_are_exact() -> None:
+    """Where their squares add up to more than float32 counts one by one."""
+    x = torch.randint(100, 128, (3, 5000), generator=torch.Generator().manual_seed(0)).float()
+    x[0, 0], x[1, 0] = -LEVELS, LEVELS
+    rounded = Lattice.over(x).rounded(x)
+    assert torch.equal(rounded.levels.float(), x)
+    assert torch.equal(rounded.half_norms, x.double().square().sum(1) / 2)
+
+
+def test_a_sample_at_the_very_edge_is_a_candidate() -> None:
+    """One row and two samples that rounding brings nearer and takes away as far as it can.
+
+    The row moves left by 0.4 units. The nearest sample, 10.8 units to its left, moves right by as
+    much, the other, 20.2 units to its right, too: 10 and 21 units apart they are then.
+    """
+    x = torch.tensor([[0.4, 0.0], [-LEVELS, 0.0], [LEVELS, 0.0]])
+    samples = torch.tensor([[-10.4, 0.0], [20.6, 0.0]])
+    gap = (20.2**2 - 10.8**2) / 2
+    for inside in (True, False):
+        # So far outside that both bounds pass it over, or just inside.
+        width = math.sqrt(gap * (1.0001 if inside else 0.8) / GAP)
+        found = Screen.of(x, [width])
+        assert found is not None
+        assert (found.lattice.scale, found.lattice.shift) == (1, 0)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(screen, "MAX_SHARE", 1.0)
+            (candidates,) = candidates_by_block(found, samples, x, 2)
+        of_row = candidates.samples[candidates.rows == 0]
+        assert of_row.tolist() == ([0, 1] if inside else [0])
+
+
+def test_bounds_that_are_no_numbers_leave_no_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(screen, "MAX_SHARE", 1.0)
+    samples, x = arranged("anywhere", 20, 16, 0.2, 0)
+    found = Screen.of(x, [0.2])
+    assert found is not None
+    rows, block = found.lattice.rounded(x), found.lattice.rounded(samples)
+    assert found.candidates(rows, block) is not None
+    samples[3, 2] = x[1, 5] = math.nan
+    assert found.candidates(found.lattice.rounded(x), block) is None
+    assert found.candidates(rows, found.lattice.rounded(samples)) is None
+
+
 def candidates_by_block(found: Screen, samples: Tensor, x: Tensor, width: int) -> list[Candidates]:
     """Of every block of so many samples, each after the other."""
     rows = found.lattice.rounded(x)
@@ -139,6 +182,8 @@ def test_no_sample_that_counts_is_left_out(
     in_units = distances * found.lattice.scale
     assert bool((joined.bounds <= in_units[joined.rows, joined.samples] * (1 + 1e-12)).all())
     assert bool((joined.nearest >= in_units.amin(1) * (1 - 1e-12)).all())
+    nearest_by_block = torch.stack([candidates.nearest for candidates in by_block])
+    assert torch.equal(joined.nearest, nearest_by_block.amin(0))
     assert joined.count == count
 
 
@@ -336,6 +381,8 @@ def test_too_many_candidates_are_none(monkeypatch: pytest.MonkeyPatch, spread: i
 
 
 def test_the_last_bandwidth_need_not_be_the_widest(images: tuple[Tensor, Tensor]) -> None:
+    screens = [Screen.of(images[1], sigmas) for sigmas in ([0.2, 0.1], [0.1, 0.2], [0.2])]
+    assert len({found.gap for found in screens if found}) == 1
     densities = log_densities(*images, [0.2, 0.1])
     exact = torch.stack([direct(*images, sigma) for sigma in (0.2, 0.1)])
     torch.testing.assert_close(densities, exact, rtol=0, atol=1e-4)
