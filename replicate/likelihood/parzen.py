@@ -19,6 +19,10 @@ instance far from the centre next to several samples that are nearer to each oth
 bandwidth, a bound on the rounding error (`_rounding`) shows it, and the rows are summed again in
 float64.
 
+Where bandwidths are so narrow that few samples matter to a row, these are found by a product of
+8-bit integers with a proven bound on its error (`replicate.likelihood.screen`), on processors that
+multiply them quickly; their terms come from differences, and there is no float32 product at all.
+
 A tile's affinities depend on nothing outside the tile, so samples may be cut into parts at
 multiples of `SAMPLES`, summed anywhere, and added up (`KernelSums`). The tile also bounds the
 memory, whatever the number of rows and samples. Tests compare with a direct float64 sum.
@@ -28,10 +32,12 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 
 import torch
 from torch import Tensor
+
+from replicate.likelihood.screen import Candidates, LatticePoints, Screen
 
 #: Rows and samples of a tile: 2048 x 2048 affinities in float32 are 16 MiB, which fit in cache.
 ROWS, SAMPLES = 2048, 2048
@@ -39,8 +45,8 @@ ROWS, SAMPLES = 2048, 2048
 GROUP = 8
 #: Folds of a tile in the search for its largest entries.
 FOLDS = 32
-#: Rows whose differences to their nearest sample are held at a time.
-NEAREST_ROWS = 128
+#: Rows, or pairs of a row and a sample, whose pixels are computed with at a time.
+CHUNK = 128
 #: Exponents are clamped to this. Next to a term of 1, 2048 terms of exp(-80) are less than 1e-31,
 #: far below what float64 resolves, while exponentials that underflow are many times slower.
 MIN_EXPONENT = -80.0
@@ -71,8 +77,8 @@ class KernelSums:
     Attributes:
         relative: (k, n) float64: sum_j exp((t_j - max t) / sigma^2), from 1 to the number of
             samples.
-        peak: (n,) of the rows' type: the largest affinity, that of the nearest sample, in units
-            of the last bandwidth's square.
+        peak: (n,) float64: the largest affinity, that of the nearest sample, in units of the last
+            bandwidth's square.
         distance: (n,) float64: half the squared distance to the nearest sample, from differences.
         count: number of samples.
         sigmas: the bandwidths.
@@ -145,13 +151,15 @@ class KernelSums:
         return self.relative.log() - nearest_exponent - log_norm
 
 
-def log_densities(samples: Tensor, x: Tensor, sigmas: Sigmas) -> Tensor:
+def log_densities(samples: Tensor, x: Tensor, sigmas: Sigmas, screened: bool = True) -> Tensor:
     """Log-density of every row of `x` for every bandwidth.
 
     Args:
         samples: (m, d) float32 or float64, the centres of the windows.
         x: (n, d) of the same type and device.
         sigmas: k bandwidths, standard deviations in pixel units.
+        screened: whether the samples that matter may be found by 8-bit integers, where that is
+            quicker; False is for comparisons.
 
     Returns:
         (k, n) float64 in nats.
@@ -160,17 +168,17 @@ def log_densities(samples: Tensor, x: Tensor, sigmas: Sigmas) -> Tensor:
         ValueError: no samples, shapes or types that do not fit, or a bandwidth below `SMALLEST` or
             above `LARGEST`.
     """
-    sums = kernel_sums(samples, x, sigmas)
+    sums = kernel_sums(samples, x, sigmas, screened)
     return sums.log_densities()
 
 
-def log_density(samples: Tensor, x: Tensor, sigma: float) -> Tensor:
+def log_density(samples: Tensor, x: Tensor, sigma: float, screened: bool = True) -> Tensor:
     """Log-density of every row of `x`, (n,) float64 in nats; see `log_densities`."""
-    of_one_bandwidth = log_densities(samples, x, [sigma])
+    of_one_bandwidth = log_densities(samples, x, [sigma], screened)
     return of_one_bandwidth[0]
 
 
-def kernel_sums(samples: Tensor, x: Tensor, sigmas: Sigmas) -> KernelSums:
+def kernel_sums(samples: Tensor, x: Tensor, sigmas: Sigmas, screened: bool = True) -> KernelSums:
     """The sums over these samples; they may be a part, cut at multiples of `SAMPLES`.
 
     Arguments and errors are those of `log_densities`.
@@ -180,10 +188,11 @@ def kernel_sums(samples: Tensor, x: Tensor, sigmas: Sigmas) -> KernelSums:
     # The mean of the rows, which all parts of the samples share.
     # A row that is not finite would otherwise spoil the centre, and with it all other rows.
     centre = x.mean(0).nan_to_num(0, 0, 0)
+    screen = Screen.of(x, bandwidths) if screened else None
     buffers = _Buffers(x)
     groups = torch.split(samples, GROUP * SAMPLES)
     # From left to right, as parts are added elsewhere: the rounding of a sum depends on the order.
-    sums = (_group_sums(group, x, centre, bandwidths, buffers) for group in groups)
+    sums = (_group_sums(group, x, centre, screen, bandwidths, buffers) for group in groups)
     return reduce(operator.add, sums)
 
 
@@ -242,8 +251,9 @@ class _Buffers:
 
     Attributes:
         affinities, exponents: of a tile, flat.
+        integers: of a tile, flat int32; they share the memory of the exponents.
         rows: centred rows with a column of ones, (ROWS, d + 1).
-        differences: of rows and their nearest samples, (NEAREST_ROWS, d).
+        row_pixels, sample_pixels: of pairs of a row and a sample, (CHUNK, d).
         fold_numbers: 0, 1, ..., FOLDS - 1.
     """
 
@@ -252,8 +262,10 @@ class _Buffers:
         tile_size = ROWS * SAMPLES
         self.affinities = like.new_empty(tile_size)
         self.exponents = like.new_empty(tile_size)
+        self.integers = self.exponents.view(torch.int32)
         self.rows = like.new_empty(ROWS, dimension + 1)
-        self.differences = like.new_empty(NEAREST_ROWS, dimension)
+        self.row_pixels = like.new_empty(CHUNK, dimension)
+        self.sample_pixels = like.new_empty(CHUNK, dimension)
         self.fold_numbers = torch.arange(FOLDS, device=like.device)
 
 
@@ -263,25 +275,70 @@ def _tile_of(buffer: Tensor, rows: int, columns: int) -> Tensor:
     return beginning.view(rows, columns)
 
 
+@dataclass(frozen=True)
+class _Block:
+    """Up to `SAMPLES` samples of a group, in the form that each way of summing them takes.
+
+    Attributes:
+        first: index of the first of them in the group.
+        samples: (m, d).
+        centre: the mean row, (d,).
+        on_lattice: the samples, where few of them are expected to matter to a row.
+    """
+
+    first: int
+    samples: Tensor
+    centre: Tensor
+    on_lattice: LatticePoints | None
+
+    @cached_property
+    def extended(self) -> Tensor:
+        """(m, d + 1), made when it is first needed: where all is screened it never is."""
+        return _extended_samples(self.samples, self.centre)
+
+
+def _blocks(samples: Tensor, centre: Tensor, screen: Screen | None) -> list[_Block]:
+    """The blocks of a group."""
+    blocks = []
+    for number, block in enumerate(torch.split(samples, SAMPLES)):
+        on_lattice = screen.rounded_if_few(block) if screen else None
+        blocks.append(_Block(number * SAMPLES, block, centre, on_lattice))
+    return blocks
+
+
 def _group_sums(
-    samples: Tensor, x: Tensor, centre: Tensor, sigmas: tuple[float, ...], buffers: _Buffers
+    samples: Tensor,
+    x: Tensor,
+    centre: Tensor,
+    screen: Screen | None,
+    sigmas: tuple[float, ...],
+    buffers: _Buffers,
 ) -> KernelSums:
     """The sums over the samples of a group."""
-    extended = _extended_samples(samples, centre)
+    blocks = _blocks(samples, centre, screen)
     count, dimension = x.shape
     relative = torch.empty(len(sigmas), count, dtype=torch.float64, device=x.device)
-    rounding = torch.empty_like(relative)
-    peak = x.new_empty(count)
-    distance = torch.empty(count, dtype=torch.float64, device=x.device)
+    rounding = torch.zeros_like(relative)
+    peak = torch.empty(count, dtype=torch.float64, device=x.device)
+    distance = torch.empty_like(peak)
     # Affinities come in units of the last bandwidth's square.
     scale = 1 / sigmas[-1] ** 2
     for start in range(0, count, ROWS):
         chosen = slice(start, start + ROWS)
-        x_rows = x[chosen]
-        rows = _extended_rows(x_rows, centre, scale, buffers)
-        relative[:, chosen], peak[chosen], nearest = _sums_of_rows(rows, extended, sigmas, buffers)
-        distance[chosen] = _half_squared_distances(x_rows, samples, nearest, sigmas, buffers)
-        rounding[:, chosen] = _rounding(rows, distance[chosen], sigmas)
+        rows = _Rows(x[chosen], centre, scale, buffers)
+        candidates, others = _screened(rows.pixels, blocks, screen, buffers)
+        parts = []
+        if candidates:
+            parts.append(_sums_of_candidates(rows, samples, candidates, sigmas, buffers))
+        if others:
+            parts.append(_sums_by_product(rows, samples, others, sigmas, buffers))
+        sums = reduce(operator.add, parts)
+        relative[:, chosen] = sums.relative
+        peak[chosen] = sums.peak
+        distance[chosen] = sums.distance
+        # Distances are not rounded, affinities are.
+        if others:
+            rounding[:, chosen] = _rounding(rows.extended, sums.distance, sigmas)
     # In rows where rounding would show, the sums are computed again.
     sums = KernelSums(relative, peak, distance, len(samples), sigmas, dimension)
     _correct_rounded_rows(sums, x, samples, centre, rounding)
@@ -371,7 +428,7 @@ def _extended_samples(samples: Tensor, centre: Tensor) -> Tensor:
     count, dimension = samples.shape
     extended = samples.new_empty(count, dimension + 1)
     torch.sub(samples, centre, out=extended[:, :dimension])
-    for chunk in torch.split(extended, NEAREST_ROWS):
+    for chunk in torch.split(extended, CHUNK):
         centred = chunk[:, :dimension]
         # Summed in float64: a rounded norm would shift every exponent of its sample.
         norms = torch.linalg.vector_norm(centred, dim=1, dtype=torch.float64)
@@ -379,37 +436,109 @@ def _extended_samples(samples: Tensor, centre: Tensor) -> Tensor:
     return extended
 
 
-def _extended_rows(rows: Tensor, centre: Tensor, scale: float, buffers: _Buffers) -> Tensor:
-    """(x - c, 1) times a scale, (rows, d + 1)."""
-    extended = buffers.rows[: len(rows)]
-    torch.sub(rows, centre, out=extended[:, :-1])
-    extended[:, -1] = 1
-    return extended.mul_(scale)
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of a tile.
 
-
-def _sums_of_rows(
-    rows: Tensor, samples: Tensor, sigmas: Sequence[float], buffers: _Buffers
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The sums of extended rows (n, d + 1) over extended samples (m, d + 1).
-
-    Returns:
-        Sums relative to the largest affinity, (k, n) float64; that affinity, (n,); and the index of
-        its sample, (n,).
+    Attributes:
+        pixels: (n, d).
+        centre: the mean row of the input, (d,).
+        scale: 1 / sigma^2 of the last bandwidth, in units of which affinities come.
+        buffers: memory.
     """
-    count = len(rows)
-    running_peak = rows.new_full((count,), -math.inf)
-    nearest = torch.zeros(count, dtype=torch.int64, device=rows.device)
+
+    pixels: Tensor
+    centre: Tensor
+    scale: float
+    buffers: _Buffers
+
+    @cached_property
+    def extended(self) -> Tensor:
+        """(x - c, 1) times the scale, (n, d + 1), until the next tile's are made."""
+        extended = self.buffers.rows[: len(self.pixels)]
+        torch.sub(self.pixels, self.centre, out=extended[:, :-1])
+        extended[:, -1] = 1
+        return extended.mul_(self.scale)
+
+    def affinities(self, distances: Tensor) -> Tensor:
+        """Those of samples at half squared distances, one for each row: (n,) float64."""
+        norms = []
+        for chunk in torch.split(self.pixels, CHUNK):
+            centred = self.buffers.row_pixels[: len(chunk)]
+            torch.sub(chunk, self.centre, out=centred)
+            norm = torch.linalg.vector_norm(centred, dim=1, dtype=torch.float64)
+            norms.append(norm)
+        half_squares = torch.cat(norms).square_().mul_(0.5)
+        return half_squares.sub_(distances).mul_(self.scale)
+
+
+def _screened(
+    x: Tensor, blocks: Sequence[_Block], screen: Screen | None, buffers: _Buffers
+) -> tuple[Candidates | None, list[_Block]]:
+    """The candidates of rows (n, d) among a group's samples, and the blocks that have too many."""
+    by_block: list[Candidates] = []
+    others = []
+    rows = None
+    for block in blocks:
+        candidates = None
+        if screen and block.on_lattice:
+            rows = rows or screen.lattice.rounded(x)
+            tile = _tile_of(buffers.integers, len(x), len(block.samples))
+            candidates = screen.candidates(rows, block.on_lattice, tile)
+        if candidates:
+            by_block.append(candidates.after(block.first))
+        else:
+            others.append(block)
+    if screen and by_block:
+        return screen.joined(by_block), others
+    return None, others
+
+
+def _sums_of_candidates(
+    rows: _Rows,
+    samples: Tensor,
+    candidates: Candidates,
+    sigmas: tuple[float, ...],
+    buffers: _Buffers,
+) -> KernelSums:
+    """The sums over a group's samples in which the candidates were found, from differences."""
+    count, dimension = rows.pixels.shape
+    row, sample = candidates.rows, candidates.samples
+    distances = _half_squared_distances(rows.pixels, samples, row, sample, sigmas, buffers)
+    nearest = distances.new_full((count,), math.inf)
+    nearest.scatter_reduce_(0, row, distances, "amin")
+    excess = distances.sub_(nearest[row])
+    relative = distances.new_zeros(len(sigmas), count)
+    for k, sigma in enumerate(sigmas):
+        terms = torch.exp(excess / -(sigma**2))
+        relative[k].index_add_(0, row, terms)
+    peak = rows.affinities(nearest)
+    return KernelSums(relative, peak, nearest, candidates.count, sigmas, dimension)
+
+
+def _sums_by_product(
+    rows: _Rows,
+    samples: Tensor,
+    blocks: Sequence[_Block],
+    sigmas: tuple[float, ...],
+    buffers: _Buffers,
+) -> KernelSums:
+    """The sums over all samples of some blocks of a group, from affinities."""
+    extended = rows.extended
+    count, dimension = rows.pixels.shape
+    running_peak = extended.new_full((count,), -math.inf)
+    nearest = torch.zeros(count, dtype=torch.int64, device=extended.device)
     peaks = []
     sums = []
-    for number, block in enumerate(torch.split(samples, SAMPLES)):
-        tile = _tile_of(buffers.affinities, count, len(block))
-        torch.mm(rows, block.T, out=tile)
+    for block in blocks:
+        tile = _tile_of(buffers.affinities, count, len(block.samples))
+        torch.mm(extended, block.extended.T, out=tile)
         folded = _FoldedTile.of(tile, buffers.fold_numbers)
         peak = folded.column_maxima.amax(1)
         # Of equally near samples the first one counts.
         is_nearer = peak > running_peak
         nearer_rows = is_nearer.nonzero()[:, 0]
-        nearest[nearer_rows] = number * SAMPLES + folded.argmax(nearer_rows)
+        nearest[nearer_rows] = block.first + folded.argmax(nearer_rows)
         running_peak = torch.maximum(running_peak, peak)
         peaks.append(peak)
         tile_sums = _tile_sums(folded, peak, running_peak, sigmas, buffers)
@@ -417,7 +546,11 @@ def _sums_of_rows(
     # Every tile's sums are relative to its own peak; the weights make them relative to the last.
     weights = _relative_weight(torch.stack(peaks), running_peak, sigmas)
     weighted = torch.stack(sums, 1) * weights
-    return weighted.sum(1), running_peak, nearest
+    relative = weighted.sum(1)
+    row = torch.arange(count, device=extended.device)
+    distance = _half_squared_distances(rows.pixels, samples, row, nearest, sigmas, buffers)
+    number = sum(len(block.samples) for block in blocks)
+    return KernelSums(relative, running_peak.double(), distance, number, sigmas, dimension)
 
 
 @dataclass(frozen=True)
@@ -519,38 +652,44 @@ def _sum_of_exponentials(exponents: Tensor) -> Tensor:
 
 
 def _half_squared_distances(
-    rows: Tensor, samples: Tensor, nearest: Tensor, sigmas: Sequence[float], buffers: _Buffers
+    x: Tensor,
+    samples: Tensor,
+    row: Tensor,
+    sample: Tensor,
+    sigmas: Sequence[float],
+    buffers: _Buffers,
 ) -> Tensor:
-    """Half the squared distance of every row to its nearest sample, from differences.
+    """Half the squared distances of pairs of a row and a sample, from differences.
 
     Differences are in float64 where float32's rounding would matter to the smallest bandwidth.
 
     Args:
-        rows: (n, d).
+        x: (n, d).
         samples: (m, d).
-        nearest: (n,) index of the nearest sample.
+        row, sample: (pairs,) indices.
         sigmas: the bandwidths.
         buffers: memory.
 
     Returns:
-        (n,) float64.
+        (pairs,) float64.
     """
-    norms = []
-    row_chunks = torch.split(rows, NEAREST_ROWS)
-    nearest_chunks = torch.split(nearest, NEAREST_ROWS)
-    for row_chunk, nearest_chunk in zip(row_chunks, nearest_chunks, strict=True):
-        difference = buffers.differences[: len(row_chunk)]
-        torch.index_select(samples, 0, nearest_chunk, out=difference)
-        difference.sub_(row_chunk)
-        norm = torch.linalg.vector_norm(difference, dim=1, dtype=torch.float64)
-        norms.append(norm)
-    distances = torch.cat(norms).square_().mul_(0.5)
+    distances = torch.empty(len(row), dtype=torch.float64, device=x.device)
+    for start in range(0, len(row), CHUNK):
+        chosen = slice(start, start + CHUNK)
+        count = len(row[chosen])
+        pixels = buffers.row_pixels[:count]
+        difference = buffers.sample_pixels[:count]
+        torch.index_select(x, 0, row[chosen], out=pixels)
+        torch.index_select(samples, 0, sample[chosen], out=difference)
+        difference.sub_(pixels)
+        distances[chosen] = torch.linalg.vector_norm(difference, dim=1, dtype=torch.float64)
+    distances.square_().mul_(0.5)
     is_near = distances <= FAR * min(sigmas) ** 2
-    far_rows = (~is_near).nonzero()[:, 0]
-    for chunk in torch.split(far_rows, NEAREST_ROWS):
+    far_pairs = (~is_near).nonzero()[:, 0]
+    for chunk in torch.split(far_pairs, CHUNK):
         # Before subtracting: a float32 difference is rounded already.
-        exact_rows = rows[chunk].double()
-        exact_difference = exact_rows - samples[nearest[chunk]].double()
+        exact_rows = x[row[chunk]].double()
+        exact_difference = exact_rows - samples[sample[chunk]].double()
         distances[chunk] = exact_difference.square().sum(1).mul_(0.5)
     return distances
 

@@ -13,13 +13,15 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_info
 
-#: Vector instructions that floating-point routines of MKL and oneDNN are written for, as torch
-#: calls them.
+#: Vector instructions that routines of MKL and oneDNN are written for, as torch calls them. Those
+#: for 8-bit integers decide by which way Parzen sums are found.
 VECTORS = (
     "avx2",
     "avx512_f",
+    "avx512_vnni",
     "avx512_bf16",
     "avx512_fp16",
+    "amx_int8",
     "amx_bf16",
     "avx10_2",
     "neon",
