@@ -729,16 +729,21 @@ def choose_bandwidth(samples: Tensor, valid: Tensor, sigmas: tuple[float, ...]) 
     fine_sigmas = _fine_grid(sigmas, best)
     fine_curve = log_densities(samples, valid, fine_sigmas).mean(1)
     fine_best = int(fine_curve.argmax())
-    edges = (0, len(sigmas) - 1)
-    # A grid of one bandwidth has no inside that the best one could lie in.
-    is_at_edge = len(sigmas) > 1 and best in edges
     return Bandwidth(
         curve=tuple(curve.tolist()),
         sigma=sigmas[best],
-        at_edge=is_at_edge,
+        at_edge=is_at_edge(best, len(sigmas)),
         fine_sigma=fine_sigmas[fine_best],
         fine_log_likelihood=float(fine_curve[fine_best]),
     )
+
+
+def is_at_edge(best: int, count: int) -> bool:
+    """Whether number `best` of `count` bandwidths is the first or the last."""
+    # A grid of one has no inside that the best one could lie in.
+    if count == 1:
+        return False
+    return best in (0, count - 1)
 
 
 def _fine_grid(sigmas: tuple[float, ...], best: int) -> tuple[float, ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from replicate.likelihood.parzen import is_at_edge
 from replicate.measures.annealing import (
     Annealing,
     backward,
@@ -116,9 +117,10 @@ def log_likelihoods(
     test_rows = chains.observations(test[None], sigma)
     test_weights = forward(chains.annealing(_TEST), test_rows, step_sizes)
     lower, upper = _bounds_of_simulated(chains, sigma, step_sizes)
+    edges = [is_at_edge(int(number), len(widths)) for number in best]
     return Likelihoods(
         sigma=sigma,
-        at_edge=(best == 0) | (best == len(widths) - 1),
+        at_edge=torch.tensor(edges),
         test=lower_bounds(chains.per_image(test_weights)),
         lower=lower,
         upper=upper,

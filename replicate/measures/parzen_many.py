@@ -8,7 +8,7 @@ kind. Samples are drawn, summed and dropped 10,000 at a time.
 import torch
 from torch import Tensor
 
-from replicate.likelihood.parzen import KernelSums, kernel_sums
+from replicate.likelihood.parzen import KernelSums, is_at_edge, kernel_sums
 from replicate.measures.model_set import FIRST_DRAW, ModelSet
 from replicate.measures.resampling import Estimate, mean_of
 from replicate.progress.loops import each
@@ -53,7 +53,7 @@ def measure(model_set: ModelSet) -> list[Estimate]:
         of_test = densities[best, len(validation) :]
         estimate = mean_of(of_test, model_set.settings.resamples)
         estimate.details["sigma"] = likelihood.sigmas[best]
-        estimate.details["at_edge"] = float(best in (0, len(curve) - 1))
+        estimate.details["at_edge"] = float(is_at_edge(best, len(curve)))
         estimate.details["samples"] = float(model_set.settings.many_samples)
         estimates.append(estimate)
     return estimates

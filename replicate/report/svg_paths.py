@@ -33,7 +33,9 @@ def shorter_path(data: str) -> str:
         point = (numbers[-2], numbers[-1])
         if command == "M":
             start = point
-        text += joined("" if _is_implied(letter, last_letter) else letter, steps)
+        # A letter that repeats the last one may be left out.
+        shown_letter = "" if _is_implied(letter, last_letter) else letter
+        text += joined(shown_letter, steps)
         last_letter = letter
     return text
 

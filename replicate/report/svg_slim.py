@@ -118,8 +118,10 @@ def _is_unseen(element: etree._Element) -> bool:
     attributes = element.attrib
     if "id" not in attributes and _POINT.fullmatch(attributes["d"]):
         return True
-    has_ink = "stroke" in attributes or "class" in attributes or "id" in attributes
-    return attributes.get("fill") == "none" and not has_ink
+    # A class or the place of use may give it a stroke.
+    has_ink = any(key in attributes for key in ("stroke", "class", "id"))
+    is_filled = attributes.get("fill") != "none"
+    return not is_filled and not has_ink
 
 
 def _shareable(element: etree._Element, keys: tuple[str, ...]) -> dict[str, str]:

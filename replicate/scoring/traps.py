@@ -208,9 +208,12 @@ def _reference(splits: Splits) -> Pixels:
 
 def _held_out(splits: Splits) -> Pixels:
     """The validation and test images of all folds."""
+    # With folds, these images are validation images in one and test images in another.
     if splits.folds:
         return splits.flat("labelled")
-    return np.concatenate([splits.flat("valid"), splits.flat("test")])
+    valid = splits.flat("valid")
+    test = splits.flat("test")
+    return np.concatenate([valid, test])
 
 
 def traps(rows: Rows, splits: Splits, at_edge: Sequence[float]) -> list[Trap]:

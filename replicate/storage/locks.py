@@ -114,6 +114,7 @@ class Lock:
             OSError: a real failure, such as a broken disk.
         """
         state = try_lock(self.handle, self._file.parent, shared=shared)
+        # Asked each time: a file system that was mounted anew may have locks now.
         self.by_kernel = state is not LockState.UNSUPPORTED
         if self.by_kernel:
             return state is LockState.HELD
