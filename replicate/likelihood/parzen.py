@@ -327,6 +327,7 @@ def _group_sums(
         chosen = slice(start, start + ROWS)
         rows = _Rows(x[chosen], centre, scale, buffers)
         candidates, others = _screened(rows.pixels, blocks, screen, buffers)
+        # Sums over disjoint samples add up, whichever way they were found.
         parts = []
         if candidates:
             parts.append(_sums_of_candidates(rows, samples, candidates, sigmas, buffers))
@@ -482,6 +483,7 @@ def _screened(
     for block in blocks:
         candidates = None
         if screen and block.on_lattice:
+            # Once for all blocks, and not at all where none is screened.
             rows = rows or screen.lattice.rounded(x)
             tile = _tile_of(buffers.integers, len(x), len(block.samples))
             candidates = screen.candidates(rows, block.on_lattice, tile)
@@ -507,11 +509,13 @@ def _sums_of_candidates(
     distances = _half_squared_distances(rows.pixels, samples, row, sample, sigmas, buffers)
     nearest = distances.new_full((count,), math.inf)
     nearest.scatter_reduce_(0, row, distances, "amin")
+    # Relative to the nearest sample, whose own term is 1.
     excess = distances.sub_(nearest[row])
     relative = distances.new_zeros(len(sigmas), count)
     for k, sigma in enumerate(sigmas):
         terms = torch.exp(excess / -(sigma**2))
         relative[k].index_add_(0, row, terms)
+    # As a product would have it, so that other parts' sums add up to these by affinity too.
     peak = rows.affinities(nearest)
     return KernelSums(relative, peak, nearest, candidates.count, sigmas, dimension)
 

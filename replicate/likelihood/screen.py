@@ -66,10 +66,14 @@ def is_quick() -> bool:
     has_instructions = capabilities.get("avx512_vnni") or capabilities.get("amx_int8")
     if not has_instructions:
         return False
+    # The largest sums that so many pixels can have, of both signs: what cuts sums off cuts these.
     largest = torch.full((MIN_ROWS, MIN_DIMENSION), LEVELS, dtype=torch.int8)
     expected = MIN_DIMENSION * LEVELS**2
-    is_exact = (_product(largest, largest) == expected) & (_product(largest, -largest) == -expected)
-    return bool(is_exact.all())
+    product = _product(largest, largest)
+    opposite = _product(largest, -largest)
+    is_exact = bool((product == expected).all())
+    is_exact_below_zero = bool((opposite == -expected).all())
+    return is_exact and is_exact_below_zero
 
 
 def _product(rows: Tensor, samples: Tensor, out: Tensor | None = None) -> Tensor:
@@ -110,16 +114,21 @@ class Lattice:
     @classmethod
     def over(cls, rows: Tensor) -> "Lattice":
         """The lattice whose levels span the pixels of all finite rows (n, d)."""
+        # Of a row with a not-a-number both are one, and an infinite one has no finite range.
         lowest = rows.amin(1)
         highest = rows.amax(1)
-        is_finite = (highest - lowest).isfinite()
+        ranges = highest - lowest
+        is_finite = ranges.isfinite()
         if not bool(is_finite.any()):
             return cls(1.0, 0.0)
         low = float(lowest[is_finite].min())
         high = float(highest[is_finite].max())
         # Where all pixels are the same, any scale will do.
-        scale = 2 * LEVELS / (high - low or 1.0)
-        shift = -scale * (low + high) / 2
+        width = high - low or 1.0
+        middle = (low + high) / 2
+        scale = 2 * LEVELS / width
+        shift = -scale * middle
+        # Rounded once, here, so that rounding them again in a kernel changes nothing.
         as_float32 = torch.tensor([scale, shift], dtype=torch.float32).tolist()
         return cls(*as_float32)
 
@@ -143,16 +152,21 @@ class Lattice:
             chunk = points[chosen]
             place = places[: len(chunk)]
             level = nearest[: len(chunk)]
+            # One pass over the pixels instead of two.
             torch.add(shift, chunk, alpha=self.scale, out=place)
             torch.round(place, out=level).clamp_(-LEVELS, LEVELS)
             levels[chosen] = level
+            # What is left of a place is what rounding moved.
             place.sub_(level)
             errors[chosen] = torch.linalg.vector_norm(place, dim=1)
             for squares in torch.split(level.square_(), EXACT_TERMS, 1):
                 square_norms[chosen] += squares.sum(1)
-        of_shift = math.sqrt(dimension) * (abs(self.shift) + 1)
+        norms = square_norms.sqrt()
+        shift_of_pixel = abs(self.shift) + 1
+        of_shift = math.sqrt(dimension) * shift_of_pixel
         of_sums = dimension * errors
-        errors += 2**-22 * (square_norms.sqrt() + errors + of_shift + of_sums)
+        rounding = norms + errors + of_shift + of_sums
+        errors += 2**-22 * rounding
         return LatticePoints(levels, square_norms.mul_(0.5), errors)
 
 
@@ -201,7 +215,10 @@ class Screen:
         if not (is_float32 and is_large and is_quick()):
             return None
         lattice = Lattice.over(x)
-        gap = GAP * (max(sigmas) * lattice.scale) ** 2
+        widest = max(sigmas)
+        width = widest * lattice.scale
+        gap = GAP * width**2
+        # Spread over the input, which may be sorted by class.
         step = math.ceil(count / TRIED_ROWS)
         tried = lattice.rounded(x[::step])
         return cls(lattice, gap, tried)
@@ -222,6 +239,7 @@ class Screen:
             samples: m of them.
             out: (n, m) int32, which is overwritten.
         """
+        # One bound for all samples: a bound of each would cost a pass over the tile.
         slack = rows.errors + samples.errors.max()
         tile = _product(rows.levels, samples.levels, out)
         # Rounded down, to integers: D'^2 / 2 is |q|^2 / 2 - entry, or half a unit more.
@@ -231,23 +249,38 @@ class Screen:
         length = math.gcd(width, RUN)
         runs = tile.view(-1, length)
         maxima = runs.amax(1).view(count, -1)
-        nearest = _distances(rows.half_norms + 0.5, maxima.amax(1)).add_(slack)
+        peak = maxima.amax(1)
+        half_norms_above = rows.half_norms + 0.5
+        nearest = _distances(half_norms_above, peak)
+        nearest.add_(slack)
+        # Nothing is known of a point that is not a number.
         if not bool(nearest.isfinite().all()):
             return None
         reach = self._reach(nearest).add_(slack)
         lowest = _lowest_entries(rows.half_norms, reach)
+        # Runs first: their entries are copied, so that there must not be too many of them either.
         most = MAX_SHARE * tile.numel()
-        run_rows, run_numbers = (maxima >= lowest[:, None]).nonzero(as_tuple=True)
+        lowest_of_row = lowest[:, None]
+        in_question = maxima >= lowest_of_row
+        run_rows, run_numbers = in_question.nonzero(as_tuple=True)
         if len(run_rows) > most:
             return None
-        entries = runs.index_select(0, run_rows * maxima.shape[1] + run_numbers)
-        run, offset = (entries >= lowest[run_rows, None]).nonzero(as_tuple=True)
+        runs_of_row = width // length
+        indices = run_rows * runs_of_row + run_numbers
+        entries = runs.index_select(0, indices)
+        lowest_of_run = lowest[run_rows, None]
+        is_candidate = entries >= lowest_of_run
+        run, offset = is_candidate.nonzero(as_tuple=True)
         if len(run) > most:
             return None
         row = run_rows[run]
         sample = run_numbers[run] * length + offset
-        distances = _distances(rows.half_norms[row], entries[run, offset])
-        bounds = distances.sub_(slack[row])
+        # Kept beside the pair: another block may show that a nearer sample makes it negligible.
+        entry = entries[run, offset]
+        half_norms = rows.half_norms[row]
+        distances = _distances(half_norms, entry)
+        slack_of_pair = slack[row]
+        bounds = distances.sub_(slack_of_pair)
         return Candidates(row, sample, bounds, nearest, width)
 
     def joined(self, by_block: Sequence[Candidates]) -> Candidates:
@@ -258,7 +291,8 @@ class Screen:
         nearest_by_block = torch.stack([candidates.nearest for candidates in by_block])
         nearest = nearest_by_block.amin(0)
         reach = self._reach(nearest)
-        counts = bounds <= reach[rows]
+        reach_of_pair = reach[rows]
+        counts = bounds <= reach_of_pair
         number = sum(candidates.count for candidates in by_block)
         return Candidates(rows[counts], samples[counts], bounds[counts], nearest, number)
 
@@ -276,4 +310,6 @@ def _lowest_entries(half_norms: Tensor, reach: Tensor) -> Tensor:
 
 def _distances(half_norms: Tensor, entries: Tensor) -> Tensor:
     """D' of rows with these half squared norms, |q|^2 / 2, from entries of their tile."""
-    return (half_norms - entries).clamp_(min=0).mul_(2).sqrt_()
+    half_squares = half_norms - entries
+    # The half unit that rounding norms down takes away can leave less than 0.
+    return half_squares.clamp_(min=0).mul_(2).sqrt_()
