@@ -125,7 +125,7 @@ def test_every_count_has_a_bound_below() -> None:
         setting.node["type"] == "number" for setting in SETTINGS if ".".join(setting.path) in free
     )
     assert {path.rpartition(".")[2] for path in free} == {
-        "fixed_shift", "generator_sigmoid_bias", "hidden_bias", "shift", "target",
+        "generator_sigmoid_bias", "hidden_bias", "target",
     }  # fmt: skip
 
 

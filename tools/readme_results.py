@@ -276,9 +276,14 @@ class Statements:
                 yield f"- {lead}:"
                 yield from (self.item(states, meaning) for states in statements)
         mixed = self.answer.ended_in(None)
-        if mixed:
+        by_data = [states for states in mixed if states.differs_by_data]
+        if by_data:
             yield "- **Depends on the data**:"
-            yield from map(self.mixed_item, mixed)
+            yield from map(self.item_by_data, by_data)
+        by_seeds = [states for states in mixed if not states.differs_by_data]
+        if by_seeds:
+            yield "- **Depends on the seeds** (runs on the same data end differently):"
+            yield from map(self.item_by_seeds, by_seeds)
         if self.answer.not_run:
             yield "- **Not judged yet**:"
             yield from (self.item(states, "asks") for states in self.answer.not_run)
@@ -294,7 +299,11 @@ class Statements:
             if items:
                 yield f"  - {group}: {', '.join(items)}."
 
-    def mixed_item(self, states: StatementStates) -> str:
+    def item_by_seeds(self, states: StatementStates) -> str:
+        """A list item of a statement on which runs on the same data differ."""
+        return self.item(states, "asks", f", {' and '.join(states.datasets)} in different runs")
+
+    def item_by_data(self, states: StatementStates) -> str:
         """A list item of a statement on which the runs differ, with the data of each state."""
         outcomes = []
         for state, datasets in states.datasets.items():
@@ -377,7 +386,7 @@ def in_short(answer: Answer) -> str:
     )
     return (
         f"In short: {replicated} of {everything} statements in words were replicated, {failed} "
-        f"were not, and {rest} are open or depend on the data. {table}"
+        f"were not, and {rest} are open or depend on data or seeds. {table}"
     )
 
 

@@ -5,8 +5,10 @@ It is read from the kept runs below `results/reference` and from the run of the 
 computed here. The page begins with it, and README tells it (`tools/readme_results.py`).
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import yaml
@@ -146,6 +148,12 @@ class StatementStates:
         if len(states) != 1:
             return None
         return states[0]
+
+    @property
+    def differs_by_data(self) -> bool:
+        """Whether runs that differ had other data; False where other seeds of the same data do."""
+        counts = Counter(chain.from_iterable(self.datasets.values()))
+        return max(counts.values(), default=0) <= 1
 
 
 @dataclass(frozen=True)
