@@ -140,6 +140,20 @@ def test_the_sentences_tell_what_the_full_forms_ended_in(with_kept: str, results
         document.get_element_by_id(f"statement-{name}")
 
 
+def test_where_runs_differ_the_card_asks_and_where_they_agree_it_tells(with_kept: str) -> None:
+    meanings = yaml.safe_load(MEANINGS.read_text(encoding="utf-8"))
+    told = {"several states": set(), "one state": set()}
+    for card in parsed(with_kept).find_class("card"):
+        statement = card.get("id").removeprefix("statement-")
+        (sentence,) = card.find_class("means")
+        differ = "in different runs." in words(sentence.getparent())
+        kinds = {kind for kind, text in meanings[statement].items() if text == words(sentence)}
+        told["several states" if differ else "one state"] |= kinds
+        assert not differ or kinds == {"asks"}, statement
+    assert told["several states"] == {"asks"}
+    assert told["one state"] >= {"holds", "fails", "asks"}
+
+
 def test_the_numbers_of_table_1_are_told_in_a_sentence(with_kept: str) -> None:
     (sentence,) = (
         words(each)
