@@ -73,8 +73,11 @@ def test_ways_to_run_a_chain_span_what_their_files_hold(model: str, title: str) 
 def test_the_line_in_short_counts_the_list() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     line = readme.partition(TOOL["SHORT_BEGIN"])[2].partition(TOOL["SHORT_END"])[0]
-    replicated, everything, failed, rest = map(int, re.findall(r"\d+", line)[:4])
+    counts = line.partition(" Of ")[2]
+    everything, of_paper, replicated, failed, rest = map(int, re.findall(r"\d+", counts))
     assert everything == len(NAMES) == replicated + failed + rest
+    # Names of a lecture's statements begin with an L, of later work with a W.
+    assert of_paper == sum(not name.startswith(("L", "W")) for name in NAMES)
     # A link to a run has the statement's code, which begins with a capital.
     codes = re.findall(r"\(\[[A-Z]", results().partition("**Not replicated")[0])
     assert replicated == len(codes)

@@ -187,8 +187,9 @@ def sampler_sentence(columns: Sequence[TableColumn], results: ResultFolder) -> I
         yield ""
         yield (
             "Some models draw images with a Markov chain, and how it is run decides the value. The "
-            "table has the mean of two draws by one long chain; single draws from the same "
-            f"weights, by several ways to run it, span {' and '.join(ranges)}, means over seeds "
+            "table has the mean of two draws by one long chain; further single draws from the "
+            "same weights, by such a chain and by other ways to run one, span "
+            f"{' and '.join(ranges)}, means over seeds "
             "([the ways](docs/faq.md#why-is-a-dbn-at-138-nats-here-and-at-245-there)). The papers "
             "do not say how the published numbers were drawn. That is one reason why ours differ; "
             "training that had not ended (*still rising*) is another."
@@ -340,7 +341,7 @@ class Statements:
         if changed:
             yield ""
             yield (
-                "All verdicts are by today's rules. Some of these were changed after results were "
+                "All verdicts are by today's rules. Some rules were changed after results were "
                 "known ([which, and why](docs/protocol.md#6-statements-beside-table-1)). Under "
                 f"earlier rules these verdicts were different: {', '.join(changed)}."
             )
@@ -371,9 +372,11 @@ def read_cards(results: ResultFolder, protocol: Protocol) -> list[StatementCard]
     return cards
 
 
-def in_short(answer: Answer) -> str:
+def in_short(answer: Answer, meanings: Mapping[str, Mapping[str, str]]) -> str:
     """What was found, in a line: how many statements ended how, and whether Table 1 is decided."""
     everything = len(answer.statements)
+    # Those of the paper have a place in it.
+    of_paper = sum("place" in meanings[states.statement] for states in answer.statements)
     replicated = len(answer.ended_in("replicated"))
     failed = len(answer.ended_in("not replicated"))
     rest = everything - replicated - failed
@@ -382,11 +385,13 @@ def in_short(answer: Answer) -> str:
     table = (
         f"Of the {len(cells)} rows of Table 1 that were measured, {len(decided)} are decided."
         if decided
-        else "Table 1 is undecided: every verdict is withheld, for the reason beside it."
+        else "Table 1 is undecided, since every verdict on MNIST is withheld, for the reason "
+        "beside it."
     )
     return (
-        f"In short: {replicated} of {everything} statements in words were replicated, {failed} "
-        f"were not, and {rest} are open or depend on data or seeds. {table}"
+        f"In short: {table} Of {everything} statements in words ({of_paper} of the paper, the "
+        f"others of a lecture and of later work), {replicated} were replicated, {failed} were not, "
+        f"and {rest} are open or depend on data or seeds."
     )
 
 
@@ -419,7 +424,7 @@ def results_texts(root: Path) -> tuple[str, str]:
     lines += statements.lines()
     lines += statements.earlier_rules()
     lines += [END]
-    short = f"{SHORT_BEGIN}\n{in_short(answer)}\n{SHORT_END}"
+    short = f"{SHORT_BEGIN}\n{in_short(answer, meanings)}\n{SHORT_END}"
     return short, "\n".join(lines)
 
 

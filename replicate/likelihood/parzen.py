@@ -382,7 +382,8 @@ def _correct_rounded_rows(
     # The share of all samples but the nearest in the density.
     # The nearest sample's own term is 1 and its distance exact: only the other terms are rounded.
     share_of_others = 1 - 1 / sums.relative
-    error = rounding * share_of_others
+    # Each of them is off by a factor of exp(rounding) at most.
+    error = torch.expm1(rounding) * share_of_others
     is_accurate = (error <= MAX_ERROR) & (rounding <= MAX_ROUNDING)
     if bool(is_accurate.all()):
         return

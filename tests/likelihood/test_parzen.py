@@ -381,3 +381,22 @@ def test_a_row_that_is_not_finite_leaves_the_others_alone(value: float) -> None:
     torch.testing.assert_close(
         log_densities(samples, broken, [0.5])[:, rows], expected, rtol=0, atol=1e-4
     )
+
+
+def test_a_term_that_rounding_may_have_made_small_is_computed_again() -> None:
+    """A gap of 3.8 nats that float32 products gave as 8.8, which rounding of 5 nats allows."""
+    x = torch.zeros(1, 4)
+    samples = torch.zeros(2, 4)
+    samples[1, 0] = math.sqrt(2 * 3.8)
+    found = 1 + math.exp(-8.8)
+    sums = parzen.KernelSums(
+        relative=torch.tensor([[found]], dtype=torch.float64),
+        peak=torch.zeros(1, dtype=torch.float64),
+        distance=torch.zeros(1, dtype=torch.float64),
+        count=2,
+        sigmas=(1.0,),
+        dimension=4,
+    )
+    rounding = torch.full((1, 1), 5.0, dtype=torch.float64)
+    parzen._correct_rounded_rows(sums, x, samples, x[0], rounding)
+    assert sums.relative.item() == pytest.approx(1 + math.exp(-3.8), abs=1e-6)
