@@ -103,6 +103,7 @@ def test_a_list_of_dvc_cut_off_by_a_kill_costs_no_job(finished):
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_killed_in_training_again_and_again(finished, fresh, tmp_path):
     """Long trainings, so that most kills fall into one, and it goes on from its checkpoint."""
     long = (finished / "presets/smoke.yaml").read_text().replace("epochs: 4", "epochs: 60")
