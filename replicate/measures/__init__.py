@@ -1,7 +1,7 @@
 """The registry of measures: what says how good samples are, and what each of them is worth.
 
 One file a measure. Titles and units are here, apart from the functions, so that a page can name
-them without torch; `replicate.measures.scoring` runs the functions.
+them without torch; `replicate.measures.run_measures` runs the functions.
 """
 
 from typing import Literal, NamedTuple

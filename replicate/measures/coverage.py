@@ -5,7 +5,7 @@ true images alone, so that samples far out do not raise it, as they do recall. S
 distribution, as many as true images, have 1 - 1/2^5 = 0.97.
 """
 
-from replicate.measures.comparison import Comparison
+from replicate.measures.compared_images import Comparison
 from replicate.measures.resampling import Estimate, mean_of
 
 

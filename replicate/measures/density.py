@@ -5,7 +5,7 @@ The number of balls, as large as the distance to the fifth nearest true image, d
 that crowd where true images are dense have more than 1, so higher is not always better.
 """
 
-from replicate.measures.comparison import Comparison
+from replicate.measures.compared_images import Comparison
 from replicate.measures.neighbours import DENSITY_NEIGHBOURS
 from replicate.measures.resampling import Estimate, mean_of
 

@@ -9,7 +9,7 @@ upwards where images are few, equally for all that have as many.
 import torch
 from torch import Tensor
 
-from replicate.measures.comparison import Comparison
+from replicate.measures.compared_images import Comparison
 from replicate.measures.resampling import Estimate, normal_interval, weights
 
 #: Bootstrap samples of the standard error, which 30 give to 13 %: each takes two decompositions.

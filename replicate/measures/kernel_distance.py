@@ -8,7 +8,7 @@ from one distribution. In features of the data set's own classifier it is no KID
 import torch
 from torch import Tensor
 
-from replicate.measures.comparison import Comparison
+from replicate.measures.compared_images import Comparison
 from replicate.measures.resampling import Estimate, normal_interval, weights
 
 #: Rows whose kernel with all others is held at a time.

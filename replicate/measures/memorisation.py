@@ -1,7 +1,7 @@
 """Memorisation (`replicate.diagnostics.samples`) as a measure among others."""
 
 from replicate.diagnostics.samples import held_out_images, nearer_to_training
-from replicate.measures.comparison import chosen_rows
+from replicate.measures.compared_images import chosen_rows
 from replicate.measures.resampling import Estimate, mean_of
 from replicate.measures.sample_set import SampleSet
 

@@ -6,7 +6,7 @@ apart. 1: every image can. Below one half the samples are copies of the true ima
 compared with. Equally near images count half.
 """
 
-from replicate.measures.comparison import Comparison
+from replicate.measures.compared_images import Comparison
 from replicate.measures.resampling import Estimate, mean_of_halves
 
 

@@ -5,7 +5,7 @@ image's third nearest true image (Kynkäänniemi et al. 2019, equations 1 and 2)
 that are not like the data; a model that only repeats one true image has 1.
 """
 
-from replicate.measures.comparison import Comparison
+from replicate.measures.compared_images import Comparison
 from replicate.measures.resampling import Estimate, mean_of
 
 

@@ -5,7 +5,7 @@ counts where it lies in the ball of some sample, as large as the distance to the
 sample. It falls with modes that are missing; a few samples far out make large balls, and raise it.
 """
 
-from replicate.measures.comparison import Comparison
+from replicate.measures.compared_images import Comparison
 from replicate.measures.resampling import Estimate, mean_of
 
 

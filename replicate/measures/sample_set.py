@@ -8,7 +8,7 @@ from torch import Tensor
 
 from replicate.datasets.base import Splits
 from replicate.diagnostics.classifier import Classifier
-from replicate.measures.comparison import FEWEST, Comparison, chosen_rows
+from replicate.measures.compared_images import FEWEST, Comparison, chosen_rows
 from replicate.params import Likelihood, MeasureSettings
 
 

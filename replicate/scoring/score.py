@@ -10,7 +10,7 @@ import torch
 
 from replicate.datasets.base import Splits
 from replicate.errors import ReplicateError
-from replicate.measures.scoring import measure_samples
+from replicate.measures.run_measures import measure_samples
 from replicate.params import Likelihood
 from replicate.progress.loops import task
 from replicate.records.schema import Measured, ScoredSamples, ScoreNeighbour, ScoreTrap

@@ -15,7 +15,7 @@ from replicate.datasets.base import Splits
 from replicate.diagnostics.classifier_file import known_classifier
 from replicate.measures.controls import Controls, above_truth
 from replicate.measures.controls_list import CONTROLS, TRUTH
-from replicate.measures.scoring import measure_samples
+from replicate.measures.run_measures import measure_samples
 from replicate.params import load_params
 from replicate.progress.loops import each
 from replicate.progress.reporting import add_state_argument, reporting

@@ -20,7 +20,7 @@ from replicate.diagnostics.samples import Samples
 from replicate.errors import ReplicateError
 from replicate.jobs.subject import Subject
 from replicate.measures.model_set import ModelSet
-from replicate.measures.scoring import measure_model, measure_samples
+from replicate.measures.run_measures import measure_model, measure_samples
 from replicate.models.base import GenerativeModel
 from replicate.models.parts.weights_file import read_model, sampling
 from replicate.params import Params, load_params

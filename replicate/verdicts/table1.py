@@ -25,7 +25,6 @@ from replicate.records.schema import (
     TableRow,
     Training,
 )
-from replicate.verdicts.ending import rise_of
 from replicate.verdicts.pooled_seeds import pool_seeds
 from replicate.verdicts.protocol import Protocol, Rising
 from replicate.verdicts.published import PublishedRow, PublishedRows
@@ -37,6 +36,7 @@ from replicate.verdicts.table1_verdicts import (
     ordering_verdict,
     values_of,
 )
+from replicate.verdicts.training_end import rise_of
 
 #: What a data set that no run names would need.
 NEEDS = {"tfd": "needs TFD_48x48.mat, which its owners give on request"}

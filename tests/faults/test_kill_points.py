@@ -2,7 +2,7 @@
 same bits.
 
 Real processes and real signals (tests/faults/launcher.py). A point is the moment before, in the
-middle of or after a write, a rename or a removal. The long tier is `pytest -m slow -rP
+middle of or after a write, a rename or a removal. The long tier is `pytest -m "slow or faults" -rP
 tests/faults/test_kill_points.py`, which also says how many kills there were.
 """
 

@@ -12,12 +12,12 @@ from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from torch import Tensor
 
-from replicate.measures.comparison import Comparison, chosen_rows
+from replicate.measures.compared_images import Comparison, chosen_rows
 from replicate.measures.frechet_distance import frechet, moments
 from replicate.measures.kernel_distance import discrepancies
 from replicate.measures.neighbours import squared_distances
 from replicate.measures.resampling import mean_of, weights
-from replicate.measures.scoring import FUNCTIONS
+from replicate.measures.run_measures import FUNCTIONS
 
 
 def normal(count: int, dimension: int, seed: int) -> Tensor:

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from replicate.measures.comparison import Comparison
-from replicate.measures.scoring import FUNCTIONS
+from replicate.measures.compared_images import Comparison
+from replicate.measures.run_measures import FUNCTIONS
 
 
 class _Unused(ModuleType):

@@ -16,7 +16,7 @@ import torch
 from lxml import html as lxml_html
 
 from replicate.__main__ import main
-from replicate.measures.scoring import measure_samples
+from replicate.measures.run_measures import measure_samples
 from replicate.records.frame import read_result
 from replicate.records.schema import Evaluation, Score
 from replicate.scoring.context import standing

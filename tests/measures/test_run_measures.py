@@ -21,7 +21,7 @@ from replicate.measures.model_set import ModelSet
 from replicate.measures.parzen_many import measure as parzen_many
 from replicate.measures.ranking import label
 from replicate.measures.resampling import Estimate
-from replicate.measures.scoring import FUNCTIONS, measure_model, measure_samples, measured
+from replicate.measures.run_measures import FUNCTIONS, measure_model, measure_samples, measured
 from replicate.models import REGISTRY as MODELS
 from replicate.models import load_model
 from replicate.models.base import GenerativeModel
