@@ -19,6 +19,7 @@ from replicate.records.hardware import gpu_cards, peak_memory
 from replicate.records.parameters import training_parameters
 from replicate.records.run_record import record_path
 from replicate.storage.files import read_json
+from replicate.storage.processes import is_running
 
 if TYPE_CHECKING:  # they load torch, which `status --help` can do without
     from replicate.models.base import GenerativeModel, ModelConfig
@@ -86,18 +87,6 @@ class Needs(TypedDict):
     disk_gib: float
 
 
-def _is_alive(process: int) -> bool:
-    try:
-        # Signal 0 asks whether the process is there, and sends nothing.
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    # A process of another user has that number: it lives.
-    except PermissionError:
-        pass
-    return True
-
-
 def host_of(progress: Progress) -> str:
     """The machine of the process that wrote a progress file."""
     # Files of earlier versions name no host.
@@ -109,7 +98,7 @@ def _still_runs(progress: Progress) -> bool:
     lately.
     """
     if host_of(progress) == socket.gethostname():
-        return _is_alive(progress["pid"])
+        return is_running(progress["pid"])
     # Its number means nothing on this machine, where another process may have it.
     return time.time() - progress["updated"] < SILENCE
 

@@ -2,8 +2,8 @@
 
 A lock belongs to an open file or folder and goes with the last process that has it open, however
 that process ends. Where the file system has none, a note says so once, and a `Lock` is held by a
-file that names its host and process (`claims.py`); what a killed process left half written is then
-not cleared away by writers, who lock folders.
+file that names its host and process (`lock_files.py`); what a killed process left half written is
+then not cleared away by writers, who lock folders.
 
 Who locks what:
 
@@ -27,8 +27,8 @@ import time
 from enum import Enum
 from pathlib import Path
 
-from replicate.storage.claims import Claim
 from replicate.storage.filesystem import ABSENT, note_once
+from replicate.storage.lock_files import LockFile
 
 MISSING_LOCKS = (
     "has no locks ({why}): files with the host and the number of a process stand for them, and "
@@ -92,7 +92,7 @@ class Lock:
 
     Args:
         handle: a descriptor of `file`, which the caller closes; with it the kernel's lock goes.
-        file: the lock's file; claims lie in a folder of its name.
+        file: the lock's file; lock files lie in a folder of its name.
 
     Attributes:
         by_kernel: whether it was the kernel that answered last.
@@ -102,7 +102,7 @@ class Lock:
         self.handle = handle
         self.by_kernel = True
         self._file = file
-        self._claim = Claim(file.with_name(f"{file.name}.holders"))
+        self._lock_file = LockFile(file.with_name(f"{file.name}.holders"))
 
     def take(self, *, shared: bool = False) -> bool:
         """Locks unless another process is in the way.
@@ -118,7 +118,7 @@ class Lock:
         self.by_kernel = state is not LockState.UNSUPPORTED
         if self.by_kernel:
             return state is LockState.HELD
-        return self._claim.take(shared=shared)
+        return self._lock_file.take(shared=shared)
 
     def wait(self, *, shared: bool = False) -> None:
         """Locks after waiting for those in the way."""
@@ -128,9 +128,9 @@ class Lock:
 
     def release(self) -> None:
         """Gives up what is held by a file; the kernel's lock goes with the handle."""
-        self._claim.release()
+        self._lock_file.release()
 
     @property
     def holder(self) -> str:
         """Who was in the way, with what to do if it is on another machine; empty if nobody says."""
-        return "; ".join(str(holder) for holder in self._claim.others)
+        return "; ".join(str(holder) for holder in self._lock_file.others)

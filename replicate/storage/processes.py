@@ -30,19 +30,25 @@ class Process(NamedTuple):
         """Whether it is at work; of one of another machine nobody here can tell, so it counts."""
         if not self.is_here:
             return True
-        try:
-            # Signal 0 is sent to nobody: it only asks whether the process is there.
-            os.kill(self.number, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            # A process of another user.
-            return True
-        return _began(self.number) == self.began
+        # Of a process of another user the system may tell no beginning.
+        return is_running(self.number) and _began(self.number) in (self.began, "")
 
     def __str__(self) -> str:
         """For people: `pid 12 of node7`."""
         return f"pid {self.number} of {self.host}"
+
+
+def is_running(number: int) -> bool:
+    """Whether this machine has a process of that number."""
+    try:
+        # Signal 0 is sent to nobody: it only asks whether the process is there.
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    # A process of another user has that number.
+    except PermissionError:
+        pass
+    return True
 
 
 def this_process() -> Process:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from replicate.storage.processes import Process, this_process
 
-#: Words of a claim's name: how it is held.
+#: Words of a lock file's name: how the lock is held.
 ALONE, SHARED = "alone", "shared"
 #: Between the words of a name; no host's name has it.
 BETWEEN = "+"
@@ -31,7 +31,7 @@ class Holder:
 
     Attributes:
         process: which one.
-        file: its claim.
+        file: its lock file.
     """
 
     process: Process
@@ -44,11 +44,11 @@ class Holder:
         return f"{self.process}; if it no longer runs there, remove {self.file}"
 
 
-class Claim:
-    """What this process says of a lock.
+class LockFile:
+    """The file by which this process holds a lock.
 
     Args:
-        folder: of the claims of all processes on one lock; it is there while there are any.
+        folder: of the files of all processes on one lock; it is there while there are any.
 
     Attributes:
         others: who was in the way when it was last asked for.
@@ -60,7 +60,7 @@ class Claim:
         self._file: Path | None = None
 
     def take(self, *, shared: bool = False) -> bool:
-        """Claims the lock; False where others are in the way.
+        """Takes the lock; False where others are in the way.
 
         Args:
             shared: along with others that share it; else alone.
@@ -80,7 +80,7 @@ class Claim:
         return False
 
     def release(self) -> None:
-        """Gives the claim up, if there is one."""
+        """Gives the lock up, if it is held."""
         if self._file is None:
             return
         self._file.unlink(missing_ok=True)
@@ -96,7 +96,7 @@ class Claim:
         file = self.folder / BETWEEN.join(words)
         while True:
             self.folder.mkdir(parents=True, exist_ok=True)
-            # Whoever gave its claim up may have removed the folder at this moment.
+            # Whoever gave its lock up may have removed the folder at this moment.
             with contextlib.suppress(FileNotFoundError):
                 os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
                 return file
@@ -119,7 +119,7 @@ class Claim:
 
 
 def _holder(file: Path) -> Holder | None:
-    """Whose claim a file is; None for a file of something else."""
+    """Whose lock file it is; None for a file of something else."""
     words = file.name.split(BETWEEN)
     if len(words) != 5 or words[0] not in (ALONE, SHARED) or not words[2].isdecimal():
         return None

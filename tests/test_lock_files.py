@@ -16,7 +16,7 @@ from replicate.datasets.sources.download import folder_lock
 from replicate.errors import ReplicateError
 from replicate.jobs import context
 from replicate.storage import filesystem
-from replicate.storage.claims import BETWEEN, Claim
+from replicate.storage.lock_files import BETWEEN, LockFile
 from replicate.storage.locks import Lock
 from replicate.storage.paths import package_root
 from replicate.storage.processes import Process, this_process
@@ -71,8 +71,8 @@ def training(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
-def claimed_by(process: Process, folder: Path, how: str = "alone") -> Path:
-    """The claim that another process left."""
+def held_by(process: Process, folder: Path, how: str = "alone") -> Path:
+    """The lock file that another process left."""
     words = (how, process.host, str(process.number), process.began, "01234567")
     file = folder / BETWEEN.join(words)
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,12 +113,12 @@ def test_what_a_killed_process_held_is_taken_over(
 
 
 def test_a_number_that_was_given_again_is_another_process(tmp_path: Path) -> None:
-    claimed_by(this_process()._replace(began="1"), tmp_path / "claims")
-    assert Claim(tmp_path / "claims").take()
+    held_by(this_process()._replace(began="1"), tmp_path / "holders")
+    assert LockFile(tmp_path / "holders").take()
 
 
 def test_a_process_of_another_host_is_named_with_what_to_do(tmp_path: Path) -> None:
-    file = claimed_by(ELSEWHERE, tmp_path / "run/lock.holders")
+    file = held_by(ELSEWHERE, tmp_path / "run/lock.holders")
     run = CheckpointFolder(tmp_path / "run")
     with pytest.raises(ReplicateError) as refused, run.locked():
         pytest.fail("both train")
@@ -132,7 +132,7 @@ def test_a_process_of_another_host_is_named_with_what_to_do(tmp_path: Path) -> N
 
 
 def test_those_that_share_a_lock_keep_out_who_wants_it_alone(tmp_path: Path) -> None:
-    one, other, alone = (Claim(tmp_path / "claims") for _ in range(3))
+    one, other, alone = (LockFile(tmp_path / "holders") for _ in range(3))
     assert one.take(shared=True)
     assert other.take(shared=True)
     assert not alone.take()
@@ -143,7 +143,7 @@ def test_those_that_share_a_lock_keep_out_who_wants_it_alone(tmp_path: Path) -> 
     assert alone.take()
     assert not one.take(shared=True)
     alone.release()
-    assert not (tmp_path / "claims").exists()
+    assert not (tmp_path / "holders").exists()
 
 
 def test_of_many_that_ask_at_once_never_two_hold_it_and_all_get_their_turn(tmp_path: Path) -> None:
@@ -152,14 +152,14 @@ def test_of_many_that_ask_at_once_never_two_hold_it_and_all_get_their_turn(tmp_p
 
     def work(number: int) -> None:
         nonlocal most
-        claim = Claim(tmp_path / "claims")
-        while not claim.take():
+        lock = LockFile(tmp_path / "holders")
+        while not lock.take():
             time.sleep(0.001)
         inside.append(number)
         most = max(most, len(inside))
         time.sleep(0.002)
         inside.remove(number)
-        claim.release()
+        lock.release()
 
     with ThreadPoolExecutor(6) as pool:
         done = [pool.submit(work, number) for number in range(12)]
@@ -168,13 +168,13 @@ def test_of_many_that_ask_at_once_never_two_hold_it_and_all_get_their_turn(tmp_p
     assert most == 1
 
 
-def test_other_files_beside_claims_are_left_alone(tmp_path: Path) -> None:
-    own = tmp_path / "claims" / "notes.txt"
+def test_other_files_beside_lock_files_are_left_alone(tmp_path: Path) -> None:
+    own = tmp_path / "holders" / "notes.txt"
     own.parent.mkdir()
     own.touch()
-    claim = Claim(own.parent)
-    assert claim.take()
-    claim.release()
+    lock = LockFile(own.parent)
+    assert lock.take()
+    lock.release()
     assert own.exists()
 
 
@@ -185,13 +185,13 @@ def test_an_engine_waits_for_jobs_and_says_whose_they_are(tmp_path: Path) -> Non
             assert in_the_way == ""
         with context.jobs_lock(shared=False) as in_the_way:
             assert in_the_way == f"jobs of an earlier run ({this_process()})"
-    file = claimed_by(ELSEWHERE, Path(".replicate/jobs.lock.holders"), "shared")
+    file = held_by(ELSEWHERE, Path(".replicate/jobs.lock.holders"), "shared")
     with context.jobs_lock(shared=False) as in_the_way:
         assert in_the_way == (
             "jobs of an earlier run (pid 12 of node7.example.org; if it no longer runs there, "
             f"remove {file})"
         )
-    claimed_by(dead_process(), file.parent, "shared")
+    held_by(dead_process(), file.parent, "shared")
     file.unlink()
     with context.jobs_lock(shared=False) as in_the_way:
         assert in_the_way == ""
@@ -200,7 +200,7 @@ def test_an_engine_waits_for_jobs_and_says_whose_they_are(tmp_path: Path) -> Non
 def test_a_second_fetch_waits_for_the_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = claimed_by(ELSEWHERE, tmp_path / "mnist/.lock.holders")
+    file = held_by(ELSEWHERE, tmp_path / "mnist/.lock.holders")
 
     def fetched() -> bool:
         with folder_lock(tmp_path / "mnist"):
