@@ -64,7 +64,7 @@ def _replace_marks(parent: etree._Element, marks: list[etree._Element], outline:
     attributes = _ink_of_mark(marks[0]) or {}
     del attributes["href"]
     radius = _radius(outline)
-    if radius is not None and _is_disc(attributes, outline):
+    if radius is not None and _is_filled_alone(attributes):
         # A line without length draws nothing but its round ends, which together are the circle.
         start, shape = (Decimal(0), Decimal(0)), "h0"
         attributes = _as_dots(attributes, radius)
@@ -82,12 +82,12 @@ def _replace_marks(parent: etree._Element, marks: list[etree._Element], outline:
         parent.remove(mark)
 
 
-def _is_disc(attributes: Mapping[str, str], outline: str) -> bool:
-    """Whether a mark is a filled circle without an edge."""
+def _is_filled_alone(attributes: Mapping[str, str]) -> bool:
+    """Whether a mark is filled and has no edge."""
     classes = attributes.get("class", "")
     is_painted = "fill" in attributes or "fill-" in classes
     has_edge = "stroke-" in classes or "stroke-width" in attributes
-    return is_painted and not has_edge and _radius(outline) is not None
+    return is_painted and not has_edge
 
 
 def _as_dots(attributes: Mapping[str, str], radius: float) -> dict[str, str]:
