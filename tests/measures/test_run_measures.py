@@ -148,6 +148,25 @@ def test_measures_of_models_can_be_left_out() -> None:
         assert all(entry["value"] is None for entry in entries)
 
 
+def test_a_few_images_are_no_first_ones_and_the_same_for_every_model() -> None:
+    """Files may be sorted: MNIST's test images are by two groups of writers, one after another."""
+    data = splits()
+    values = np.linspace(0, 1, 1000, dtype=np.float32)
+    images = np.tile(values[:, None, None, None], (1, 1, 8, 8))
+    ordered = type(data)({name: images for name in ("train", "valid", "test")})
+    chosen = []
+    for name in ("vae", "rbm"):
+        models = ModelSet(untrained(name), ordered, SMALL, LIKELIHOOD)
+        assert len(models.images("test")) == 1000
+        chosen.append(models.images("test", 100))
+        assert not models.images("valid", 100).equal(chosen[-1])
+    assert chosen[0].equal(chosen[1])
+    # Of values that rise evenly from 0 to 1: a fair choice has their mean, within four errors.
+    assert float(chosen[0].mean()) == pytest.approx(0.5, abs=4 * 12**-0.5 / 10)
+    # Without replacement.
+    assert len(chosen[0][:, 0].unique()) == 100
+
+
 def test_many_samples_are_summed_as_if_they_were_there_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
