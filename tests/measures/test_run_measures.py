@@ -153,7 +153,7 @@ def test_a_few_images_are_no_first_ones_and_the_same_for_every_model() -> None:
     data = splits()
     values = np.linspace(0, 1, 1000, dtype=np.float32)
     images = np.tile(values[:, None, None, None], (1, 1, 8, 8))
-    ordered = type(data)({name: images for name in ("train", "valid", "test")})
+    ordered = type(data)(dict.fromkeys(("train", "valid", "test"), images))
     chosen = []
     for name in ("vae", "rbm"):
         models = ModelSet(untrained(name), ordered, SMALL, LIKELIHOOD)
