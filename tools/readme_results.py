@@ -10,6 +10,7 @@ import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -241,7 +242,10 @@ class Statements:
         """
         statement = states.statement
         name = NAMES.get(statement, statement)
-        text = f"*{name}* ({self.code(statement)}){outcome}: {self.meanings[statement][meaning]}"
+        # An outcome by parts names the data of each part itself.
+        data = "" if outcome else self.data(states)
+        code = f"{self.code(statement)}{data}"
+        text = f"*{name}* ({code}){outcome}: {self.meanings[statement][meaning]}"
         failed = self.failed_checks(statement) if meaning == "fails" else ""
         details = [failed] if failed else []
         if statement in CHAPTERS:
@@ -255,6 +259,12 @@ class Statements:
         if run is None:
             return statement
         return f"[{statement}](results/reference/statements/{run.name})"
+
+    def data(self, states: StatementStates) -> str:
+        """The data of its runs, to stand behind its name; empty where there is no run."""
+        names = set(chain.from_iterable(states.datasets.values()))
+        titles = [first_lower(title) for title in map(dataset_title, sorted(names))]
+        return f", {' and '.join(titles)}" if titles else ""
 
     def failed_checks(self, statement: str) -> str:
         """How many checks contradict it in the run with the most seeds."""
@@ -293,7 +303,7 @@ class Statements:
         """A list item for each part of the paper: the names of its statements among these."""
         for group, names in (BEFORE_TABLE_1 | AFTER_TABLE_1).items():
             items = [
-                f"{name_of(states)} ({self.code(states.statement)})"
+                f"{name_of(states)} ({self.code(states.statement)}{self.data(states)})"
                 for states in statements
                 if states.statement in names
             ]
@@ -313,18 +323,15 @@ class Statements:
         return self.item(states, "asks", f", {', '.join(outcomes)}")
 
     def extent(self) -> str:
-        """How many runs judged a replicated statement, with how many seeds, and on which data."""
+        """How many runs judged a replicated statement, and with how many seeds."""
         runs: list[int] = []
         seeds: list[int] = []
-        datasets: set[str] = set()
         for states in self.answer.ended_in("replicated"):
             full_forms = self.cards[states.statement].full_forms
             runs.append(len(full_forms))
             for run in full_forms:
                 seeds += seed_counts(run)
-                datasets.add(dataset_title(run.dataset))
-        data = ", ".join(sorted(datasets))
-        return f"{span(runs)} runs of each, {span(seeds)} seeds a run; on {data}"
+        return f"{span(runs)} runs of each, {span(seeds)} seeds a run; digits: the 8x8 ones"
 
     def earlier_rules(self) -> Iterator[str]:
         """The statements that an earlier version of the rules had judged otherwise."""
