@@ -712,6 +712,37 @@ def test_an_end_that_a_source_fixed_is_the_end_and_a_shorter_run_is_not_that_rec
     assert "150 epochs of the recipe's 1000" in verdict(150)["reason"]
 
 
+@pytest.mark.parametrize(
+    ("dataset", "model", "level", "end"),
+    [
+        ("mnist", "deep_gsn", 260.0, 1000),
+        ("tfd", "adversarial_nets", 2500.0, 72),
+    ],
+)
+def test_a_run_shorter_than_its_recipe_does_not_exceed_either(
+    dataset: str, model: str, level: float, end: int
+) -> None:
+    """Section 8: it is not the recipe, and is withheld; on TFD more training may lower it."""
+    place = list(PAPERS).index(model)
+
+    def state(trained: Blocks) -> str:
+        values = [level + seed for seed in range(6)]
+        key = (model, dataset)
+        table = build({key: [evaluation(values, dataset=dataset, model=model)]}, trained)
+        row = table["rows"][place]
+        assert row["model"] == model
+        found: str = row["cells"][dataset]["verdict"]["state"]
+        return found
+
+    def trained_for(epochs: int) -> Blocks:
+        return {(model, dataset): [training(list(range(6)), 0.0, epochs)]}
+
+    assert state(trained_for(end)) == "exceeds"
+    assert state(trained_for(end - 1)) == "withheld"
+    # Of a training that nobody knows it cannot be said that it was the whole recipe.
+    assert state({}) == "withheld"
+
+
 @pytest.mark.parametrize(("epochs", "state"), [(71, "withheld"), (72, "not inferior")])
 def test_a_fixed_end_counts_the_epochs_of_the_training_where_no_image_chooses_one(
     epochs: int, state: str

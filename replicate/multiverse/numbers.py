@@ -34,6 +34,7 @@ from replicate.verdicts.statistics import (
 from replicate.verdicts.table1_verdicts import (
     estimate_deviation,
     sampler_deviation,
+    stands_unfinished,
     unfinished,
 )
 
@@ -139,10 +140,15 @@ class NumberClaim:
             analysis["level"],
         )
         is_withheld = self._rising and _name(analysis, "rising") == "withheld"
-        # More training could only raise a value that exceeds the published one already.
-        if is_withheld and tested != "exceeds":
+        if is_withheld and not self._stands_unfinished(tested):
             return "withheld"
         return tested
+
+    def _stands_unfinished(self, state: VerdictState) -> bool:
+        """As in the protocol, whatever else is chosen."""
+        context = self._context
+        _, dataset, model = context.claim.split("/")
+        return stands_unfinished(state, model, dataset, context.protocol.rising)
 
     def _is_possible(self, analysis: Analysis) -> bool:
         """Whether the choices go together, and are not another analysis by other names."""

@@ -52,6 +52,20 @@ def test_what_withholds_the_protocols_verdict_may_be_set_aside() -> None:
     )
 
 
+@pytest.mark.parametrize(("epochs", "state"), [(990, "withheld"), (1000, "exceeds")])
+def test_a_run_shorter_than_its_recipe_does_not_exceed(epochs: int, state: str) -> None:
+    key = ("deep_gsn", "mnist")
+    values = [260.0, 261.0, 262.0, 263.0, 264.0, 265.0]
+    table = build(
+        {key: [evaluation(values, model="deep_gsn")]},
+        trainings={key: [training(list(range(6)), epochs=epochs)]},
+    )
+    claim = number_claim(table, "deep_gsn")
+    assert claim.state(protocol_analysis(claim.alternatives)) == state
+    if epochs < 1000:
+        assert claim.state(chosen(claim, rising="judged")) == "exceeds"
+
+
 @pytest.mark.parametrize(("rate", "name"), [(0.05, "five"), (0.01, "one"), (0.1, "ten")])
 @pytest.mark.parametrize("shift", [-9.0, -4.0, 0.0, 4.0, 9.0])
 def test_intervals_are_scipys(rate: float, name: str, shift: float) -> None:
