@@ -18,6 +18,7 @@ from replicate.records.schema import Multiverse
 from replicate.stages.multiverse import multiverse
 from replicate.storage.paths import package_root
 from replicate.verdicts.protocol import read_protocol
+from tests.multiverse.judging import option_names
 
 ROOT = package_root()
 RESULTS = ROOT / "results"
@@ -222,6 +223,26 @@ def test_renewed_is_what_the_page_shows_without_a_run_of_ones_own(
         read_result(results / "reference/multiverse.json", Multiverse)["claims"]
         == content["claims"]
     )
+
+
+@pytest.mark.parametrize(
+    ("seeds", "is_another"), [("10-19", True), ("0-9", False), ("9-18", False)]
+)
+def test_a_run_with_the_same_seeds_is_no_second_run(
+    kept: Path, tmp_path: Path, seeds: str, is_another: bool
+) -> None:
+    """Its seeds would count twice among those of both runs, and replicate themselves."""
+    statements = tmp_path / "results/reference/statements"
+    for name in ("seeds-0-9", "seeds-10-19"):
+        shutil.copytree(kept / "reference/statements" / name, statements / name)
+    (statements / "seeds-10-19/SHA256SUMS").unlink()
+    settings = statements / "seeds-10-19/params.yaml"
+    settings.write_text(settings.read_text().replace('"10-19"', f'"{seeds}"'))
+    claims = [claim for claim in run_claims(tmp_path / "results") if claim.name in ("X4", "S2")]
+    assert len(claims) == 4
+    for claim in claims:
+        assert ("both_runs" in option_names(claim.claim, "seeds")) == is_another
+        assert ("sceptical" in option_names(claim.claim, "test")) == is_another
 
 
 def test_a_changed_kept_run_is_refused(
