@@ -203,6 +203,16 @@ def test_a_chain_row_by_another_sampler() -> None:
     assert claim.state(chosen(claim, sampler="mixed")) == "exceeds"
 
 
+def test_the_error_over_test_images_is_chosen_only_where_the_paper_prints_it() -> None:
+    """Of five folds a seed has the error of one fold's mean, and the paper that over folds."""
+    key = ("adversarial_nets", "tfd")
+    values = [2050.0, 2055.0, 2060.0, 2052.0, 2058.0, 2054.0]
+    table = build({key: [evaluation(list(values), dataset="tfd")]})
+    of_folds = number_claim(table, dataset="tfd")
+    assert option_names(of_folds, "error") == ["seeds", "pooled", "ours_alone"]
+    assert "test_images" in option_names(number_claim(table_of(list(values))), "error")
+
+
 def test_a_failed_seed_leaves_every_analysis_undecided() -> None:
     table = table_of([225.0, 226.0, None, 224.0, 225.0, 226.0, 224.0])
     assert set(counted(number_claim(table))["states"]) == {"inconclusive"}
