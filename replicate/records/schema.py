@@ -624,7 +624,7 @@ class ScoreNeighbour(TypedDict):
     log_likelihood: float
     """Mean test log-likelihood, nats."""
     standard_error: float
-    """Its standard error, nats."""
+    """Its standard error, nats: over folds where there are some, else over test images."""
     samples: int
     """Samples that it is of."""
     source: str
