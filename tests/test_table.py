@@ -144,6 +144,12 @@ def build(
             for key, blocks in evaluations.items()
         }
     runs = list(evaluations)
+    for (model, _), blocks in (samplers or {}).items():
+        for _, content in blocks:
+            for name, compared_runs in content["samplers"].items():
+                # Where a test says nothing of a sampler, it ran as the protocol has it.
+                fixed = PROTOCOL.samplers.rows[model][name].model_dump()
+                compared_runs["settings"] = fixed | compared_runs["settings"]
     table = build_table(
         "test",
         runs,
@@ -822,6 +828,26 @@ def test_no_sentence_ranks_a_row_whose_sampler_decides(
     assert verdict["state"] == "withheld"
     assert reason in verdict["reason"]
     assert verdict["reason"].startswith(("DBN: ", "the sampler decides: "))
+
+
+@pytest.mark.parametrize("name", ["published", "mixed", "longer"])
+def test_samplers_that_ran_otherwise_than_the_protocol_has_them_rank_nothing(name: str) -> None:
+    file, content = steady(138.0)
+    content["samplers"][name]["settings"] = {"burn_in": 7}
+    verdict = order_of((file, content))
+    fixed = PROTOCOL.samplers.rows["dbn"][name].burn_in  # type: ignore[index]
+    assert verdict["state"] == "withheld"
+    assert verdict["reason"] == f"DBN: the sampler {name} had burn in 7 instead of {fixed}"
+
+
+def test_blocks_that_ran_a_sampler_in_two_ways_are_refused() -> None:
+    _, first = steady(138.0)
+    _, second = steady(138.0)
+    second["samplers"]["mixed"]["settings"] = {"thinning": 3}
+    key = ("dbn", "mnist")
+    evaluated = [evaluation([138.0, 139, 137], model="dbn")]
+    with pytest.raises(ReplicateError, match="'thinning': 3.*run `samplers` of all of them alike"):
+        build({key: evaluated}, samplers={key: [("a.json", first), ("b.json", second)]})
 
 
 def _assert_declared(content: Any, kind: Any) -> None:

@@ -177,7 +177,7 @@ def still_rising(
     return not len(before) or bool(last.mean() - before.mean() > published_error)
 
 
-def speaks(shown: dict[str, Any] | None, rules: dict[str, Any], margin: float) -> bool:
+def speaks(shown: dict[str, Any] | None, model: str, rules: dict[str, Any], margin: float) -> bool:
     """Section 7: whether a row of Markov chains tells something of its model, by its samplers."""
     if shown is None:
         return False
@@ -186,6 +186,9 @@ def speaks(shown: dict[str, Any] | None, rules: dict[str, Any], margin: float) -
     for name in (rules["decides"], mixed, longer):
         seeds = draws_by(blocks, name, "log_likelihood")
         if sum(map(len, seeds)) < rules["draws"]:
+            return False
+        ran = [block["samplers"][name]["settings"] for block in blocks]
+        if any(settings != rules["rows"][model][name] for settings in ran):
             return False
     start = independent(draws_by(blocks, mixed, "remembered_start"))
     upper = t_interval(start.mean(), stats.sem(start), len(start) - 1, 0.95)[1]
@@ -441,7 +444,7 @@ def _ordering_obstacle(
         if still_rising(shown[model]["ending"], protocol["rising"], rule["dataset"], model, error):
             return "withheld"
         margin = protocol["claims"][published[model]["claim"]]["claim_margin"]
-        if rows and not speaks(shown[model]["samplers"], samplers, margin):
+        if rows and not speaks(shown[model]["samplers"], model, samplers, margin):
             return "withheld"
         seeds = len(by_model(cells[model], shown[model]["samplers"], samplers))
         if rows and seeds < max(rule["minimum_seeds"], 2):

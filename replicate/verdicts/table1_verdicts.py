@@ -436,7 +436,7 @@ def _silence(row: _Row, rule: Directional, protocol: Protocol) -> Decision | Non
     # Rows that Markov chains sample say something of their model only once the chains have mixed.
     claim = f"T1/{rule.dataset}/{row.model}"
     margin = protocol.equivalence(claim).claim_margin
-    reason = silence(_samplers_of(row.cell), protocol.samplers, margin)
+    reason = silence(_samplers_of(row.cell), row.model, protocol.samplers, margin)
     if reason:
         return Decision("withheld", reason)
     # The comparisons take the values by this sampler, of the seeds that it was tried on.
