@@ -1236,7 +1236,7 @@ class Variances(TypedDict):
     draw: VarianceComponent
     """Between draws of samples."""
     test_images: VarianceComponent
-    """Between test images, of the mean."""
+    """Between test images, of the mean; where there are folds, of the mean of one fold."""
 
 
 class TrainingEnd(TypedDict):
@@ -1313,7 +1313,8 @@ class MeasuredCell(TypedDict):
     sd_over_seeds: float | None
     """Standard deviation over seeds (ddof 1), nats."""
     standard_error_test: float | None
-    """Mean of the seeds' standard errors over test images, nats."""
+    """Mean of the seeds' standard errors over test images, nats; of one fold's where there are
+    folds."""
     standard_error_folds: float | None
     """Mean of the seeds' standard errors over folds, nats; null without folds."""
     interval: Interval | None
