@@ -270,7 +270,7 @@ class StatementClaim:
             return None
         exact, tested = self._asked_for[_index(analysis, "checks")]
         level = self._level(analysis.get("level"), len(tested), self._asks_for)
-        # Nobody takes a test that so few seeds could not decide either way.
+        # Nobody takes a test by which so few seeds can decide in one direction at most.
         if test in ("signed_rank", "sign") and tested:
             # All n on one side: the smallest p-value that a test by signs or ranks can give.
             smallest_p = 0.5 ** self._count(subset)
