@@ -764,6 +764,23 @@ def test_a_fixed_end_counts_the_epochs_of_the_training_where_no_image_chooses_on
     assert (f"{epochs} epochs of the recipe's 72" in verdict["reason"]) == (epochs < 72)
 
 
+@pytest.mark.parametrize("known", [(0, 1), (0,), (1,)])
+def test_a_row_is_judged_by_the_trainings_of_all_of_its_seeds(known: tuple[int, ...]) -> None:
+    """Of two blocks of seeds, one of which still rose, one alone says nothing of the row."""
+    key = ("adversarial_nets", "mnist")
+    evaluated = [evaluation([225.0, 226, 224]), evaluation([225.0, 226, 224], first_seed=3)]
+    trained = [training([0, 1, 2], rise=0.0), training([3, 4, 5], rise=3.0)]
+    trained = [trained[block] for block in known]
+    table = build({key: evaluated}, {key: trained})
+    verdict = table["rows"][3]["cells"]["mnist"]["verdict"]
+    if known == (0, 1):
+        # Together they rose by 1.5 nats, and may by 2.
+        assert verdict["state"] == "replicated"
+    else:
+        assert verdict["state"] == "withheld"
+        assert "the training that it is of is not known" in verdict["reason"]
+
+
 def test_without_its_training_a_row_decides_nothing() -> None:
     key, block = ("adversarial_nets", "mnist"), evaluation([225.0, 226, 224, 225, 225, 223])
     verdict = build({key: [block]}, {})["rows"][3]["cells"]["mnist"]["verdict"]
