@@ -530,6 +530,8 @@ def check_verdict(
     """
     threshold, sign = (rule["below"], -1) if "below" in rule else (rule["above"], 1)
     if rule.get("exact"):
+        if measured is None:
+            return {"value": None, "state": None}
         holds = sign * (measured - threshold) > 0
         return {"value": measured, "state": "replicated" if holds else "not replicated"}
     values = np.array([value for value in measured if value is not None], float)
@@ -575,9 +577,12 @@ def decided(
     exact = [verdict for name, verdict in verdicts if rule["checks"][name].get("exact")]
     tested = [(name, verdict) for name, verdict in verdicts if verdict not in exact]
     states = [verdict["state"] for _, verdict in tested]
+    has_failed = any(None in measured[name] for name, _ in tested)
+    # Without a number where all seeds failed that it is of.
+    has_failed |= any(verdict["state"] is None for verdict in exact)
     if any(verdict["state"] == "not replicated" for verdict in exact):
         state = "not replicated"
-    elif any(None in measured[name] for name, _ in tested):
+    elif has_failed:
         state = "inconclusive"
     elif tested and len(measured[tested[0][0]]) < rule.get("minimum_seeds", 6):
         state = "withheld"

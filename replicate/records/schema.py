@@ -1052,8 +1052,9 @@ class ExperimentResult(Frame):
     """Settings that are not those of the experiment's full form."""
     not_applicable: str | None
     """Why the data set cannot answer, or null."""
-    checks: dict[str, dict[str, float | list[float | None]]]
-    """Statement -> check -> one exact number, or [seed]; null where a seed failed."""
+    checks: dict[str, dict[str, float | list[float | None] | None]]
+    """Statement -> check -> one exact number, null where all seeds failed that it is of; or
+    [seed], null where a seed failed."""
     series: dict[str, Any]
     """What the figures show, in a form of each experiment's own; none if not applicable."""
 
