@@ -295,6 +295,27 @@ def test_the_document_names_every_option() -> None:
             assert option.title in text, option.title
 
 
+def test_the_document_tells_the_inconclusive_verdicts_and_which_of_them_turn(
+    content: Multiverse,
+) -> None:
+    """Where this fails the kept runs have changed: put it right in docs/multiverse.md."""
+    told = (
+        "Those on X4 (on digits), X5, F2 and L3 and the first two on L2 are\ninconclusive; all but"
+    )
+    told += " X4's second and L2's first turn"
+    assert told in (ROOT / "docs/multiverse.md").read_text()
+    turning = {}
+    for claim in content["claims"]:
+        if claim["state"] == "inconclusive" and not claim["by_earlier_rule"]:
+            key = (claim["claim"], claim["run"].removeprefix("statements/"))
+            turning[key] = bool(claim["flips"])
+    expected = dict.fromkeys(turning, True)
+    expected |= {("X4", "seeds-10-19"): False, ("L2", "seeds-0-9"): False}
+    assert turning == expected
+    assert {name for name, _ in turning} == {"X4", "X5", "F2", "L3", "L2"}
+    assert not any(run.startswith("mnist") for _, run in turning)
+
+
 def test_the_document_quotes_what_the_command_prints(
     kept: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
