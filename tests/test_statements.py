@@ -172,6 +172,17 @@ def test_few_or_failed_seeds_decide_nothing_but_are_shown() -> None:
     assert (word, reason[:20]) == ("inconclusive", "1 of 7 seeds failed;")
 
 
+def test_an_exact_number_that_no_seed_could_give_leaves_the_statement_undecided() -> None:
+    """Section 6: a failed seed leaves it inconclusive; what is known to be wrong comes first."""
+    good = [1.0, 1.1, 1.2, 1.0, 1.1, 1.2]
+    rule = protocol(a=TESTED, b={**EXACT, "reads": "a bound"}, c=EXACT)
+    entry = statement_verdict("X", rule, found(a=good, b=None, c=0.0))
+    assert entry["state"] == "inconclusive"
+    assert entry["reason"].endswith(": a bound")
+    assert (entry["checks"][1]["value"], entry["checks"][1]["state"]) == (None, None)
+    assert state(rule, found(a=good, b=None, c=1.0)) == ("not replicated", "not so: an error")
+
+
 def test_one_seed_decides_nothing_however_few_a_rule_asks_for() -> None:
     one = protocol(a=TESTED).model_copy(update={"minimum_seeds": 1})
     for value in (5.0, -5.0):

@@ -144,6 +144,12 @@ def build(
             for key, blocks in evaluations.items()
         }
     runs = list(evaluations)
+    for (model, _), blocks in (samplers or {}).items():
+        for _, content in blocks:
+            for name, compared_runs in content["samplers"].items():
+                # Where a test says nothing of a sampler, it ran as the protocol has it.
+                fixed = PROTOCOL.samplers.rows[model][name].model_dump()
+                compared_runs["settings"] = fixed | compared_runs["settings"]
     table = build_table(
         "test",
         runs,
@@ -712,6 +718,37 @@ def test_an_end_that_a_source_fixed_is_the_end_and_a_shorter_run_is_not_that_rec
     assert "150 epochs of the recipe's 1000" in verdict(150)["reason"]
 
 
+@pytest.mark.parametrize(
+    ("dataset", "model", "level", "end"),
+    [
+        ("mnist", "deep_gsn", 260.0, 1000),
+        ("tfd", "adversarial_nets", 2500.0, 72),
+    ],
+)
+def test_a_run_shorter_than_its_recipe_does_not_exceed_either(
+    dataset: str, model: str, level: float, end: int
+) -> None:
+    """Section 8: it is not the recipe, and is withheld; on TFD more training may lower it."""
+    place = list(PAPERS).index(model)
+
+    def state(trained: Blocks) -> str:
+        values = [level + seed for seed in range(6)]
+        key = (model, dataset)
+        table = build({key: [evaluation(values, dataset=dataset, model=model)]}, trained)
+        row = table["rows"][place]
+        assert row["model"] == model
+        found: str = row["cells"][dataset]["verdict"]["state"]
+        return found
+
+    def trained_for(epochs: int) -> Blocks:
+        return {(model, dataset): [training(list(range(6)), 0.0, epochs)]}
+
+    assert state(trained_for(end)) == "exceeds"
+    assert state(trained_for(end - 1)) == "withheld"
+    # Of a training that nobody knows it cannot be said that it was the whole recipe.
+    assert state({}) == "withheld"
+
+
 @pytest.mark.parametrize(("epochs", "state"), [(71, "withheld"), (72, "not inferior")])
 def test_a_fixed_end_counts_the_epochs_of_the_training_where_no_image_chooses_one(
     epochs: int, state: str
@@ -725,6 +762,23 @@ def test_a_fixed_end_counts_the_epochs_of_the_training_where_no_image_chooses_on
     verdict = table["rows"][3]["cells"]["tfd"]["verdict"]
     assert verdict["state"] == state
     assert (f"{epochs} epochs of the recipe's 72" in verdict["reason"]) == (epochs < 72)
+
+
+@pytest.mark.parametrize("known", [(0, 1), (0,), (1,)])
+def test_a_row_is_judged_by_the_trainings_of_all_of_its_seeds(known: tuple[int, ...]) -> None:
+    """Of two blocks of seeds, one of which still rose, one alone says nothing of the row."""
+    key = ("adversarial_nets", "mnist")
+    evaluated = [evaluation([225.0, 226, 224]), evaluation([225.0, 226, 224], first_seed=3)]
+    trained = [training([0, 1, 2], rise=0.0), training([3, 4, 5], rise=3.0)]
+    trained = [trained[block] for block in known]
+    table = build({key: evaluated}, {key: trained})
+    verdict = table["rows"][3]["cells"]["mnist"]["verdict"]
+    if known == (0, 1):
+        # Together they rose by 1.5 nats, and may by 2.
+        assert verdict["state"] == "replicated"
+    else:
+        assert verdict["state"] == "withheld"
+        assert "the training that it is of is not known" in verdict["reason"]
 
 
 def test_without_its_training_a_row_decides_nothing() -> None:
@@ -791,6 +845,26 @@ def test_no_sentence_ranks_a_row_whose_sampler_decides(
     assert verdict["state"] == "withheld"
     assert reason in verdict["reason"]
     assert verdict["reason"].startswith(("DBN: ", "the sampler decides: "))
+
+
+@pytest.mark.parametrize("name", ["published", "mixed", "longer"])
+def test_samplers_that_ran_otherwise_than_the_protocol_has_them_rank_nothing(name: str) -> None:
+    file, content = steady(138.0)
+    content["samplers"][name]["settings"] = {"burn_in": 7}
+    verdict = order_of((file, content))
+    fixed = PROTOCOL.samplers.rows["dbn"][name].burn_in  # type: ignore[index]
+    assert verdict["state"] == "withheld"
+    assert verdict["reason"] == f"DBN: the sampler {name} had burn in 7 instead of {fixed}"
+
+
+def test_blocks_that_ran_a_sampler_in_two_ways_are_refused() -> None:
+    _, first = steady(138.0)
+    _, second = steady(138.0)
+    second["samplers"]["mixed"]["settings"] = {"thinning": 3}
+    key = ("dbn", "mnist")
+    evaluated = [evaluation([138.0, 139, 137], model="dbn")]
+    with pytest.raises(ReplicateError, match="'thinning': 3.*run `samplers` of all of them alike"):
+        build({key: evaluated}, samplers={key: [("a.json", first), ("b.json", second)]})
 
 
 def _assert_declared(content: Any, kind: Any) -> None:

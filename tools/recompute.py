@@ -177,7 +177,7 @@ def still_rising(
     return not len(before) or bool(last.mean() - before.mean() > published_error)
 
 
-def speaks(shown: dict[str, Any] | None, rules: dict[str, Any], margin: float) -> bool:
+def speaks(shown: dict[str, Any] | None, model: str, rules: dict[str, Any], margin: float) -> bool:
     """Section 7: whether a row of Markov chains tells something of its model, by its samplers."""
     if shown is None:
         return False
@@ -186,6 +186,9 @@ def speaks(shown: dict[str, Any] | None, rules: dict[str, Any], margin: float) -
     for name in (rules["decides"], mixed, longer):
         seeds = draws_by(blocks, name, "log_likelihood")
         if sum(map(len, seeds)) < rules["draws"]:
+            return False
+        ran = [block["samplers"][name]["settings"] for block in blocks]
+        if any(settings != rules["rows"][model][name] for settings in ran):
             return False
     start = independent(draws_by(blocks, mixed, "remembered_start"))
     upper = t_interval(start.mean(), stats.sem(start), len(start) - 1, 0.95)[1]
@@ -331,7 +334,9 @@ def equivalence(
         rising = still_rising(
             shown["ending"], protocol["rising"], rule["dataset"], published["model"], error
         )
-        if rising and found["state"] != "exceeds":
+        # Section 8: "exceeds" may stand, but not of a run that is shorter than its recipe.
+        ends = protocol["rising"]["ends"].get(rule["dataset"], {})
+        if rising and (found["state"] != "exceeds" or published["model"] in ends):
             found["state"] = "withheld"
         if found["state"] == "inconclusive":
             found["seeds_needed"] = enough(
@@ -439,7 +444,7 @@ def _ordering_obstacle(
         if still_rising(shown[model]["ending"], protocol["rising"], rule["dataset"], model, error):
             return "withheld"
         margin = protocol["claims"][published[model]["claim"]]["claim_margin"]
-        if rows and not speaks(shown[model]["samplers"], samplers, margin):
+        if rows and not speaks(shown[model]["samplers"], model, samplers, margin):
             return "withheld"
         seeds = len(by_model(cells[model], shown[model]["samplers"], samplers))
         if rows and seeds < max(rule["minimum_seeds"], 2):
@@ -525,6 +530,8 @@ def check_verdict(
     """
     threshold, sign = (rule["below"], -1) if "below" in rule else (rule["above"], 1)
     if rule.get("exact"):
+        if measured is None:
+            return {"value": None, "state": None}
         holds = sign * (measured - threshold) > 0
         return {"value": measured, "state": "replicated" if holds else "not replicated"}
     values = np.array([value for value in measured if value is not None], float)
@@ -570,9 +577,12 @@ def decided(
     exact = [verdict for name, verdict in verdicts if rule["checks"][name].get("exact")]
     tested = [(name, verdict) for name, verdict in verdicts if verdict not in exact]
     states = [verdict["state"] for _, verdict in tested]
+    has_failed = any(None in measured[name] for name, _ in tested)
+    # Without a number where all seeds failed that it is of.
+    has_failed |= any(verdict["state"] is None for verdict in exact)
     if any(verdict["state"] == "not replicated" for verdict in exact):
         state = "not replicated"
-    elif any(None in measured[name] for name, _ in tested):
+    elif has_failed:
         state = "inconclusive"
     elif tested and len(measured[tested[0][0]]) < rule.get("minimum_seeds", 6):
         state = "withheld"

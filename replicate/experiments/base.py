@@ -26,7 +26,7 @@ from replicate.params import OURS, Block, Settings, setting
 #: One number a seed; None where the seed failed.
 PerSeed = list[float | None]
 #: The checks of one statement: check -> one number (exact), or one number a seed.
-StatementChecks = Mapping[str, float | Sequence[float | None]]
+StatementChecks = Mapping[str, float | Sequence[float | None] | None]
 #: Statement -> its checks.
 Checks = Mapping[str, StatementChecks]
 

@@ -336,13 +336,26 @@ class Theory(Experiment[TheoryConfig]):
         return ExperimentResult(checks, series)
 
 
+def _least_known(looks: Sequence[Sequence[float]]) -> float | None:
+    """The least of the numbers of all looks and seeds that are finite; None where none is.
+
+    A seed that diverged has none. Its own checks say so, and this one is of the others.
+    """
+    numbers = np.asarray(looks)
+    known = numbers[np.isfinite(numbers)]
+    if not len(known):
+        return None
+    return float(known.min())
+
+
 def _checks(grid: GridFacts, trained: TrainingCurve, descent: Descent) -> Checks:
     gaps = np.abs(np.subtract(grid["value"], grid["criterion"]))
     # The first shift is 0, where p_g is p_data.
     at_the_data = grid["criterion"][0]
     elsewhere = grid["criterion"][1:]
     # Of all looks and seeds: no D may ever surpass the optimal one.
-    smallest_shortfall = float(np.min(trained["shortfall"]))
+    smallest_shortfall = _least_known(trained["shortfall"])
+    excess = None if smallest_shortfall is None else -smallest_shortfall
     last_divergences = [row[-1] for row in descent["jsd"]]
     return {
         "P1": {
@@ -353,7 +366,7 @@ def _checks(grid: GridFacts, trained: TrainingCurve, descent: Descent) -> Checks
             "gap_between_value_and_criterion": float(gaps.max()),
             "distance_of_the_minimum_from_minus_log_4": abs(at_the_data + math.log(4)),
             "smallest_excess_elsewhere": min(elsewhere) + math.log(4),
-            "trained_discriminator_above_the_criterion": -smallest_shortfall,
+            "trained_discriminator_above_the_criterion": excess,
             "shortfall_of_a_trained_discriminator": trained["shortfall"][-1],
         },
         "P2": {

@@ -15,6 +15,7 @@ from replicate.multiverse.choices import Choices
 from replicate.multiverse.counting import Claim, counted
 from replicate.multiverse.numbers import NumberClaim, NumberContext, Values
 from replicate.multiverse.statements import StatementClaim
+from replicate.params import load_params, seeds_of
 from replicate.records.frame import read_result
 from replicate.records.run_folder import Job, RunFolder, results_below
 from replicate.records.schema import (
@@ -250,12 +251,20 @@ def _changes_to_the_end(jobs: Sequence[Job]) -> dict[int, float]:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """A statement that a run attempted; `settings` are those of its experiment, but its seeds."""
+    """A statement that a run attempted.
+
+    Attributes:
+        run, path: its name, and the file that has the verdict.
+        statement: the verdict.
+        settings: of its experiment, but its seeds; None where they are not known.
+        seeds: of its experiment; none where they are not known.
+    """
 
     run: str
     path: Path
     statement: StatementVerdict
     settings: object
+    seeds: frozenset[int]
 
     @property
     def sameness(self) -> Sameness:
@@ -291,13 +300,16 @@ def _attempts(results: Path) -> Iterator[_Attempt]:
     for name, folder in _folders(results, "statements", "statements.json"):
         path = folder / "statements.json"
         content = read_result(path, Statements)
+        run = results_below(folder)
         # This run's own results have no parameters beside them, so no other is known to be alike.
-        sections = results_below(folder).settings if name != OWN_RUN else None
+        sections = run.settings if name != OWN_RUN else None
         for statement in content["statements"]:
             # Without any it was not attempted, or not on data that could answer.
             if statement["checks"]:
                 experiment = statement["experiment"]
-                yield _Attempt(name, path, statement, _settings(sections, experiment))
+                settings = _settings(sections, experiment)
+                seeds = _seeds(run, experiment) if settings is not None else frozenset[int]()
+                yield _Attempt(name, path, statement, settings, seeds)
 
 
 def _settings(sections: Mapping[str, Any] | None, experiment: str | None) -> object:
@@ -308,13 +320,30 @@ def _settings(sections: Mapping[str, Any] | None, experiment: str | None) -> obj
     return {name: value for name, value in section.items() if name != "seeds"}
 
 
+def _seeds(run: RunFolder, experiment: str | None) -> frozenset[int]:
+    """The seeds of an experiment of a kept run."""
+    result = run.experiments.get(experiment or "")
+    if result is not None and result.content.get("seeds"):
+        return frozenset(result.content["seeds"])
+    # Older kept runs have no results of their experiments, whose seeds are then those asked for.
+    params = load_params(str(run.folder / "params.yaml"))
+    section = params.experiments.get(experiment or "", {})
+    blocks = [str(section["seeds"])] if "seeds" in section else params.seeds
+    return frozenset(seed for block in blocks for seed in seeds_of(block))
+
+
 def _partner(attempt: _Attempt, attempts: Sequence[_Attempt]) -> StatementVerdict | None:
-    """The statement in the first other kept run by the same rule and settings, with all seeds."""
+    """The statement in the first other kept run by the same rule and settings, with all seeds.
+
+    None of its seeds is one of the attempt's: a seed that both runs have would count twice in their
+    union, and be the original that it replicates.
+    """
     if attempt.settings is None:
         return None
     for candidate in attempts:
         is_same = candidate.run != attempt.run and candidate.sameness == attempt.sameness
-        if is_same and not _has_failed(candidate.statement):
+        has_other_seeds = attempt.seeds.isdisjoint(candidate.seeds)
+        if is_same and has_other_seeds and not _has_failed(candidate.statement):
             return candidate.statement
     return None
 

@@ -73,13 +73,15 @@ class CheckValues:
     Attributes:
         sign: 1 if they must be large, -1 if small.
         threshold: of the rule.
-        exact: the number of an exact check; None of one over seeds.
+        is_exact: whether it is one number, and not one a seed.
+        exact: that number; None where it is not known.
         seeds: one number a seed.
         earlier: the numbers of a run with other seeds; None without one.
     """
 
     sign: int
     threshold: float
+    is_exact: bool
     exact: float | None
     seeds: tuple[float, ...]
     earlier: tuple[float, ...] | None
@@ -89,9 +91,10 @@ class CheckValues:
         """A check of a run, and the same of another run by the same rule."""
         # With the sign every test asks for numbers above the threshold, whatever the rule's side.
         sign = -1 if check["side"] == "below" else 1
-        exact = check["value"] if check["exact"] else None
+        is_exact = check["exact"]
+        exact = check["value"] if is_exact else None
         earlier = _numbers(partner) if partner is not None else None
-        return cls(sign, check["threshold"], exact, _numbers(check), earlier)
+        return cls(sign, check["threshold"], is_exact, exact, _numbers(check), earlier)
 
     def chosen(self, subset: Alternative) -> list[float]:
         """The numbers of some seeds."""
@@ -102,6 +105,9 @@ class CheckValues:
     def p_values(self, test: str, subset: Alternative, difficulty: float) -> PValues:
         """What a test says of some seeds; of an exact check 0 and 1, by its number."""
         threshold = moved(self.threshold, self.sign, difficulty)
+        if self.is_exact and self.exact is None:
+            # Neither side is shown.
+            return 1.0, 1.0
         if self.exact is not None:
             passes = self.sign * (self.exact - threshold) > 0
             return (0.0, 1.0) if passes else (1.0, 0.0)
@@ -217,7 +223,7 @@ class StatementClaim:
         self._checks = [CheckValues.of(check, other_check) for check, other_check in pairs]
         self._comparisons = sum(not check["exact"] for check in checks)
         self._asks_for = statement.get("asks_for", "all")
-        counts = [len(check.seeds) for check in self._checks if check.exact is None]
+        counts = [len(check.seeds) for check in self._checks if not check.is_exact]
         self._seed_count = max(counts, default=0)
         # Below two seeds there is no spread, whatever the protocol asks for.
         self._is_small = self._seed_count < max(minimum_seeds, 2)
@@ -270,7 +276,7 @@ class StatementClaim:
             return None
         exact, tested = self._asked_for[_index(analysis, "checks")]
         level = self._level(analysis.get("level"), len(tested), self._asks_for)
-        # Nobody takes a test that so few seeds could not decide either way.
+        # Nobody takes a test by which so few seeds can decide in one direction at most.
         if test in ("signed_rank", "sign") and tested:
             # All n on one side: the smallest p-value that a test by signs or ranks can give.
             smallest_p = 0.5 ** self._count(subset)
@@ -287,8 +293,9 @@ class StatementClaim:
             return found
 
         # An identity that does not hold is wrong whatever the seeds say.
-        if any(states(exact)):
-            return "not replicated"
+        worst = STATES[max(states(exact), default=0)]
+        if worst != "replicated":
+            return worst
         if not tested:
             return "replicated"
         obstacle = self._obstacle(analysis)
@@ -304,7 +311,7 @@ class StatementClaim:
         for index, check in enumerate(self._checks):
             if index == left_out:
                 continue
-            kind = tested if check.exact is None else exact
+            kind = exact if check.is_exact else tested
             kind.append(index)
         return exact, tested
 
@@ -322,7 +329,7 @@ class StatementClaim:
 
     def _count_of(self, subset: Alternative) -> int:
         """How many seeds a subset has."""
-        (check, *_) = [check for check in self._checks if check.exact is None]
+        (check, *_) = [check for check in self._checks if not check.is_exact]
         return len(check.chosen(subset))
 
     def _p_values_of(

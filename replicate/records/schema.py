@@ -624,7 +624,7 @@ class ScoreNeighbour(TypedDict):
     log_likelihood: float
     """Mean test log-likelihood, nats."""
     standard_error: float
-    """Its standard error, nats."""
+    """Its standard error, nats: over folds where there are some, else over test images."""
     samples: int
     """Samples that it is of."""
     source: str
@@ -1052,8 +1052,9 @@ class ExperimentResult(Frame):
     """Settings that are not those of the experiment's full form."""
     not_applicable: str | None
     """Why the data set cannot answer, or null."""
-    checks: dict[str, dict[str, float | list[float | None]]]
-    """Statement -> check -> one exact number, or [seed]; null where a seed failed."""
+    checks: dict[str, dict[str, float | list[float | None] | None]]
+    """Statement -> check -> one exact number, null where all seeds failed that it is of; or
+    [seed], null where a seed failed."""
     series: dict[str, Any]
     """What the figures show, in a form of each experiment's own; none if not applicable."""
 
@@ -1236,7 +1237,7 @@ class Variances(TypedDict):
     draw: VarianceComponent
     """Between draws of samples."""
     test_images: VarianceComponent
-    """Between test images, of the mean."""
+    """Between test images, of the mean; where there are folds, of the mean of one fold."""
 
 
 class TrainingEnd(TypedDict):
@@ -1313,7 +1314,8 @@ class MeasuredCell(TypedDict):
     sd_over_seeds: float | None
     """Standard deviation over seeds (ddof 1), nats."""
     standard_error_test: float | None
-    """Mean of the seeds' standard errors over test images, nats."""
+    """Mean of the seeds' standard errors over test images, nats; of one fold's where there are
+    folds."""
     standard_error_folds: float | None
     """Mean of the seeds' standard errors over folds, nats; null without folds."""
     interval: Interval | None

@@ -236,18 +236,22 @@ def in_kept_runs(statement: Traced, runs: Iterable[KeptRun]) -> Iterator[KeptSta
 def deciding_check(checks: Iterable[Traced], one_is_enough: bool = False) -> Traced | None:
     """The check that a verdict hangs on; None without checks.
 
-    It is the first that does not hold. Where all hold, it is the one that holds most narrowly:
-    whose 90 % interval lies nearest to the threshold, in widths of the interval. Where one is
-    enough, it is the first that holds, or else that is undecided.
+    It is the first that lies on the other side, or else that is undecided. Where all hold, it is
+    the one that holds most narrowly: whose 90 % interval lies nearest to the threshold, in widths
+    of the interval. Where one is enough, it is the first that holds, or else that is undecided.
     """
     if one_is_enough:
         order = ("replicated", "inconclusive", None, "not replicated")
         return min(checks, key=lambda check: order.index(value_of(check["state"])), default=None)
+    checks = list(checks)
+    # One on the other side denies the statement, whatever stands undecided before it.
+    for state in ("not replicated", "inconclusive"):
+        for check in checks:
+            if check["state"] == state:
+                return check
     narrowest = None
     least_distance = math.inf
     for check in checks:
-        if check["state"] not in (None, "replicated"):
-            return check
         distance = _distance_in_widths(check)
         if narrowest is None or distance < least_distance:
             narrowest, least_distance = check, distance

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from replicate.records.frame import is_result_of, read_result
 from replicate.records.kept_runs import LIST, check_kept
-from replicate.records.schema import Evaluation, ScoreNeighbour
+from replicate.records.schema import DrawEvaluation, Evaluation, ScoreNeighbour
 from replicate.storage.files import read_json
 from replicate.storage.paths import package_root
 from replicate.verdicts.published import read_published
@@ -73,15 +73,26 @@ def _control(dataset: str, model: str, title: str, dimension: int) -> ScoreNeigh
             check_kept(folder)
             break
     sound = [seed for seed in evaluation["per_seed"] if seed["log_likelihood"] is not None]
-    draws = [seed["draws"][0] for seed in sound]
+    errors = [_standard_error(seed["draws"]) for seed in sound]
     return {
         "title": title,
         "kind": "measured",
         "log_likelihood": sum(seed["log_likelihood"] or 0.0 for seed in sound) / count,
-        "standard_error": sum(draw["standard_error"] for draw in draws) / count,
+        "standard_error": sum(errors) / count,
         "samples": evaluation["n_samples"],
         "source": path.relative_to(package_root()).as_posix(),
     }
+
+
+def _standard_error(draws: Sequence[DrawEvaluation]) -> float:
+    """The mean over draws of the error that Table 1 prints: over folds where there are some, else
+    over test images.
+    """
+    errors = []
+    for draw in draws:
+        over_folds = draw["standard_error_folds"]
+        errors.append(draw["standard_error"] if over_folds is None else over_folds)
+    return sum(errors) / len(errors)
 
 
 def standing(value: float, rows: Sequence[ScoreNeighbour]) -> str | None:

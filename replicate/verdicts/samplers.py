@@ -4,11 +4,12 @@ The rules and their thresholds stand in protocol.yaml (`samplers`), the reasons 
 section 7.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
+from replicate.errors import ReplicateError
 from replicate.records.schema import (
     MeanWithInterval,
     SamplerComparison,
@@ -72,18 +73,30 @@ def _draws_of_seeds(blocks: Sequence[SamplerComparison], name: str) -> DrawsOfSe
     return dict(sorted(draws_of_seeds.items()))
 
 
-def _settings_of(blocks: Sequence[SamplerComparison], name: str) -> Iterator[SamplerSettings]:
-    for block in blocks:
-        if name in block["samplers"]:
-            yield block["samplers"][name]["settings"]
+def _settings_of(blocks: Sequence[SamplerComparison], name: str) -> SamplerSettings:
+    """The settings of a sampler, which all blocks that have it share.
+
+    Raises:
+        ReplicateError: one of them ran it otherwise.
+    """
+    runs = [block["samplers"][name] for block in blocks if name in block["samplers"]]
+    first = runs[0]["settings"]
+    for run in runs:
+        settings = run["settings"]
+        # Their values would be of two samplers, whose mean is none's.
+        if settings != first:
+            raise ReplicateError(
+                f"blocks of seeds ran the sampler {name!r} with {settings} and with {first}; run "
+                "`samplers` of all of them alike."
+            )
+    return first
 
 
 def _summary(blocks: Sequence[SamplerComparison], name: str) -> SamplerSummary:
     """One sampler: its settings, every measure over all seeds, and the mean of each seed."""
     draws_of_seeds = _draws_of_seeds(blocks, name)
     summary: SamplerSummary = {
-        # The first block stands for all: the stage `samplers` takes them from the protocol.
-        "settings": next(_settings_of(blocks, name)),
+        "settings": _settings_of(blocks, name),
         "draws": sum(len(draws) for draws in draws_of_seeds.values()),
         "log_likelihood": _mean(draws_of_seeds, "log_likelihood"),
         "effective_samples": _mean(draws_of_seeds, "effective_samples"),
@@ -103,6 +116,9 @@ def comparison(blocks: Sequence[tuple[str, SamplerComparison]]) -> SamplersOfRow
 
     Args:
         blocks: (file, result of the stage `samplers`) of every block of seeds.
+
+    Raises:
+        ReplicateError: blocks ran a sampler of one name in different ways.
     """
     if not blocks:
         return None
@@ -132,11 +148,26 @@ def _missing(compared: SamplersOfRow, rules: SamplerRules) -> str | None:
     return None
 
 
-def silence(compared: SamplersOfRow | None, rules: SamplerRules, margin: float) -> str | None:
+def _deviation(compared: SamplersOfRow, model: str, rules: SamplerRules) -> str | None:
+    """Which of the samplers that the rules look at ran otherwise than the protocol has it."""
+    for name in (rules.decides, rules.beside, rules.longer):
+        # Their types differ, and not their content.
+        used: Mapping[str, object] = {**compared["samplers"][name]["settings"]}
+        for setting, value in rules.rows[model][name].model_dump().items():
+            if used[setting] != value:
+                words = setting.replace("_", " ")
+                return f"the sampler {name} had {words} {used[setting]} instead of {value}"
+    return None
+
+
+def silence(
+    compared: SamplersOfRow | None, model: str, rules: SamplerRules, margin: float
+) -> str | None:
     """Why the samplers tell nothing about the model, in words; None where they do.
 
     Args:
         compared: what `comparison` returned.
+        model: its name.
         rules: the protocol's.
         margin: the claim margin of the row, nats: how far ten times the burn-in may move the value.
     """
@@ -144,6 +175,8 @@ def silence(compared: SamplersOfRow | None, rules: SamplerRules, margin: float) 
         return "its samplers were not compared"
     if missing := _missing(compared, rules):
         return missing
+    if deviation := _deviation(compared, model, rules):
+        return deviation
     mixed = compared["samplers"][rules.beside]
     longer = compared["samplers"][rules.longer]
     remembered = mixed["remembered_start"]["interval"]

@@ -87,7 +87,7 @@ def seeds_to_decide(
 
 def check_verdict(
     check: Check,
-    value: float | Sequence[float | None],
+    value: float | Sequence[float | None] | None,
     comparisons: int,
     asks_for: str = "all",
 ) -> CheckVerdict:
@@ -95,7 +95,8 @@ def check_verdict(
 
     Args:
         check: its rule.
-        value: the number of an exact check; otherwise one of each seed, None where it failed.
+        value: the number of an exact check, None where all seeds failed that it is of; otherwise
+            one of each seed, None where it failed.
         comparisons: checks of the statement that are tested, for the simultaneous interval.
         asks_for: of the statement, `all` or `any`.
 
@@ -127,6 +128,8 @@ def check_verdict(
         _test_over_seeds(verdict, check, value, comparisons, asks_for)
         return verdict
     verdict["value"] = value
+    if value is None:
+        return verdict
     verdict["state"] = "not replicated"
     distance = check.sign * (value - check.threshold)
     # An exact number at its threshold does not pass: both sides are strict.
@@ -166,9 +169,14 @@ def _decision(rule: Statement, checks: Sequence[CheckVerdict]) -> Decision:
     exact = [check for check in checks if check["exact"]]
     tested = [check for check in checks if not check["exact"]]
     # An identity that does not hold is wrong whatever the seeds say, so it comes first.
-    wrong = [check for check in exact if check["state"] != "replicated"]
+    wrong = [check for check in exact if check["state"] == "not replicated"]
     if wrong:
         return Decision("not replicated", f"not so: {_readings(wrong)}")
+    unknown = [check for check in exact if check["state"] is None]
+    if unknown:
+        return Decision(
+            "inconclusive", f"every seed failed that is needed for: {_readings(unknown)}"
+        )
     if not tested:
         return Decision("replicated", "exact: every number lies where the protocol asks for it")
     obstacle = _lack_of_seeds(rule, tested)

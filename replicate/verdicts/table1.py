@@ -108,7 +108,7 @@ class _Columns:
                 # Trainings and samplers are results of their own, which older kept runs lack.
                 training_blocks = trainings.get(key, [])
                 sampler_blocks = samplers.get(key, [])
-                cell["ending"] = rise_of(training_blocks, rules)
+                cell["ending"] = rise_of(training_blocks, cell["seeds"], rules)
                 cell["samplers"] = comparison(sampler_blocks)
             self._cells[key] = cell
 

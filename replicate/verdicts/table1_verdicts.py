@@ -171,6 +171,17 @@ def unfinished(
     )
 
 
+def stands_unfinished(state: VerdictState, model: str, dataset: str, rules: Rising) -> bool:
+    """Whether a verdict stands although its training had not ended.
+
+    "Exceeds" does, for more training could only raise the value. It does not where a source fixed
+    the end: a shorter run is not that recipe, and where no images choose the epoch (TFD) more
+    training may lower the value.
+    """
+    has_fixed_end = rules.end(dataset, model) is not None
+    return state == "exceeds" and not has_fixed_end
+
+
 def _cut_short(ending: TrainingEnd, end: End) -> str | None:
     """That a training ended before its recipe does, in words; None where it did not."""
     epochs = ending["epochs"]
@@ -224,10 +235,9 @@ def equivalence_verdict(
     # The differences are shown also where nothing may be decided on them.
     _compare_with_published(verdict, values, published, claims)
     if obstacle is None:
-        _decide_equivalence(verdict, values, published, rule)
+        decided = _decide_equivalence(verdict, values, published, rule)
         rising = unfinished(cell, model, rule.dataset, published_error, protocol.rising)
-        # More training could only raise a value that exceeds the published one already.
-        if rising and verdict["claim_state"] != "exceeds":
+        if rising and not stands_unfinished(decided, model, rule.dataset, protocol.rising):
             verdict["state"] = "withheld"
             verdict["reason"] = rising
             verdict["seeds_needed"] = None
@@ -266,8 +276,12 @@ def _spread(values: Sequence[float]) -> float:
 
 def _decide_equivalence(
     verdict: CellVerdict, values: Sequence[float], published: Published, rule: Equivalence
-) -> None:
-    """Fills in the states of two one-sided tests by both margins, and the seeds needed."""
+) -> VerdictState:
+    """Fills in the states of two one-sided tests by both margins, and the seeds needed.
+
+    Returns:
+        The state by the claim margin, which decides.
+    """
     count = len(values)
     mean = float(np.mean(values))
     spread = _spread(values)
@@ -283,6 +297,7 @@ def _decide_equivalence(
         needed = seeds_needed(mean, spread, count, published, margin)
         verdict["seeds_needed"] = needed
         verdict["reason"] += _would_decide(needed)
+    return state
 
 
 # -------------------------------------------------------------------------- published orderings
@@ -421,7 +436,7 @@ def _silence(row: _Row, rule: Directional, protocol: Protocol) -> Decision | Non
     # Rows that Markov chains sample say something of their model only once the chains have mixed.
     claim = f"T1/{rule.dataset}/{row.model}"
     margin = protocol.equivalence(claim).claim_margin
-    reason = silence(_samplers_of(row.cell), protocol.samplers, margin)
+    reason = silence(_samplers_of(row.cell), row.model, protocol.samplers, margin)
     if reason:
         return Decision("withheld", reason)
     # The comparisons take the values by this sampler, of the seeds that it was tried on.

@@ -6,7 +6,7 @@ is the last epoch. The shares stand in protocol.yaml (`rising`), the reasons in 
 section 8.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -88,14 +88,20 @@ def _sound_columns(training: Training) -> list[int]:
     return columns
 
 
-def rise_of(blocks: Sequence[tuple[str, Training]], rules: Rising) -> TrainingEnd | None:
-    """How far the mean curve of a row rose at its end; None where no training is known.
+def rise_of(
+    blocks: Sequence[tuple[str, Training]], seeds: Collection[int], rules: Rising
+) -> TrainingEnd | None:
+    """How far the mean curve of a row rose at its end.
+
+    None where the training of some seed is not known: the mean of the others is another curve.
 
     Args:
         blocks: (file, training) of every block.
+        seeds: of the row.
         rules: of the protocol.
     """
-    if not blocks:
+    trained = {seed for _, training in blocks for seed in training["seeds"]}
+    if not blocks or not trained.issuperset(seeds):
         return None
     # One curve of all blocks: a rule for each would let a single seed hold back the row.
     epochs, values = mean_curve([training for _, training in blocks])

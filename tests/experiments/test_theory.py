@@ -2,7 +2,9 @@
 out.
 """
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import torch
 from scipy import integrate, stats
 
+from replicate.__main__ import main
 from replicate.experiments.theory import (
     EXPERIMENT,
     GRID,
@@ -17,6 +20,8 @@ from replicate.experiments.theory import (
     STEP,
     Theory,
     TheoryConfig,
+    TrainingCurve,
+    _checks,
     best_response,
     criterion,
     descend,
@@ -26,6 +31,8 @@ from replicate.experiments.theory import (
     train_discriminator,
 )  # fmt: skip
 from replicate.figures.experiments.theory import draw
+from replicate.storage.files import read_json
+from replicate.storage.paths import package_root
 from tests.experiments.controls import negative_control
 from tests.experiments.helpers import verdict
 
@@ -114,6 +121,41 @@ def test_the_claims_hold_and_a_wrong_optimum_is_found_out() -> None:
     assert (wrong["P1"], wrong["TH1"]) == ("not replicated", "not replicated")
     blind = verdict(Theory(lambda p, q: p), config, seeds)  # a D that does not look at p_g
     assert blind["P2"] == "not replicated"
+
+
+def test_a_discriminator_that_diverges_is_a_failed_seed_and_no_excess() -> None:
+    """The bound of theorem 1 is that of the seeds that have numbers; without any it is unknown."""
+    grid, descent = grid_facts(optimal), descend(SMALL, (0,))
+    trained: TrainingCurve = {
+        "update": [1, 2],
+        "error": [[0.3, 0.2, 0.4], [0.1, math.nan, 0.1]],
+        "shortfall": [[0.5, 0.4, 0.6], [0.2, math.nan, 0.1]],
+    }
+    checks = _checks(grid, trained, descent)["TH1"]
+    assert checks["trained_discriminator_above_the_criterion"] == -0.1
+    trained["shortfall"] = [[math.nan] * 3, [math.inf] * 3]
+    checks = _checks(grid, trained, descent)["TH1"]
+    assert checks["trained_discriminator_above_the_criterion"] is None
+
+
+def test_a_run_whose_discriminators_all_diverge_ends_in_a_verdict(tmp_path: Path) -> None:
+    """And not in a result that the next stage refuses."""
+    settings = {
+        "seeds": "0-5",
+        "hidden": [16, 16, 16, 16, 16],
+        "learning_rate": 1e9,
+        "updates": 300,
+        "descent_steps": 20,
+    }
+    params = json.dumps({"experiments": {"theory": settings}})
+    result, out = tmp_path / "theory.json", tmp_path / "statements.json"
+    words = ["experiment", "--name", "theory", "--params", params, "--out", str(result)]
+    assert main([*words, "--state", str(tmp_path / "state")]) == 0
+    protocol = str(package_root() / "protocol.yaml")
+    words = ["statements", "--params", params, "--protocol", protocol, "--out", str(out)]
+    assert main([*words, str(result)]) == 0
+    states = {entry["statement"]: entry["state"] for entry in read_json(out)["statements"]}
+    assert (states["P1"], states["TH1"]) == ("inconclusive", "inconclusive")
 
 
 def test_figures_say_what_they_show() -> None:

@@ -38,18 +38,20 @@ def option_names(claim: Claim, choice: str) -> list[str]:
     return [option.name for option in options]
 
 
-def number_claim(table: Any, model: str = "adversarial_nets", jobs: Any = ()) -> NumberClaim:
-    """A published value on MNIST of a table (`replicate.verdicts.table1.build_table`)."""
+def number_claim(
+    table: Any, model: str = "adversarial_nets", jobs: Any = (), dataset: str = "mnist"
+) -> NumberClaim:
+    """A published value of a table (`replicate.verdicts.table1.build_table`)."""
     (row,) = [row for row in table["rows"] if row["model"] == model]
-    cell = row["cells"]["mnist"]
+    cell = row["cells"][dataset]
     context = NumberContext(
         claim=cell["claim"],
         rule=PROTOCOL.equivalence(cell["claim"]),
         protocol=PROTOCOL,
         published=cell["published"],
-        nearest=nearest_value(table, "mnist", model),
+        nearest=nearest_value(table, dataset, model),
         together=3,
-        pooled=pooled_variance(table, "mnist"),
+        pooled=pooled_variance(table, dataset),
     )
     values = values_of_row(cell["measured"], jobs)
     return NumberClaim(cell["measured"], values, context, CHOICES.number)

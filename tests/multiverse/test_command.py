@@ -18,6 +18,7 @@ from replicate.records.schema import Multiverse
 from replicate.stages.multiverse import multiverse
 from replicate.storage.paths import package_root
 from replicate.verdicts.protocol import read_protocol
+from tests.multiverse.judging import option_names
 
 ROOT = package_root()
 RESULTS = ROOT / "results"
@@ -224,6 +225,26 @@ def test_renewed_is_what_the_page_shows_without_a_run_of_ones_own(
     )
 
 
+@pytest.mark.parametrize(
+    ("seeds", "is_another"), [("10-19", True), ("0-9", False), ("9-18", False)]
+)
+def test_a_run_with_the_same_seeds_is_no_second_run(
+    kept: Path, tmp_path: Path, seeds: str, is_another: bool
+) -> None:
+    """Its seeds would count twice among those of both runs, and replicate themselves."""
+    statements = tmp_path / "results/reference/statements"
+    for name in ("seeds-0-9", "seeds-10-19"):
+        shutil.copytree(kept / "reference/statements" / name, statements / name)
+    (statements / "seeds-10-19/SHA256SUMS").unlink()
+    settings = statements / "seeds-10-19/params.yaml"
+    settings.write_text(settings.read_text().replace('"10-19"', f'"{seeds}"'))
+    claims = [claim for claim in run_claims(tmp_path / "results") if claim.name in ("X4", "S2")]
+    assert len(claims) == 4
+    for claim in claims:
+        assert ("both_runs" in option_names(claim.claim, "seeds")) == is_another
+        assert ("sceptical" in option_names(claim.claim, "test")) == is_another
+
+
 def test_a_changed_kept_run_is_refused(
     kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -272,6 +293,27 @@ def test_the_document_names_every_option() -> None:
     for options in (*choices.number.values(), *choices.statement.values()):
         for option in options.values():
             assert option.title in text, option.title
+
+
+def test_the_document_tells_the_inconclusive_verdicts_and_which_of_them_turn(
+    content: Multiverse,
+) -> None:
+    """Where this fails the kept runs have changed: put it right in docs/multiverse.md."""
+    told = (
+        "Those on X4 (on digits), X5, F2 and L3 and the first two on L2 are\ninconclusive; all but"
+    )
+    told += " X4's second and L2's first turn"
+    assert told in (ROOT / "docs/multiverse.md").read_text()
+    turning = {}
+    for claim in content["claims"]:
+        if claim["state"] == "inconclusive" and not claim["by_earlier_rule"]:
+            key = (claim["claim"], claim["run"].removeprefix("statements/"))
+            turning[key] = bool(claim["flips"])
+    expected = dict.fromkeys(turning, True)
+    expected |= {("X4", "seeds-10-19"): False, ("L2", "seeds-0-9"): False}
+    assert turning == expected
+    assert {name for name, _ in turning} == {"X4", "X5", "F2", "L3", "L2"}
+    assert not any(run.startswith("mnist") for _, run in turning)
 
 
 def test_the_document_quotes_what_the_command_prints(

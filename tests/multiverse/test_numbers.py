@@ -52,6 +52,20 @@ def test_what_withholds_the_protocols_verdict_may_be_set_aside() -> None:
     )
 
 
+@pytest.mark.parametrize(("epochs", "state"), [(990, "withheld"), (1000, "exceeds")])
+def test_a_run_shorter_than_its_recipe_does_not_exceed(epochs: int, state: str) -> None:
+    key = ("deep_gsn", "mnist")
+    values = [260.0, 261.0, 262.0, 263.0, 264.0, 265.0]
+    table = build(
+        {key: [evaluation(values, model="deep_gsn")]},
+        trainings={key: [training(list(range(6)), epochs=epochs)]},
+    )
+    claim = number_claim(table, "deep_gsn")
+    assert claim.state(protocol_analysis(claim.alternatives)) == state
+    if epochs < 1000:
+        assert claim.state(chosen(claim, rising="judged")) == "exceeds"
+
+
 @pytest.mark.parametrize(("rate", "name"), [(0.05, "five"), (0.01, "one"), (0.1, "ten")])
 @pytest.mark.parametrize("shift", [-9.0, -4.0, 0.0, 4.0, 9.0])
 def test_intervals_are_scipys(rate: float, name: str, shift: float) -> None:
@@ -187,6 +201,16 @@ def test_a_chain_row_by_another_sampler() -> None:
     assert option_names(claim, "sampler") == ["published", "mixed", "longer"]
     assert claim.state(protocol_analysis(claim.alternatives)) == "replicated"
     assert claim.state(chosen(claim, sampler="mixed")) == "exceeds"
+
+
+def test_the_error_over_test_images_is_chosen_only_where_the_paper_prints_it() -> None:
+    """Of five folds a seed has the error of one fold's mean, and the paper that over folds."""
+    key = ("adversarial_nets", "tfd")
+    values = [2050.0, 2055.0, 2060.0, 2052.0, 2058.0, 2054.0]
+    table = build({key: [evaluation(list(values), dataset="tfd")]})
+    of_folds = number_claim(table, dataset="tfd")
+    assert option_names(of_folds, "error") == ["seeds", "pooled", "ours_alone"]
+    assert "test_images" in option_names(number_claim(table_of(list(values))), "error")
 
 
 def test_a_failed_seed_leaves_every_analysis_undecided() -> None:

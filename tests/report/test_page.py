@@ -107,6 +107,19 @@ def test_table_1_shows_the_paper_beside_ours(html: str, results: Path) -> None:
     assert dbn[5].startswith("not attempted")
 
 
+def test_an_error_over_the_test_images_of_one_fold_is_called_so(html: str) -> None:
+    """Of five folds it is no error of the mean over folds, which is smaller."""
+    over = {}
+    for title in ("MNIST", "Toronto Face Database"):
+        (table,) = parsed(html).xpath(
+            f"//div[@aria-label='Intervals and variances on {title}']/table"
+        )
+        headings = [words(heading) for heading in table.xpath("./thead/tr/th")]
+        (over[title],) = [text for text in headings if "over test images" in text]
+    assert over["MNIST"] == "SE over test images"
+    assert over["Toronto Face Database"] == "SE over test images of a fold"
+
+
 def test_numbers_of_digits_stand_apart(html: str) -> None:
     paper = words(parsed(html).xpath("//table[@class='paper']")[0])
     assert "Digits" not in paper

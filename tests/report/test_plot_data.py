@@ -324,6 +324,15 @@ def check_of(
         ([], None),
         # What does not hold decides, however far the others are.
         ([check_of("replicated", "above", 0, [1, 2]), check_of("inconclusive", "above", 0, [-1, 9])], 1),
+        # One on the other side denies the statement, and not the undecided one before it.
+        (
+            [
+                check_of("replicated", "above", 0, [1, 2]),
+                check_of("inconclusive", "above", 0, [-1, 9]),
+                check_of("not replicated", "above", 0, [-9, -8]),
+            ],
+            2,
+        ),
         # Widths from the threshold to the near end: 1 / 1, 3 / 6, and 2 / 1 on the other side.
         (
             [

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,11 +20,13 @@ from replicate.__main__ import main
 from replicate.measures.run_measures import measure_samples
 from replicate.records.frame import read_result
 from replicate.records.schema import Evaluation, Score
-from replicate.scoring.context import standing
+from replicate.scoring.context import neighbours, standing
 from replicate.storage.files import write_tensors
+from replicate.storage.paths import package_root
 from replicate.verdicts.published import read_published
 from tests.result_kinds import undeclared
 from tests.scoring.honest import digits, draws
+from tests.scoring.test_estimate import splits_with_folds
 
 PARAMS = '{"likelihood": {"sigmas": [0.1, 0.15, 0.3, 1.0]}}'
 
@@ -158,6 +161,19 @@ def test_the_page_is_one_file_without_an_address(tmp_path: Path, honest: np.ndar
     )
 
 
+def test_with_folds_the_page_shows_the_error_over_folds(tmp_path: Path) -> None:
+    """As Table 1 does for TFD, and as the interval beside it is."""
+    data, page, out = tmp_path / "tfd.safetensors", tmp_path / "s.html", tmp_path / "s.json"
+    generator = np.random.default_rng(3)
+    splits_with_folds(generator, 3).write(data)
+    np.save(tmp_path / "s.npy", generator.random((200, 4)).astype(np.float32))
+    words = ["--dataset", "tfd", "--data", data, "--html", page, "--json", out]
+    assert call(tmp_path, tmp_path / "s.npy", *words) == 0
+    means = [fold["log_likelihood"] for fold in read_result(out, Score)["folds"]]
+    (error,) = lxml_html.fromstring(page.read_text()).xpath("//p[@class='estimate']/data[2]")
+    assert float(error.get("value")) == pytest.approx(np.std(means, ddof=1) / np.sqrt(3))
+
+
 def test_other_measures_are_taken_where_they_are_asked_for(
     tmp_path: Path, honest: np.ndarray, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -211,6 +227,27 @@ def test_the_same_file_gives_the_same_bytes(tmp_path: Path, honest: np.ndarray) 
         assert call(tmp_path, tmp_path / "s.npy", *words) == 0
         files.append((out.read_bytes(), page.read_bytes()))
     assert files[0] == files[1]
+
+
+def test_a_kept_row_with_folds_has_the_error_over_folds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the published values that it stands beside, whose error on TFD is over folds."""
+    root = package_root()
+    shutil.copytree(root / "results/published", tmp_path / "results/published")
+    source = root / "results/reference/mnist-1-seed/k_means/evaluation.json"
+    content = json.loads(source.read_text())
+    draw, *_ = content["per_seed"][0]["draws"]
+    errors = [3.0, 5.0]
+    draws = [{**draw, "standard_error": 40.0, "standard_error_folds": error} for error in errors]
+    content |= {"dataset": "tfd", "per_seed": [{**content["per_seed"][0], "draws": draws}]}
+    kept = tmp_path / "results/reference/tfd/k_means/evaluation.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text(json.dumps(content))
+    monkeypatch.setattr("replicate.scoring.context.package_root", lambda: tmp_path)
+    rows = {row["title"]: row["standard_error"] for row in neighbours("tfd", content["dimension"])}
+    assert rows["k-means"] == pytest.approx(np.mean(errors))
+    assert rows["DBN"] == 66.0
 
 
 def test_where_a_number_lies_among_others() -> None:
