@@ -5,8 +5,9 @@ files out.
 import argparse
 import gc
 import importlib
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -58,6 +59,17 @@ TOOLS = {
 }
 #: Stages whose --out is a folder with files in it.
 WRITE_FOLDERS = frozenset({"curves", "draw", "panels"})
+#: Stages that write a second file of the same name -> its ending, and the one that --out then has.
+SECOND_FILES = {
+    "prepare": (".json", ".safetensors"),
+    "train": (".json", ".safetensors"),
+    "classifier": (".json", ".safetensors"),
+    "evaluate": (".safetensors", ".json"),
+    "table": (".csv", ".json"),
+    "round": (".safetensors", ".json"),
+}
+#: Options whose file has a .json beside it that is read too, or that says what the file is.
+DESCRIBED = frozenset({"classifier", "data", "weights"})
 #: A command of earlier versions -> its name now.
 EARLIER_COMMANDS = {"claims": "statements"}
 #: What a stage's memory grows with: what to lower where it runs out.
@@ -169,8 +181,55 @@ def _call(words: list[str]) -> Callable[[], None]:
         arguments.out = home_path(
             str(arguments.out), "--out"
         )  # no shell expands the ~ of --out=~/x
-        check_output(arguments.out, folder=name in WRITE_FOLDERS)
+        writes_folder = name in WRITE_FOLDERS
+        check_output(arguments.out, folder=writes_folder)
+        if not writes_folder:
+            _refuse_replacement(name, arguments)
     return partial(stage.run, arguments)
+
+
+def _files_read(arguments: argparse.Namespace) -> Iterator[Path]:
+    """The files that a command line names beside --out, and the descriptions beside them."""
+    for name, value in vars(arguments).items():
+        entries = value if isinstance(value, list) else [value]
+        for entry in entries:
+            is_file_name = isinstance(entry, str) and not entry.lstrip().startswith("{")
+            if name == "params" and is_file_name:
+                yield Path(entry)
+            if name == "out" or not isinstance(entry, Path):
+                continue
+            yield entry
+            if name in DESCRIBED and entry.name:
+                yield entry.with_suffix(".json")
+
+
+def _refuse_replacement(name: str, arguments: argparse.Namespace) -> None:
+    """Refuses an output whose files would replace one another, or a file that is read.
+
+    Raises:
+        ReplicateError: names that file.
+    """
+    from replicate.records.run_record import record_path  # which `--help` does without
+
+    out: Path = arguments.out
+    written = [out, record_path(out)]
+    # A part of an evaluation is one file.
+    if name in SECOND_FILES and getattr(arguments, "shard", None) is None:
+        ending, ending_of_out = SECOND_FILES[name]
+        second = out.with_suffix(ending)
+        if second == out:
+            raise ReplicateError(
+                f"--out {out}: the name must end in {ending_of_out}; "
+                f"the {ending} file takes the same stem."
+            )
+        written.append(second)
+    real_paths = {os.path.realpath(path) for path in written}
+    for path in _files_read(arguments):
+        if os.path.realpath(path) in real_paths:
+            raise ReplicateError(
+                f"{path} is read, and --out {out} would replace it; "
+                "name another file for what is written."
+            )
 
 
 def _job(words: list[str]) -> AbstractContextManager[None]:
@@ -240,9 +299,13 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"replicate: {fault}.", file=sys.stderr)
             return 2
     name = commands[0][0]
+    calls = []
     try:
         # Outside `around`: a wrong word must not begin a job.
-        calls = [_call(command) for command in commands]
+        for command in commands:
+            name = command[0]
+            calls.append(_call(command))
+        name = commands[0][0]
         with around:
             for command, call in zip(commands, calls, strict=True):
                 name = command[0]

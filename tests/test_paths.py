@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from replicate.__main__ import STAGES, TOOLS, WRITE_FOLDERS, main
+from replicate.__main__ import SECOND_FILES, STAGES, TOOLS, WRITE_FOLDERS, main
 from replicate.datasets import data_folder
 from replicate.errors import ReplicateError
-from replicate.storage.files import read_json, write_json
+from replicate.storage.files import atomic_write, read_json, write_json
 from replicate.storage.paths import check_output, home_path
 
 
@@ -117,6 +117,59 @@ def test_every_command_refuses_a_pipe_before_it_reads_anything(
     assert said.startswith(f"replicate {name}: cannot write {pipe}: it is ")
     assert ("no folder" if name in WRITE_FOLDERS else "a pipe") in said
     assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("name", SECOND_FILES)
+def test_a_name_for_two_files_is_refused_before_anything_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """`train --out w.json` wrote its weights there, and then its result in their place."""
+    ending, _ = SECOND_FILES[name]
+    out = tmp_path / f"x{ending}"
+    assert main([name, *WITH_OUTPUT[name], "--out", str(out)]) == 2
+    assert "the name must end in" in capsys.readouterr().err
+    assert not out.exists()
+
+
+#: Command -> its words, each of which would replace a file that the command reads.
+REPLACING = {
+    "evaluate": "--samples a.safetensors --bandwidth b.json --data d.safetensors --out a.json",
+    "prepare": "--dataset digits --manifest a.json --out a.safetensors",
+    "export": "--weights a.safetensors --seed 0 --out ./a.safetensors",
+    "measures": "--weights w.safetensors --data d.safetensors --samples s.safetensors"
+    " --classifier a.safetensors --out a.json",
+    "ranks": "--out a.run.json b.json a.run.json",
+    "sample": "--params a.json --weights w.safetensors --out a.json",
+    "table": "--params {} --published a.csv --out a.json",
+}
+
+
+@pytest.mark.parametrize("name", REPLACING)
+def test_what_a_command_reads_is_never_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([name, *REPLACING[name].split()]) == 2
+    assert "is read, and --out " in capsys.readouterr().err
+
+
+def test_a_fault_in_a_later_command_of_a_line_names_that_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fetch = ["fetch", "--dataset", "digits", "--out", str(tmp_path / "m.json")]
+    prepare = ["prepare", "--dataset", "digits", "--manifest", "m.json", "--out", "/dev/null"]
+    assert main([*fetch, "then", *prepare]) == 2
+    assert capsys.readouterr().err.startswith("replicate prepare: cannot write /dev/null")
+
+
+def test_one_file_is_never_written_twice_at_once(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "x")
+    (tmp_path / "x").touch()
+    with (
+        pytest.raises(ReplicateError, match="would be written twice"),
+        atomic_write(tmp_path / "x", tmp_path / "link"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,8 @@ def run(arguments: argparse.Namespace) -> None:
     out = arguments.out
     if arguments.play is not None:
         output_path(arguments.play)
+        if os.path.realpath(arguments.play) == os.path.realpath(out):
+            raise ReplicateError(f"--out and --play both name {out}; name two files.")
     _check_kept(arguments.results)
     is_sealed = _check_bytes(jobs, arguments.results)
     refuse_old_statements(arguments.results)

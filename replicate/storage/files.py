@@ -170,6 +170,12 @@ def atomic_write(*paths: Path) -> Iterator[tuple[Path, ...]]:
             the block fails at another file, which is named then.
     """
     targets = tuple(output_path(path) for path in paths)
+    for target in targets:
+        # By one name the last of them would replace the others, without a word.
+        if targets.count(target) > 1:
+            raise ReplicateError(
+                f"{target} would be written twice, with different contents; name two files."
+            )
     # Links are followed first, so that a temporary file lies on the disk of the file it replaces.
     names = [target.name for target in targets]
     temporaries: list[Path] = []
