@@ -87,6 +87,19 @@ def dead_process() -> Process:
     return this_process()._replace(number=ended.pid)
 
 
+@pytest.mark.skipif(not Path("/proc/self/comm").is_file(), reason="needs Linux")
+def test_a_process_whose_name_is_cut_within_a_letter_is_known() -> None:
+    """Linux keeps 15 bytes of a name, whatever letter they end in."""
+    code = (
+        "import sys; open('/proc/self/comm', 'wb').write('a학습학습학습'.encode())\n"
+        "from replicate.storage.processes import this_process; print(this_process().began)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(package_root())}
+    words = [sys.executable, "-c", code]
+    began = subprocess.run(words, capture_output=True, text=True, env=environment, check=True)
+    assert began.stdout.strip().isdecimal()
+
+
 def test_a_second_training_of_a_run_is_refused_until_the_first_ends(
     training: subprocess.Popen[str], tmp_path: Path
 ) -> None:

@@ -58,10 +58,13 @@ def this_process() -> Process:
 
 
 def _began(number: int) -> str:
-    """When a process began."""
+    """When a process began.
+
+    The name of a program may be any bytes, and is cut after 15 of them, be it in mid-letter.
+    """
     try:
         # Linux alone tells it here; elsewhere the number has to do.
-        stat = Path(f"/proc/{number}/stat").read_text()
+        stat = Path(f"/proc/{number}/stat").read_text(encoding="utf-8", errors="replace")
         # The name of the program stands in parentheses, and may have blanks and more of them.
         after_name = stat.rsplit(")", 1)[1]
         # Field 22 of proc(5); the first one after the name is field 3.
