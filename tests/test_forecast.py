@@ -4,6 +4,7 @@ interruption.
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from replicate.__main__ import main
 from replicate.datasets.base import Extent, Splits
+from replicate.errors import ReplicateError
 from replicate.jobs import forecast as forecast_module
 from replicate.jobs.forecast import (
     Forecast,
@@ -28,6 +30,7 @@ from replicate.jobs.forecast import (
 from replicate.params import Likelihood, Params, load_params
 from replicate.storage.files import read_json, write_json, write_tensors
 from replicate.storage.paths import package_root
+from replicate.storage.processes import this_process
 from tests.datasets.data_helpers import write_images
 from tests.stages.pipeline import PARAMS, Pipeline
 
@@ -118,6 +121,77 @@ def test_a_running_job_shows_its_epoch_and_a_killed_one_where_it_goes_on(
     assert (job.state, job.epoch) == (state, 10)
     assert job.host == (socket.gethostname() if alive else None)
     assert job.seconds == pytest.approx(33.0 if alive else rate * 30)
+
+
+def test_a_number_that_another_process_has_now_is_not_the_job(
+    trained: Path, tmp_path: Path
+) -> None:
+    """After a restart of the machine or of a container numbers are given again."""
+    progress = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "state": "running",
+        "epoch": 10,
+        "epochs": 40,
+        "seconds_left": 33.0,
+    }
+    path = tmp_path / "progress" / "digits-adversarial_nets-0-1.json"
+    for began, state in ((this_process().began, "running"), ("1", "pending")):
+        write_json(path, progress | {"began": began})
+        (job,) = forecast(params(40), trained / "results", tmp_path)
+        assert (job.state, job.epoch) == (state, 10)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"state": "running"}', '{"pid": "x"}', "{"])
+def test_a_damaged_progress_file_says_nothing(
+    trained: Path, tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "progress"
+    folder.mkdir()
+    for name in ("digits-adversarial_nets-0-1", "other"):
+        (folder / f"{name}.json").write_text(content)
+    words = ["status", "--params", PARAMS.format(epochs=40), "--state", str(tmp_path)]
+    assert main([*words, "--results", str(trained / "results")]) == 0
+    assert "  pending  digits adversarial_nets seeds 0-1: 40 epochs" in capsys.readouterr().out
+
+
+def test_a_job_whose_seeds_all_failed_early_gives_the_rate_of_its_own_epochs(
+    trained: Path, tmp_path: Path
+) -> None:
+    """Two of four epochs: each took twice as long as four in the same time would have."""
+    results = tmp_path / "results"
+    shutil.copytree(trained / "results", results)
+    path = results / "train/digits/adversarial_nets/0-1.json"
+    failure = {"epoch": 2, "reason": "nan"}
+    write_json(path, read_json(path) | {"failed": {"0": failure, "1": failure}})
+    (job,) = forecast(params(40), results, tmp_path / "none")
+    seconds = read_json(path.with_suffix(".run.json"))["wall_seconds"]
+    assert job.seconds == pytest.approx(20 * seconds)
+
+
+def test_a_result_of_something_else_is_named(trained: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    shutil.copytree(trained / "results", results)
+    path = results / "train/digits/adversarial_nets/0-1.json"
+    write_json(path, {})
+    with pytest.raises(ReplicateError, match="0-1.json: the content is not what its stage writes"):
+        forecast(params(4), results, tmp_path / "none")
+
+
+@pytest.mark.parametrize("cores", ["0", "-4"])
+def test_a_number_of_cores_below_one_is_refused(
+    cores: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "--params", PARAMS.format(epochs=4), "--cores", cores]) == 2
+    assert f"--cores {cores}: a whole number from 1 is needed" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a set of cores")
+def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `snakemake --cores all` counts them; containers have fewer than their machine."""
+    monkeypatch.setattr("replicate.jobs.forecast.gpu_cards", lambda: ())
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5, 8})
+    assert side_by_side(load_params("{}"), None) == 3
 
 
 @pytest.mark.parametrize(("silence", "state"), [(5.0, "running"), (7200.0, "pending")])

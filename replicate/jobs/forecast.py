@@ -1,25 +1,26 @@
 """How long what is left of a run will take, from measured rates."""
 
-import os
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import TypedDict
 
 from replicate.datasets import data_folder, load_dataset
 from replicate.datasets.base import Extent
-from replicate.errors import ReplicateError
+from replicate.errors import ReplicateError, understanding
 from replicate.jobs.subject import Subject, source_digest
 from replicate.models import load_model
 from replicate.params import Params, checked, seeds_of
-from replicate.records.hardware import gpu_cards, peak_memory
+from replicate.records.frame import checked_content
+from replicate.records.hardware import gpu_cards, peak_memory, usable_cores
 from replicate.records.parameters import training_parameters
 from replicate.records.run_record import record_path
 from replicate.storage.files import read_json
-from replicate.storage.processes import is_running
+from replicate.storage.processes import Process, is_running
 
 if TYPE_CHECKING:  # they load torch, which `status --help` can do without
     from replicate.models.base import GenerativeModel, ModelConfig
@@ -70,6 +71,7 @@ class Progress(TypedDict, total=False):
 
     host: str
     pid: int
+    began: str
     updated: float
     state: str
     epoch: float
@@ -97,20 +99,26 @@ def _still_runs(progress: Progress) -> bool:
     """Whether the process that wrote a progress file lives; of another host's, whether it wrote
     lately.
     """
-    if host_of(progress) == socket.gethostname():
-        return is_running(progress["pid"])
-    # Its number means nothing on this machine, where another process may have it.
-    return time.time() - progress["updated"] < SILENCE
+    process = Process(host_of(progress), progress["pid"], progress.get("began", ""))
+    if not process.is_here:
+        # Its number means nothing on this machine, where another process may have it.
+        return time.time() - progress["updated"] < SILENCE
+    # Files of earlier versions do not say when their process began.
+    return process.lives if "began" in progress else is_running(process.number)
 
 
 def _progress(path: Path) -> Progress:
-    """What a job's progress file says; empty where there is none."""
-    if not path.is_file():
+    """What a job's progress file says; empty where there is none.
+
+    The file only informs: one that is damaged is as good as none.
+    """
+    try:
+        progress = checked_content(read_json(path), Progress, path, "it only informs")
+        # A job that was killed leaves its last word behind.
+        if progress["state"] == "running" and not _still_runs(progress):
+            progress["state"] = "stopped"
+    except (ReplicateError, KeyError):
         return {}
-    progress: Progress = read_json(path)
-    # A job that was killed leaves its last word behind.
-    if progress["state"] == "running" and not _still_runs(progress):
-        progress["state"] = "stopped"
     return progress
 
 
@@ -127,10 +135,10 @@ def other_jobs(state: Path, training: Sequence[Forecast]) -> list[Progress]:
     for path in sorted((state / "progress").glob("*.json")):
         if path in training_files:
             continue
-        with suppress(ReplicateError):  # gone since it was listed, as the job has ended
-            progress = _progress(path)
-            if progress.get("state") == "running":
-                running.append(progress)
+        # Empty where it is gone since it was listed, as the job has ended.
+        progress = _progress(path)
+        if progress.get("state") == "running" and "line" in progress:
+            running.append(progress)
     return running
 
 
@@ -161,6 +169,19 @@ def _state_gib(parameter_count: int) -> float:
     return parameter_count * FLOAT * 5 / GIB
 
 
+def epochs_trained(training: Mapping[str, Any]) -> int:
+    """The epochs that a finished training went through: fewer than asked for where all seeds
+    failed.
+
+    Args:
+        training: result of the stage `train`.
+    """
+    failures = training["failed"].values()
+    if len(failures) < len(training["seeds"]):
+        return int(training["epochs"])
+    return max(int(failure["epoch"]) for failure in failures)
+
+
 def _recorded_rate(results: Path, dataset: str, model: str, config: "ModelConfig") -> Rate | None:
     """The rate of a finished job with the same recipe, whatever its epochs; of an interrupted one,
     of its last part.
@@ -173,17 +194,18 @@ def _recorded_rate(results: Path, dataset: str, model: str, config: "ModelConfig
             continue
         training = read_json(path)
         record = read_json(record_path(path))
-        # A job that went on from a checkpoint measured only its own steps.
-        share = record["steps_in_this_process"] / max(record["steps"], 1)
-        recorded_recipe = training["parameters"]["config"] | {"epochs": None}
-        # A job that only found its result finished made no step, and measured nothing.
-        if recorded_recipe != recipe or share == 0:
-            continue
-        seeds = len(training["seeds"])
-        parameter_count = sum(training["parameter_count"].values())
-        seed_epochs = share * training["epochs"] * seeds
-        seconds = record["wall_seconds"] / seed_epochs
-        peak_gib = record["peak_memory_mib"] / 1024
+        with understanding(f"{path} or its run record"):
+            # A job that went on from a checkpoint measured only its own steps.
+            share = record["steps_in_this_process"] / max(record["steps"], 1)
+            recorded_recipe = training["parameters"]["config"] | {"epochs": None}
+            # A job that only found its result finished made no step, and measured nothing.
+            if recorded_recipe != recipe or share == 0:
+                continue
+            seeds = len(training["seeds"])
+            parameter_count = sum(training["parameter_count"].values())
+            seed_epochs = share * epochs_trained(training) * seeds
+            seconds = record["wall_seconds"] / seed_epochs
+            peak_gib = record["peak_memory_mib"] / 1024
         base_gib = peak_gib - seeds * _state_gib(parameter_count)
         source = f"{model} on {dataset} from an earlier job"
         # What the seeds take is an estimate, which may lie above the peak that was measured.
@@ -299,9 +321,10 @@ def _is_done(results: Path, settings: Mapping[str, object], subject: Subject) ->
         return False
     training = read_json(path)
     code = source_digest("train", subject)
-    has_same_settings = training["parameters"] == settings
-    # Else the engine would train it again, and it is not done.
-    has_same_code = training["code"] == code
+    with understanding(path):
+        has_same_settings = training["parameters"] == settings
+        # Else the engine would train it again, and it is not done.
+        has_same_code = training["code"] == code
     return bool(has_same_settings and has_same_code)
 
 
@@ -361,15 +384,17 @@ class Forecasts:
         extent = self._extent(dataset)
         seeds = len(seeds_of(block))
         progress = _progress(_progress_path(self.state, dataset, model, block))
-        running = progress.get("state") == "running"
         epoch = 0
         # What an earlier run with other epochs left there says nothing of this one.
-        if progress.get("epochs") == config.epochs and progress["state"] in ("running", "stopped"):
-            epoch = int(progress["epoch"])
+        state = progress.get("state")
+        if progress.get("epochs") == config.epochs and state in ("running", "stopped"):
+            epoch = int(progress.get("epoch", 0))
+        running = state == "running"
         seconds = rate.seconds_per_epoch * seeds * (config.epochs - epoch)
         # The job knows its own rate; the one above may be that of an earlier job.
-        if running and progress["seconds_left"] is not None:
-            seconds = progress["seconds_left"]
+        own_seconds = progress.get("seconds_left")
+        if running and own_seconds is not None:
+            seconds = own_seconds
         recognition = recognition_gib(self.params, extent, seeds)
         return Forecast(
             dataset,
@@ -425,8 +450,7 @@ def side_by_side(params: Params, cores: int | None) -> int:
     # The rules give each GPU of this machine one job at a time (workflow/rules/common.smk).
     if compute.device == "cuda" or (compute.device == "auto" and cards):
         return max(1, cards)
-    available = cores or os.cpu_count() or 1
-    lanes = available // compute.threads
+    lanes = (cores or usable_cores()) // compute.threads
     return max(1, lanes)
 
 

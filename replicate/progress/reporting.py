@@ -4,7 +4,6 @@ import argparse
 import os
 import shutil
 import signal
-import socket
 import sys
 import threading
 import time
@@ -13,8 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from replicate.errors import ReplicateError
 from replicate.progress.loops import LISTENER, Level, share_done
 from replicate.storage.files import write_json
+from replicate.storage.processes import this_process
 
 #: Seconds between two lines, or two writes of the file.
 LINE_EVERY, FILE_EVERY = 10.0, 1.0
@@ -78,21 +79,26 @@ class ProgressWriter:
     def report(self, line: str, facts: Mapping[str, object], state: str = "running") -> None:
         """Writes the file and the line, each if enough time has passed; the file also where the
         state changed.
+
+        A file that cannot be written is done without: it only informs, and the work goes on.
         """
         now = time.monotonic()
         self._last_report = now
         running = state == "running"
         if not running or now - self._last_file >= FILE_EVERY:
             self._last_file = now
+            process = this_process()
             content = {
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
+                "host": process.host,
+                "pid": process.number,
+                "began": process.began,
                 "state": state,
                 "line": line,
                 # For jobs of another host, whose process nobody here can ask (`jobs/forecast.py`).
                 "updated": time.time(),
             }
-            write_json(self._path, content | dict(facts))
+            with suppress(ReplicateError):
+                write_json(self._path, content | dict(facts))
         terminal = on_terminal()
         # A log keeps every line, a terminal only the last one.
         every, end = LINE_EVERY, "\n"
@@ -243,7 +249,8 @@ def reporting(state: Path, label: str) -> Iterator[None]:
         LISTENER.reset(outer)
         clear_line()
         # The file is of running jobs; what a finished one did stands in its record.
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
 
 
 def add_state_argument(parser: argparse.ArgumentParser) -> None:

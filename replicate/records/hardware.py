@@ -54,6 +54,15 @@ def gpu_driver() -> str | None:
     return match[1] if match else None
 
 
+def usable_cores() -> int:
+    """Cores that this process may use: in containers and under job schedulers fewer than the
+    machine has.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def forget_peak_memory() -> None:
     """Lets `peak_memory` count from here; only on Linux, and where that is allowed.
 

@@ -1,10 +1,14 @@
 """How far the plan is: blocks done, running and pending, and hours left by measured rates."""
 
+import heapq
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from replicate.errors import understanding
+from replicate.jobs.forecast import epochs_trained
 from replicate.progress.reporting import duration
+from replicate.records.run_record import record_path
 from replicate.reference_runs.blocks import Block
 from replicate.reference_runs.runner import progress_text
 from replicate.storage.files import read_json
@@ -39,12 +43,15 @@ def _own_rate(block: Block) -> float | None:
     rate = block.progress().get("seconds_per_epoch")
     if rate:
         return float(rate)
-    path = block.results_folder / "train.run.json"
-    if not path.is_file():
+    result = block.results_folder / "train.json"
+    path = record_path(result)
+    if not (path.is_file() and result.is_file()):
         return None
     record = read_json(path)
-    # `wall_seconds` are of this process alone, which may have gone on from a checkpoint.
-    epochs = record["epochs"] * record["steps_in_this_process"] / max(record["steps"], 1)
+    with understanding(f"{result} or its run record"):
+        # `wall_seconds` are of this process alone, which may have gone on from a checkpoint.
+        share = record["steps_in_this_process"] / max(record["steps"], 1)
+        epochs = share * epochs_trained(read_json(result))
     # Too few steps to say how long an epoch takes.
     if epochs < 1:
         return None
@@ -135,15 +142,29 @@ def _hours_left(blocks: Sequence[Standing], at_once: int) -> list[str]:
     return sentences
 
 
+def _together(seconds: Sequence[float], lanes: int) -> float:
+    """Seconds until all blocks are done, of which the first free lane takes the next one."""
+    busy_until = [0.0] * lanes
+    for each in seconds:
+        free_at = heapq.heappop(busy_until)
+        heapq.heappush(busy_until, free_at + each)
+    return max(busy_until)
+
+
 def _hours(blocks: Sequence[Standing], side_by_side: int | None) -> str:
     """Blocks of a device that are left, their hours, and what these rest on."""
-    hours = sum(standing.seconds or 0.0 for standing in blocks) / 3600
+    known = [standing.seconds for standing in blocks if standing.seconds is not None]
+    unknown = len(blocks) - len(known)
+    if not known:
+        return f"{unknown} blocks, of which none has a rate yet"
+    hours = sum(known) / 3600
     text = f"{len(blocks)} blocks, {hours:.1f} hours of training"
     if side_by_side is not None:
-        text += f", {hours / side_by_side:.1f} with {side_by_side} side by side"
-    unknown = sum(standing.seconds is None for standing in blocks)
+        lanes = min(side_by_side, len(known))
+        together = _together(known, lanes) / 3600
+        text += f", {together:.1f} with {lanes} side by side"
     if unknown:
-        text += f"; {unknown} more have no rate yet"
+        text += f"; {unknown} of them have no rate yet, and are not counted in the hours"
     planned = sum(standing.seconds is not None and not standing.measured for standing in blocks)
     if planned:
         text += f"; the rates of {planned} are the plan's, until they are measured here"

@@ -37,6 +37,7 @@ from functools import partial
 from pathlib import Path
 
 from replicate.errors import ReplicateError
+from replicate.records.hardware import usable_cores
 from replicate.reference_runs.blocks import Folders, blocks_of
 from replicate.reference_runs.plan import ReferencePlan, read_plan
 
@@ -163,20 +164,12 @@ def _run(arguments: argparse.Namespace) -> int:
     return _continue(arguments, plan, folders, started)
 
 
-def _cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        # In containers and under job schedulers fewer than the machine has.
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _status(arguments: argparse.Namespace, plan: ReferencePlan, folders: Folders) -> int:
     # Here and below, not above: `--help` and a look at how far runs are load no torch.
     from replicate.reference_runs.overview import lines, standings
 
     blocks = blocks_of(plan, folders)
-    at_once = arguments.side_by_side or _cores()
+    at_once = arguments.side_by_side or usable_cores()
     print(f"{arguments.plan}:", end=" ")
     print(*lines(standings(blocks), at_once), sep="\n")
     return 0
@@ -317,7 +310,7 @@ def _continue(
         )
     waiting = deque(block for block in left if block.entry.device == device)
     # A GPU is filled by one block of seeds; several would share its memory and gain nothing.
-    at_once = arguments.side_by_side or (1 if device == "cuda" else _cores())
+    at_once = arguments.side_by_side or (1 if device == "cuda" else usable_cores())
     name = f"{machine['device_name']} (cuda)" if device == "cuda" else "the CPU"
     print(
         f"reference: on {name}, {at_once} side by side; "

@@ -18,6 +18,7 @@ import json
 import sys
 from pathlib import Path
 
+from replicate.errors import ReplicateError
 from replicate.jobs.forecast import (
     Forecast,
     dominating,
@@ -68,6 +69,8 @@ def _line(job: Forecast) -> str:
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints a line for every training job and every other running job, and the forecast."""
+    if arguments.cores is not None and arguments.cores < 1:
+        raise ReplicateError(f"--cores {arguments.cores}: a whole number from 1 is needed.")
     plan = checked_plan(*read_document(arguments.params))
     params = plan.params
     jobs = forecast(params, arguments.results, arguments.state)

@@ -10,7 +10,7 @@ import yaml
 
 from replicate.__main__ import main
 from replicate.reference_runs.blocks import RESULTS, Block, Folders, blocks_of
-from replicate.reference_runs.overview import lines, standings
+from replicate.reference_runs.overview import Standing, lines, standings
 from replicate.reference_runs.plan import read_plan
 from replicate.storage.files import write_json
 from tests.reference.project import PLAN
@@ -39,7 +39,8 @@ def finish(block: Block, epochs: int, seconds: float) -> None:
         "wall_seconds": seconds,
     }
     for name in RESULTS:
-        write_json(block.results_folder / f"{name}.json", {"epochs": epochs})
+        result = {"epochs": epochs, "seeds": [0], "failed": {}}
+        write_json(block.results_folder / f"{name}.json", result)
         write_json(block.results_folder / f"{name}.run.json", record)
 
 
@@ -81,16 +82,60 @@ def test_states_epochs_and_hours(blocks: list[Block]) -> None:
     assert [row.seconds for row in rbm] == [3600.0] * 4
     assert all(row.measured for row in (done, running, begun, untouched))
     assert not any(row.measured for row in rbm)
+    assert untouched.seconds is not None
     hours = (75 * 72 + 50 * 144 + untouched.seconds + 4 * 3600) / 3600
+    # In the order of the plan, seed by seed: rbm 0 beside vae 1, rbm 1 beside it, ...
+    first = second = 0.0
+    for row in overview:
+        assert row.seconds is not None
+        if first <= second:
+            first += row.seconds
+        else:
+            second += row.seconds
+    together = max(first, second) / 3600
     text = lines(overview, 2)
     assert text[0] == "8 blocks: 1 done, 1 running, 6 pending"
     assert "  running  first vae seeds 1: epoch 25/100, 1 h 30 min left" in text
     assert "  pending  first rbm seeds 0, 1, 2, 3: 10 epochs, about 60 min each" in text
     assert text[-1].startswith(
         f"Left on a CPU: 7 blocks, {hours:.1f} hours of training, "
-        f"{hours / 2:.1f} with 2 side by side"
+        f"{together:.1f} with 2 side by side"
     )
     assert "the rates of 4 are the plan's" in text[-1]
+
+
+def _standing(block: Block, seconds: float | None) -> Standing:
+    return Standing(block, "pending", 0, seconds, measured=True)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "at_once", "words"),
+    [
+        # One block is no faster with eight lanes.
+        ([36_000.0], 8, "1 blocks, 10.0 hours of training, 10.0 with 1 side by side."),
+        # The last one begins when both lanes have an hour behind them.
+        ([3600.0, 3600.0, 7200.0], 2, "3 blocks, 4.0 hours of training, 3.0 with 2 side by side."),
+        ([None, None], 2, "2 blocks, of which none has a rate yet."),
+        ([3600.0, None], 1, "2 blocks, 1.0 hours of training, 1.0 with 1 side by side; 1 of them"),
+    ],
+)
+def test_hours_are_those_of_a_schedule(
+    blocks: list[Block], seconds: list[float | None], at_once: int, words: str
+) -> None:
+    rows = [_standing(block, each) for block, each in zip(blocks, seconds, strict=False)]
+    assert lines(rows, at_once)[-1].startswith(f"Left on a CPU: {words}")
+
+
+def test_a_block_whose_seeds_all_failed_early_has_the_rate_of_its_own_epochs(
+    blocks: list[Block],
+) -> None:
+    """Ten of 100 epochs in 3600 s, half of them in this process: 720 s an epoch."""
+    vae = [block for block in blocks if block.model == "vae"]
+    finish(vae[0], 100, 3600.0)
+    failed = {"epochs": 100, "seeds": [0], "failed": {"0": {"epoch": 10, "reason": "nan"}}}
+    write_json(vae[0].results_folder / "train.json", failed)
+    row = next(row for row in standings(blocks) if row.block == vae[1])
+    assert row.seconds == 100 * 720.0
 
 
 def test_a_longer_plan_makes_a_done_block_pending(blocks: list[Block]) -> None:

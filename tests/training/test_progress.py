@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from replicate.progress import reporting as progress
+from replicate.progress.loops import steps
 from replicate.progress.reporting import Progress
 from replicate.storage.paths import package_root
 from tests.stages.pipeline import Pipeline
@@ -69,6 +70,20 @@ def test_images_a_second_and_time_left_are_those_of_this_process(
     assert found["seconds_per_epoch"] == 20.0
     assert found["images_per_second"] == 30.0
     assert found["seconds_left"] == 90.0
+
+
+def test_where_its_file_cannot_be_written_the_work_goes_on(
+    tmp_path: Path, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder that is read-only, say; here a file stands where the folder of state should."""
+    state = tmp_path / "state"
+    state.write_text("mine")
+    with progress.reporting(state, "sample digits"):
+        clock.now += 20
+        for _ in steps(2):
+            clock.now += 20
+    assert "sample digits: update 1/2" in capsys.readouterr().err
+    assert state.read_text() == "mine"
 
 
 def test_in_a_log_a_line_every_ten_seconds(
