@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from replicate.errors import ReplicateError
+from replicate.jobs import parameter_schema
 from replicate.jobs.parameter_schema import model_defaults
 from replicate.jobs.precheck import checked_plan, workspace_of
 from replicate.models import REGISTRY, load_model
@@ -37,6 +38,21 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("REPLICATE_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.mark.parametrize("content", [None, "", "{"])
+def test_a_schema_that_is_lost_or_damaged_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None
+) -> None:
+    path = tmp_path / "params.schema.json"
+    if content is not None:
+        path.write_text(content)
+    monkeypatch.setattr(parameter_schema, "schema_path", lambda: path)
+    parameter_schema._committed.cache_clear()
+    try:
+        assert refusal(given()).startswith(f"cannot read {path} (")
+    finally:
+        parameter_schema._committed.cache_clear()
 
 
 def test_a_batch_of_more_images_than_there_are_is_refused() -> None:

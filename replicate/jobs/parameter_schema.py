@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from replicate import datasets, experiments, models
+from replicate.errors import ReplicateError
 from replicate.models.parts.samplers import Compared
 from replicate.params import LARGEST, SMALLEST, Params
 from replicate.storage.documents import dotted
@@ -184,7 +185,15 @@ def _recipes(title: str, kind: "type[GenerativeModel]", definitions: _Definition
 @functools.cache
 # The file and not the types, which load torch: every command that plans a run asks for it.
 def _committed() -> Schema:
-    content: Schema = json.loads(schema_path().read_text(encoding="utf-8"))
+    path = schema_path()
+    try:
+        text = path.read_text(encoding="utf-8")
+        content: Schema = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise ReplicateError(
+            f"cannot read {path} ({error}); bring it back, or write it anew by "
+            "`python -m replicate params --write-schema`."
+        ) from None
     return content
 
 
