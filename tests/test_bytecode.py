@@ -27,6 +27,8 @@ def _write(source: Path, value: int, changed: float) -> None:
 
 def test_bytecode_of_other_code_with_the_same_size_and_time_is_removed(tmp_path: Path) -> None:
     source = tmp_path / "module.py"
+    # As Emacs marks a file that is being edited.
+    (tmp_path / ".#module.py").symlink_to("somebody@host.123:1")
     _write(source, 1, 1e9)
     assert _value(tmp_path) == "1"
     assert drop_stale_bytecode(tmp_path) == []

@@ -22,6 +22,9 @@ def drop_stale_bytecode(package: Path) -> list[Path]:
     """
     stale = []
     for source in package.rglob("*.py"):
+        # Emacs marks a file that is being edited by a link to nothing.
+        if not source.is_file():
+            continue
         changed = source.stat().st_ctime_ns
         # One file for each version of Python, and each degree of optimisation.
         for bytecode in (source.parent / "__pycache__").glob(f"{source.stem}.*.pyc"):
