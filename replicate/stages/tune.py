@@ -13,8 +13,11 @@ code, are not run again.
 """
 
 import argparse
+import hashlib
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -46,7 +49,8 @@ from replicate.records.parameters import compute_parameters
 from replicate.records.schema import Trial, Tuning, TuningParameters
 from replicate.stages.device_job import DeviceJob
 from replicate.stages.train import sweep_for
-from replicate.storage.files import sha256_file, sha256_json, write_json
+from replicate.storage.files import sha256_file, sha256_json, write_error, write_json
+from replicate.storage.locks import Lock
 from replicate.training.backend import Backend
 from replicate.training.checkpoint import CheckpointFolder
 from replicate.training.sweep import History
@@ -165,6 +169,22 @@ class _Tuner:
             }
         )
 
+    def _label(self, model: str, key: str) -> str:
+        # By the digest of the recipe: an interrupted trial goes on, a changed one starts anew.
+        return f"{self.trials.dataset}-{model}-{key[:16]}"
+
+    def _checkpoints(self, model: str, key: str) -> CheckpointFolder:
+        return CheckpointFolder(self.state / "tuning" / self._label(model, key))
+
+    def forget(self, model: str, key: str) -> None:
+        """Removes the state of a trial whose result is written: it is never made longer."""
+        checkpoints = self._checkpoints(model, key)
+        if not checkpoints.folder.is_dir():
+            return
+        # Where another process is at it, it will remove it itself.
+        with suppress(ReplicateError), checkpoints.locked():
+            checkpoints.remove()
+
     def trained(self, model: str, config: ModelConfig, key: str) -> tuple[History, float]:
         """Trains the seeds of a trial: what they looked like, and the seconds that it took."""
         started = time.monotonic()
@@ -174,9 +194,8 @@ class _Tuner:
         params = Params(
             compute=trials.compute, selection=trials.selection, likelihood=trials.likelihood
         )
-        # By the digest of the recipe: an interrupted trial goes on, a changed one starts anew.
-        label = f"{trials.dataset}-{model}-{key[:16]}"
-        checkpoints = CheckpointFolder(self.state / "tuning" / label)
+        label = self._label(model, key)
+        checkpoints = self._checkpoints(model, key)
         progress_path = self.state / "progress" / f"{label}.json"
         progress = Progress(progress_path, f"tuning {label}", config.epochs)
         with checkpoints.locked():
@@ -184,8 +203,6 @@ class _Tuner:
             if not sweep.run(progress):
                 # A signal: the state is saved, and the same command goes on from it.
                 raise KeyboardInterrupt
-            # A trial is never made longer.
-            checkpoints.remove()
         seconds = time.monotonic() - started
         return sweep.history, round(seconds, 1)
 
@@ -262,23 +279,23 @@ def run(arguments: argparse.Namespace) -> None:
             raise ReplicateError(
                 f"{arguments.trials} has no trials of {model!r}; it has {', '.join(trials.models)}."
             )
-    results: dict[str, list[Trial]] = {}
-    if arguments.out.is_file():
-        results = read_result(arguments.out, Tuning)["models"]
     digest = sha256_file(arguments.data)
     tuner = _Tuner(trials, splits, digest, job.backend, arguments.state)
+    own: dict[str, list[Trial]] = {}
     for model in models:
         configs = configs_of(trials, model, str(arguments.trials))
         # A trial that the file no longer has must not stay in the result; those that it still has
         # stay while earlier ones are measured, whatever ends this command.
-        done = tuner.earlier(model, configs, results.get(model, []))
+        done = tuner.earlier(model, configs, _kept(arguments.out).get(model, []))
         for number, config in enumerate(configs):
             if number not in done:
                 done[number] = tuner.trial(model, number, config)
             trial = done[number]
-            results[model] = [done[place] for place in sorted(done)]
+            own[model] = [done[place] for place in sorted(done)]
             # After every trial: each may have taken an hour.
-            _write(arguments, job, trials, results)
+            with _only_writer(arguments):
+                _write(arguments, job, trials, _kept(arguments.out) | own)
+            tuner.forget(model, trial["key"])
             value = trial["log_likelihood"]
             outcome = "a seed failed"
             if value is not None:
@@ -288,6 +305,32 @@ def run(arguments: argparse.Namespace) -> None:
             print(line, flush=True)
     job.close(arguments.out)
     keep_in_list(arguments.out.with_suffix(".run.json"))
+
+
+def _kept(out: Path) -> dict[str, list[Trial]]:
+    """Model -> its trials in a result, which may be there already."""
+    if not out.is_file():
+        return {}
+    return dict(read_result(out, Tuning)["models"])
+
+
+@contextmanager
+def _only_writer(arguments: argparse.Namespace) -> Iterator[None]:
+    """Makes other commands wait that would add trials of other models to the same result."""
+    name = hashlib.sha256(os.fsencode(os.path.realpath(arguments.out))).hexdigest()
+    file = arguments.state / "tuning" / f"{name[:16]}.lock"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        stream = file.open("a")
+    except OSError as error:
+        raise write_error(file, error) from error
+    with stream:
+        lock = Lock(stream.fileno(), file)
+        lock.wait()
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def _write(

@@ -12,7 +12,9 @@ Who locks what:
 - every job, shared, `.replicate/jobs.lock`, and an engine that asks for jobs (`jobs/context.py`);
 - a job on a host with several GPUs a file of the card that it uses (`training/gpu_lease.py`);
 - a fetch the folder of raw files (`datasets/sources/download.py`);
-- a reference block, and the list of a reference run's files (`reference/blocks.py`, `keeping.py`);
+- a reference block, and the list of a reference run's files (`reference_runs/blocks.py`,
+  `keeping.py`), which an unpacking has too;
+- `tune` a file for each result that it adds trials to (`stages/tune.py`);
 - Snakemake's main process `.snakemake/replicate.lock` (`workflow/rules/common.smk`).
 
 The library filelock (4.2) does not serve here. It locks files that it makes, not folders, so every

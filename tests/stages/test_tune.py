@@ -11,6 +11,7 @@ import yaml
 
 from replicate.__main__ import main
 from replicate.datasets.base import Splits
+from replicate.errors import ReplicateError
 from replicate.storage.files import read_json
 from tests.stages.pipeline import Pipeline
 
@@ -44,9 +45,9 @@ def trials(folder: Path, *changes: dict[str, Any], budget: int | None = None, **
     return path
 
 
-def tune(folder: Path, path: Path, data: Path) -> int:
+def tune(folder: Path, path: Path, data: Path, *more: str) -> int:
     words = ["--trials", str(path), "--data", str(data), "--out", str(folder / "tuning.json")]
-    return main(["tune", *words, "--state", str(folder / "state")])
+    return main(["tune", *words, "--state", str(folder / "state"), *more])
 
 
 def test_a_trial_counts_as_the_mean_of_its_seeds_best_looks(tmp_path: Path, data: Path) -> None:
@@ -109,6 +110,48 @@ def test_later_trials_outlive_a_kill_in_a_changed_earlier_one(
     assert [trial["trial"] for trial in after] == [0, 1, 2]
     assert after[0] == first, "measured before the kill"
     assert after[2] == before[2], "measured before the change"
+
+
+def test_two_commands_on_other_models_keep_each_others_trials(
+    tmp_path: Path, data: Path, monkeypatch: Any
+) -> None:
+    """While one command measures the second model, another one adds the first."""
+    import replicate.stages.tune as stage
+
+    vae = {"common": {"epochs": 1, "hidden": [4], "code_dimension": 2}, "trials": [{}]}
+    nets = {"common": TINY, "trials": [{}]}
+    path = trials(tmp_path, {}, models={"adversarial_nets": nets, "vae": vae})
+    trained = stage._Tuner.trained
+    others = iter(["vae"])
+
+    def noted(self: Any, model: str, config: Any, key: str) -> Any:
+        for other in others:
+            assert tune(tmp_path, path, data, "--model", other) == 0
+        return trained(self, model, config, key)
+
+    monkeypatch.setattr(stage._Tuner, "trained", noted)
+    assert tune(tmp_path, path, data, "--model", "adversarial_nets") == 0
+    assert read_json(tmp_path / "tuning.json")["models"].keys() == {"adversarial_nets", "vae"}
+
+
+def test_a_trial_that_could_not_be_written_is_not_trained_again(
+    tmp_path: Path, data: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a full disk; its last state stays until its result is there."""
+    import replicate.stages.tune as stage
+
+    def full(path: Path, content: object) -> None:
+        raise ReplicateError(f"cannot write {path}: the disk is full.")
+
+    write_json = stage.write_json
+    monkeypatch.setattr(stage, "write_json", full)
+    path = trials(tmp_path, {})
+    assert tune(tmp_path, path, data) == 2
+    monkeypatch.setattr(stage, "write_json", write_json)
+    capsys.readouterr()
+    assert tune(tmp_path, path, data) == 0
+    assert "goes on from epoch 2, step 0" in capsys.readouterr().out
+    assert list((tmp_path / "state/tuning").glob("digits-*")) == []
 
 
 def test_test_images_play_no_part(tmp_path: Path, data: Path) -> None:
