@@ -104,3 +104,11 @@ def test_dvc_is_told_the_content(fetched: Job) -> None:
     gone["models"] = {"k_means": {"images": {"batch_size": 5}, "digits": {}}}
     told = user_files(JobList(Plan(gone)), Digests(DIGESTS))
     assert told["images"].startswith("needs a folder of images")
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"sources": []}'])
+def test_a_damaged_manifest_stands_for_nothing(fetched: Job, content: str) -> None:
+    """Else `dvc repro` ended before it could make the manifest anew."""
+    before = user_files(JobList(Plan(RUN)), Digests(DIGESTS))
+    Path(fetched.outputs[1]).write_text(content)
+    assert user_files(JobList(Plan(RUN)), Digests(DIGESTS)) == before

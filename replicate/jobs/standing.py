@@ -224,9 +224,14 @@ def user_files(jobs: JobList, digests: Digests) -> dict[str, str]:
         stamp = stamp_of_user_files(jobs, job)
         if not stamp:
             continue
+        manifest = Path(job.outputs[1])
         seal = read_seal(Path(job.record))
-        if seal is not None and seal.inputs == stamp and Path(job.outputs[1]).is_file():
-            sources = read_json(Path(job.outputs[1])).get("sources")
+        digest = None
+        if seal is not None and seal.inputs == stamp:
+            digest = seal.outputs.get(job.outputs[1])
+        # A manifest that was changed or damaged stands for nothing.
+        if digest is not None and digests.of(manifest) == digest:
+            sources = read_json(manifest).get("sources")
             # Unchanged since `fetch` read it, by names, sizes and times: the manifest stands for
             # the files.
             content[job.about] = sha256_json(sources)
