@@ -279,8 +279,15 @@ class CheckpointFolder:
             if is_other and folder._notes():
                 folders.append(folder)
         # By the folder's time, which every checkpoint renews.
-        folders.sort(key=lambda folder: -folder.folder.stat().st_mtime)
+        folders.sort(key=lambda folder: -folder._changed())
         return folders
+
+    def _changed(self) -> float:
+        """When the folder last changed; 0 where its run has just removed it."""
+        try:
+            return self.folder.stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
 
     def _has_ended(self) -> bool:
         """Whether the run wrote its results: until then its attempts are counted."""
@@ -453,9 +460,9 @@ class CheckpointFolder:
         """Whether this run, with the state `last`, passed through all states of the other one."""
         if not self._differs_only_in_epochs(other):
             return False
-        newest = other._notes()[0]
-        # As names: both have 12 digits.
-        return newest.stem <= last
+        notes = other._notes()
+        # As names: both have 12 digits. There are none where that run has just removed them.
+        return bool(notes) and notes[0].stem <= last
 
     def _remove_unless_locked(self) -> None:
         try:

@@ -3,6 +3,7 @@ remove.
 """
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,48 @@ def test_only_a_run_through_the_same_states_makes_a_shorter_one_needless(
     longer.end()
     assert (shorter.load() is not None) == stays
     assert longer.load() is not None
+
+
+def test_a_run_that_removes_its_folder_just_now_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may end, and clear away, between any two looks at the other folders."""
+    shorter, longer = (
+        CheckpointFolder.of_run(tmp_path, "a", {"config": {"epochs": epochs}}, extends=True)
+        for epochs in (1, 2)
+    )
+    found = CheckpointFolder._notes
+
+    def begin() -> None:
+        with shorter.locked():
+            shorter.save(1, TENSORS, {})
+
+    def removed_after(self: CheckpointFolder) -> list[Path]:
+        notes = found(self)
+        if self.folder == shorter.folder:
+            shutil.rmtree(shorter.folder, ignore_errors=True)
+        return notes
+
+    looks = 0
+
+    def removed_before_the_second(self: CheckpointFolder) -> list[Path]:
+        nonlocal looks
+        looks += self.folder == shorter.folder
+        if looks == 2:
+            shutil.rmtree(shorter.folder)
+        return found(self)
+
+    begin()
+    monkeypatch.setattr(CheckpointFolder, "_notes", removed_after)
+    assert longer.load(5) is None
+    monkeypatch.setattr(CheckpointFolder, "_notes", found)
+    begin()
+    with longer.locked():
+        longer.save(1, TENSORS, {})
+    monkeypatch.setattr(CheckpointFolder, "_notes", removed_before_the_second)
+    longer.end()
+    assert looks == 2
+    assert not shorter.folder.exists()
 
 
 def test_a_run_with_unreadable_settings_is_no_run_of_another_length(tmp_path: Path) -> None:
