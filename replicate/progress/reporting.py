@@ -1,6 +1,7 @@
 """What a running job says of itself: a small file that `replicate status` reads, and lines."""
 
 import argparse
+import math
 import os
 import shutil
 import signal
@@ -30,6 +31,21 @@ def duration(seconds: float) -> str:
         return f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min"
+
+
+def seconds_of(text: str) -> float:
+    """The seconds of a command line's word.
+
+    Raises:
+        argparse.ArgumentTypeError: it is no number; NaN, which is above no time that passes.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if math.isnan(seconds):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds
 
 
 def on_terminal() -> bool:

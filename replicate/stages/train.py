@@ -28,7 +28,7 @@ from replicate.models import load_model
 from replicate.models.base import GenerativeModel, ModelConfig
 from replicate.models.parts.classes import with_classes
 from replicate.params import Params, load_params, seeds_of
-from replicate.progress.reporting import Progress
+from replicate.progress.reporting import Progress, seconds_of
 from replicate.records.parameters import training_parameters
 from replicate.records.schema import Frame, Training, TrainParameters, WeightsAbout
 from replicate.stages.device_job import DeviceJob
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--checkpoint-every",
-        type=float,
+        type=seconds_of,
         default=60.0,
         metavar="SECONDS",
         help="what a kill may cost (default 60)",

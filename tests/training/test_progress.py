@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from replicate.__main__ import main
 from replicate.progress import reporting as progress
 from replicate.progress.loops import steps
 from replicate.progress.reporting import Progress
@@ -70,6 +71,18 @@ def test_images_a_second_and_time_left_are_those_of_this_process(
     assert found["seconds_per_epoch"] == 20.0
     assert found["images_per_second"] == 30.0
     assert found["seconds_left"] == 90.0
+
+
+@pytest.mark.parametrize("command", ["train", "reference"])
+@pytest.mark.parametrize("word", ["nan", "-nan", "often"])
+def test_seconds_that_never_pass_are_refused(
+    command: str, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No time is above NaN, so that no checkpoint would ever have been due."""
+    with pytest.raises(SystemExit):
+        main([command, f"--checkpoint-every={word}"])
+    assert f"{word!r} is no number of seconds" in capsys.readouterr().err
+    assert progress.seconds_of("-1") == -1.0
 
 
 def test_where_its_file_cannot_be_written_the_work_goes_on(
