@@ -277,7 +277,8 @@ def _text(path: Path) -> str:
             content = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise ReplicateError(
-            f"{path} does not exist; presets are in presets/, the run's own file is params.yaml."
+            f"{path} does not exist; run this in the project's folder, which has params.yaml, "
+            "protocol.yaml and presets/, or name another file."
         ) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
