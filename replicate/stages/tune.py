@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import torch
 from pydantic import AfterValidator, Field, PositiveInt
 
 from replicate.datasets.base import Splits
@@ -170,8 +171,17 @@ class _Tuner:
         )
 
     def _label(self, model: str, key: str) -> str:
-        # By the digest of the recipe: an interrupted trial goes on, a changed one starts anew.
-        return f"{self.trials.dataset}-{model}-{key[:16]}"
+        """The name of a trial's state: an interrupted trial goes on, and a changed one starts anew,
+        as does one on another machine or with other versions, which would end in other bits.
+        """
+        decisive = {
+            "key": key,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "backend": self.backend.facts,
+        }
+        digest = sha256_json(decisive)
+        return f"{self.trials.dataset}-{model}-{digest[:16]}"
 
     def _checkpoints(self, model: str, key: str) -> CheckpointFolder:
         return CheckpointFolder(self.state / "tuning" / self._label(model, key))

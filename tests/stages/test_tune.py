@@ -13,6 +13,7 @@ from replicate.__main__ import main
 from replicate.datasets.base import Splits
 from replicate.errors import ReplicateError
 from replicate.storage.files import read_json
+from replicate.training.backend import Backend
 from tests.stages.pipeline import Pipeline
 
 TINY = {
@@ -132,6 +133,28 @@ def test_two_commands_on_other_models_keep_each_others_trials(
     monkeypatch.setattr(stage._Tuner, "trained", noted)
     assert tune(tmp_path, path, data, "--model", "adversarial_nets") == 0
     assert read_json(tmp_path / "tuning.json")["models"].keys() == {"adversarial_nets", "vae"}
+
+
+def test_an_interrupted_trial_does_not_go_on_with_another_device_or_version(
+    tmp_path: Path, data: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`compute.device: auto` may be a GPU today and none tomorrow."""
+    import replicate.stages.tune as stage
+
+    def full(path: Path, content: object) -> None:
+        raise ReplicateError(f"cannot write {path}: the disk is full.")
+
+    path = trials(tmp_path, {})
+    with monkeypatch.context() as patched:
+        patched.setattr(stage, "write_json", full)
+        assert tune(tmp_path, path, data) == 2
+    facts = Backend.facts.fget
+    assert facts is not None
+    other = property(lambda self: {**facts(self), "instructions": ["of another machine"]})
+    monkeypatch.setattr(Backend, "facts", other)
+    capsys.readouterr()
+    assert tune(tmp_path, path, data) == 0
+    assert "goes on from" not in capsys.readouterr().out
 
 
 def test_a_trial_that_could_not_be_written_is_not_trained_again(
