@@ -9,7 +9,7 @@ from replicate.diagnostics.classifier import Classifier, fits
 from replicate.errors import ReplicateError, understanding
 from replicate.records.frame import read_result
 from replicate.records.schema import ClassifierResult
-from replicate.storage.files import read_tensors
+from replicate.storage.files import read_tensors, sha256_file
 
 
 def read_classifier(path: Path, content: ClassifierResult, device: torch.device) -> Classifier:
@@ -27,12 +27,32 @@ def read_classifier(path: Path, content: ClassifierResult, device: torch.device)
     return Classifier(weights)
 
 
-def known_classifier(path: Path, splits: Splits, device: torch.device) -> Classifier | None:
+def check_data(path: Path, known: ClassifierResult, data: Path) -> None:
+    """Refuses a classifier of other images, which would judge these like any others.
+
+    Args:
+        path: of its weights.
+        known: its result.
+        data: the prepared data set that it should be of.
+
+    Raises:
+        ReplicateError: it was trained on another data set, or on another cut of it.
+    """
+    if known["inputs"].get("data") != sha256_file(data):
+        raise ReplicateError(
+            f"{path} was trained on other data than {data}; run `classifier` on these."
+        )
+
+
+def known_classifier(
+    path: Path, splits: Splits, data: Path, device: torch.device
+) -> Classifier | None:
     """The classifier of a data set; None where it says that there can be none.
 
     Args:
         path: of its weights, with its result (JSON) beside it.
         splits: the data set.
+        data: its file.
         device: where to put it.
 
     Raises:
@@ -41,6 +61,7 @@ def known_classifier(path: Path, splits: Splits, device: torch.device) -> Classi
     known = read_result(path.with_suffix(".json"), ClassifierResult)
     if tuple(known["shape"]) != splits.shape:
         raise ReplicateError(f"{path} was trained on another data set than the one to measure on.")
+    check_data(path, known, data)
     if known["reason"] is not None:
         return None
     return read_classifier(path, known, device)

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     params = load_params(arguments.params)
     job = DeviceJob("controls", params.compute)
     splits = Splits.read(arguments.data)
-    classifier = known_classifier(arguments.classifier, splits, job.backend.device)
+    classifier = known_classifier(arguments.classifier, splits, arguments.data, job.backend.device)
     dataset: str = arguments.dataset
     controls = Controls(splits, params.likelihood.samples, job.backend.device)
     entries: list[ControlMeasures] = []

@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> None:
             f"{arguments.samples} belongs to another training job than {arguments.weights}; "
             "give those of one job."
         )
-    classifier = known_classifier(arguments.classifier, splits, device)
+    classifier = known_classifier(arguments.classifier, splits, arguments.data, device)
     subject = f"measures {about['dataset']} {about['model']}"
     with reporting(arguments.state, f"{subject} {about['block']}"):
         with task("samples", 0.5):

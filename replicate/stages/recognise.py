@@ -16,7 +16,7 @@ from torch import Tensor
 
 from replicate.datasets.base import Splits
 from replicate.diagnostics.classifier import CONFIDENCE_THRESHOLD, Classifier
-from replicate.diagnostics.classifier_file import read_classifier
+from replicate.diagnostics.classifier_file import check_data, read_classifier
 from replicate.diagnostics.samples import Samples, correlation, held_out_images, memorisation
 from replicate.errors import ReplicateError
 from replicate.params import load_params
@@ -82,6 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
     splits = Splits.read(arguments.data)
     train = torch.from_numpy(splits.flat("train")).to(device)
     samples.check_compatible(train, arguments.data)
+    check_data(arguments.classifier, known, arguments.data)
     held_out = held_out_images(splits).to(device)
     classifier = read_classifier(arguments.classifier, known, device)
     per_seed: list[SeedRecognition] = []

@@ -143,3 +143,24 @@ def test_a_classifier_of_other_images_is_refused(
     changed = words(trained, tmp_path / "m.json", classifier=tmp_path / "c.safetensors")
     assert main(changed) == 2
     assert "trained on another data set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["measures", "recognise", "controls"])
+def test_a_classifier_of_another_cut_is_refused(
+    trained: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """It has seen the test images of this one, and its images have the same shape."""
+    data = tmp_path / "digits.safetensors"
+    cut = ["--params", '{"datasets": {"digits": {"split_seed": 1}}}', "--dataset", "digits"]
+    files = ["--manifest", str(trained.manifest), "--out", str(data)]
+    assert main(["prepare", *cut, *files]) == 0
+    line = [command, "--data", str(data), "--out", str(tmp_path / "x.json")]
+    line += ["--classifier", str(trained.folder / "classifier.safetensors")]
+    if command != "controls":
+        line += ["--samples", str(trained.samples)]
+    if command == "measures":
+        line += ["--weights", str(trained.weights)]
+    if command == "controls":
+        line += ["--dataset", "digits"]
+    assert main(line) == 2
+    assert f"was trained on other data than {data}" in capsys.readouterr().err
