@@ -191,12 +191,14 @@ def _call(words: list[str]) -> Callable[[], None]:
 def _files_read(arguments: argparse.Namespace) -> Iterator[Path]:
     """The files that a command line names beside --out, and the descriptions beside them."""
     for name, value in vars(arguments).items():
+        if name == "out":
+            continue
+        if name == "params" and isinstance(value, str):
+            # Inline JSON is no file's name, and is that of no file that is written.
+            yield Path(value)
         entries = value if isinstance(value, list) else [value]
         for entry in entries:
-            is_file_name = isinstance(entry, str) and not entry.lstrip().startswith("{")
-            if name == "params" and is_file_name:
-                yield Path(entry)
-            if name == "out" or not isinstance(entry, Path):
+            if not isinstance(entry, Path):
                 continue
             yield entry
             if name in DESCRIBED and entry.name:

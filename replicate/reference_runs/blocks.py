@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
-from replicate.errors import ReplicateError
+from replicate.errors import ReplicateError, understanding
 from replicate.reference_runs.plan import Entry, Options, ReferencePlan
 from replicate.storage.files import canonical_json, read_json, write_error
 from replicate.storage.locks import Lock
@@ -162,9 +162,10 @@ class Block:
         if not all(are_there):
             return 0
         # A kill between the two files leaves them of different trainings.
-        of_result = read_json(result)["epochs"]
-        of_record = read_json(record)["epochs"]
-        return min(int(of_result), int(of_record))
+        with understanding(f"{result} or {record}"):
+            of_result = int(read_json(result)["epochs"])
+            of_record = int(read_json(record)["epochs"])
+        return min(of_result, of_record)
 
     def published_epochs(self) -> int:
         """How many epochs the training of its results had; 0 where they are not complete."""
@@ -172,7 +173,9 @@ class Block:
         for name in self.result_files:
             if not (folder / name).is_file():
                 return 0
-        return int(read_json(folder / "train.json")["epochs"])
+        training = folder / "train.json"
+        with understanding(training):
+            return int(read_json(training)["epochs"])
 
     def is_finished(self) -> bool:
         """Whether its committed results are of at least the epochs that the plan asks for."""
@@ -199,9 +202,11 @@ class Block:
         folder = self.state / "progress"
         path = folder / f"{self.dataset}-{self.model}-{self.seeds}.json"
         # Progress only informs: a file that is damaged is as good as none.
-        with suppress(ReplicateError):
+        with suppress(ReplicateError, AttributeError):
             progress: Progress = read_json(path)
-            return progress
+            epoch = progress.get("epoch")
+            if isinstance(epoch, int):
+                return progress
         return {}
 
     @contextmanager
@@ -243,18 +248,34 @@ class Block:
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether some process has locked that file."""
+    """Whether some process has locked that file.
+
+    Raises:
+        ReplicateError: the file cannot be opened.
+    """
     try:
         # To write, as NFS wants it of a file that is to be locked.
         handle = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return False
+    except OSError:
+        handle = _opened_to_read(path)
     lock = Lock(handle, path)
     try:
         return not lock.take()
     finally:
         lock.release()
         os.close(handle)
+
+
+def _opened_to_read(path: Path) -> int:
+    """A handle of a file that may not be written, such as another user's."""
+    try:
+        return os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise ReplicateError(
+            f"cannot tell whether a process works there: {path}: {error.strerror}."
+        ) from None
 
 
 def blocks_of(plan: ReferencePlan, folders: Folders) -> list[Block]:

@@ -22,6 +22,7 @@ from replicate.storage.files import (
     read_tensors,
     sha256_file,
     sha256_json,
+    write_error,
     write_json,
     write_tensors,
     write_text,
@@ -117,10 +118,15 @@ def _last_state(block: Block, epochs: int) -> dict[str, np.ndarray] | None:
 
 
 def _remove_stale_measures(block: Block, digest: str) -> None:
-    """Removes what was measured of other weights, those of fewer epochs."""
+    """Removes what was measured of other weights, those of fewer epochs, or by other settings than
+    the plan has now.
+    """
     folder = block.measures
     path = folder / MEASURED_OF
-    content = {"weights": digest}
+    settings = {}
+    for name in ("compute", "likelihood", "samplers"):
+        settings[name] = block.params.get(name)
+    content = {"weights": digest, "settings": sha256_json(settings)}
     is_current = path.is_file() and read_json(path) == content
     if folder.is_dir() and not is_current:
         shutil.rmtree(folder)
@@ -128,7 +134,9 @@ def _remove_stale_measures(block: Block, digest: str) -> None:
 
 
 def publish(block: Block) -> None:
-    """Puts the results of a finished block into the committed folder, and removes its samples."""
+    """Puts the results of a finished block into the committed folder, and removes its samples,
+    which are large, and can be drawn again.
+    """
     earlier_epochs = block.published_epochs()
     if earlier_epochs:
         report_replacement(block, earlier_epochs, block.trained_epochs())
@@ -142,10 +150,10 @@ def publish(block: Block) -> None:
         record_with_commit = with_commit(record, origin["commit"])
         contents[f"{name}.run.json"] = record_with_commit
         contents[f"{name}.json"] = read_json(path)
-    write_results(block, contents)
-    # Samples are large, and the same ones can be drawn again.
     samples = block.measures / "samples.safetensors"
+    # First: after a kill nobody comes back to a block that is published.
     samples.unlink(missing_ok=True)
+    write_results(block, contents)
 
 
 def write_results(block: Block, contents: Mapping[str, Content]) -> None:
@@ -178,11 +186,23 @@ def write_results(block: Block, contents: Mapping[str, Content]) -> None:
 
 
 @contextmanager
-def sole_writer(folders: Folders) -> Iterator[None]:
-    """Makes other processes wait that would write a run's list or table."""
-    folders.work.mkdir(parents=True, exist_ok=True)
-    file = folders.work / "sums.lock"
-    with file.open("w") as stream:
+def sole_writer(folders: Folders, lock_file: str = "sums.lock") -> Iterator[None]:
+    """Makes other processes wait that would write a run's list or table.
+
+    Args:
+        folders: of the reference runs.
+        lock_file: another one than that of lists and tables, for other work.
+
+    Raises:
+        ReplicateError: the lock's file cannot be written.
+    """
+    file = folders.work / lock_file
+    try:
+        folders.work.mkdir(parents=True, exist_ok=True)
+        stream = file.open("a")
+    except OSError as error:
+        raise write_error(file, error) from error
+    with stream:
         lock = Lock(stream.fileno(), file)
         lock.wait()
         try:

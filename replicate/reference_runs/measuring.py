@@ -22,7 +22,12 @@ from replicate.reference_runs.data import prepared
 from replicate.reference_runs.keeping import WEIGHTS, sole_writer
 from replicate.reference_runs.plan import Entry, ReferencePlan
 from replicate.reference_runs.sources import Source
-from replicate.reference_runs.steps import classifier_of, joined_stages, python
+from replicate.reference_runs.steps import (
+    classifier_of,
+    joined_stages,
+    name_of_code_and_data,
+    python,
+)
 from replicate.storage.files import canonical_json, read_json, sha256_json, write_text
 
 #: A block's result, beside its others.
@@ -121,6 +126,8 @@ class _Work:
             if lock is None:
                 raise ReplicateError("another process works on it.")
             print(f"measures {block.label}: {self.source.name}", flush=True)
+            # First: after a kill nobody comes back to a block whose own measures are kept.
+            self._measure_controls(block)
             folder = block.all_measures
             params = self._write_params(block.entry, folder)
             samples, measures = folder / "samples.safetensors", folder / MEASURES
@@ -133,9 +140,8 @@ class _Work:
                 "measures": ("measures", measures),
             }
             self._run(block, joined_stages(block, stages, params, weights_of(block)))
-            self._keep(block.entry, measures, block.results_folder / MEASURES)
             samples.unlink()
-        self._measure_controls(block)
+            self._keep(block.entry, measures, block.results_folder / MEASURES)
 
     def _write_params(self, entry: Entry, folder: Path) -> Path:
         """Writes the parameter file of the stages."""
@@ -144,11 +150,11 @@ class _Work:
         return path
 
     def _measure_controls(self, block: Block) -> None:
-        """Measures the controls of a block's data set once for each code and settings."""
+        """Measures the controls of a block's data set once for each code, data and settings."""
         params = self.plan.measured_params_of(block.entry)
         settings = sha256_json([params[name] for name in ("compute", "likelihood", "measures")])
-        name = f"{block.dataset}.controls-{self.source.package[:12]}-{settings[:8]}.json"
-        controls = self.folders.data / name
+        start = name_of_code_and_data(block, self.source, "controls")
+        controls = self.folders.data / f"{start}-{settings[:8]}.json"
         stages = {
             "classifier": ("classifier", classifier_of(block, self.source)),
             "controls": ("controls", controls),
@@ -176,15 +182,18 @@ class _Work:
             raise ReplicateError(f"its process ended with status {status}; see {log}.")
 
     def _keep(self, entry: Entry, result: Path, kept: Path) -> None:
-        """Puts a result and its record into the committed folder of an entry, and into its list."""
+        """Puts a result and its record into the committed folder of an entry, and into its list.
+
+        The record is removed first and written last: where it is, the result is that of its stage.
+        """
         run = self.folders.results / entry.name
-        # The record last: where it is, the result is whole.
         texts = {
             kept: canonical_json(read_json(result)),
             record_path(kept): canonical_json(read_json(record_path(result))),
         }
         of_run = {path.relative_to(run).as_posix(): text for path, text in texts.items()}
         with sole_writer(self.folders):
+            record_path(kept).unlink(missing_ok=True)
             add_to_sums(run, of_run)
             for path, text in texts.items():
                 write_text(path, text)

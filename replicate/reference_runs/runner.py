@@ -215,12 +215,12 @@ class Runner:
         """Starts the next block that can be started; False where none is left."""
         while self.waiting:
             block = self.waiting.popleft()
-            # Another process may have finished it since the list was made.
-            if block.is_finished():
-                continue
             # Held until the lane ends, whichever way it does.
             resources = ExitStack()
             try:
+                # Another process may have finished it since the list was made.
+                if block.is_finished():
+                    continue
                 lock = resources.enter_context(block.locked())
                 if lock is None:
                     print(f"held     {block.label}: another process works on it", flush=True)
@@ -228,7 +228,7 @@ class Runner:
                     continue
                 self._start(block, lock, resources)
                 return True
-            except ReplicateError as error:
+            except (ReplicateError, OSError) as error:
                 resources.close()
                 self._report_trouble(block, "not started", str(error))
         return False
@@ -319,7 +319,8 @@ class Runner:
             if status == 0:
                 try:
                     self._advance(lane, stopping)
-                except ReplicateError as error:
+                # Such as a full disk: the other lanes go on.
+                except (ReplicateError, OSError) as error:
                     lane.resources.close()
                     self._report_trouble(lane.block, "failed", str(error))
             # It was asked to: its status, 130 or that of SIGKILL, is no failure.
@@ -344,7 +345,7 @@ class Runner:
         block = lane.block
         try:
             self.write_table(block.entry.name)
-        except ReplicateError as error:  # the block is complete without it
+        except (ReplicateError, OSError) as error:  # the block is complete without it
             print(f"the table of {block.entry.name} is not written: {error}", file=sys.stderr)
         lane.resources.close()
         self.finished += 1

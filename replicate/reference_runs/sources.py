@@ -18,7 +18,7 @@ from replicate.errors import ReplicateError
 from replicate.jobs.code_digest import PACKAGE, code_digest
 from replicate.models import REGISTRY
 from replicate.reference_runs.blocks import Block, Folders, differing_settings
-from replicate.storage.files import read_json, write_json
+from replicate.storage.files import read_json, write_error, write_json
 from replicate.storage.paths import package_root
 
 #: The commit of the code that is here, where git cannot say it.
@@ -74,6 +74,9 @@ def package_digest(root: Path) -> str:
     digest = hashlib.sha256()
     modules = sorted((root / PACKAGE).rglob("*.py"))
     for path in modules:
+        # Emacs marks a file that is being edited by a link to nothing.
+        if not path.is_file():
+            continue
         name = path.relative_to(root).as_posix()
         line = f"{name}\n"
         content = hashlib.sha256(path.read_bytes())
@@ -166,6 +169,11 @@ def _cloned(folders: Folders, commit: str) -> Source:
     clone = folders.work / "source" / commit
     # A clone is made once and used by every block of its commit.
     if not _has_project(clone):
+        if clone.exists():
+            raise ReplicateError(
+                f"{clone} is no whole clone of commit {commit[:12]}; move it away, and it is made "
+                "anew."
+            )
         _clone(package_root(), clone, commit)
     project = _project_in(clone)
     package = package_digest(project)
@@ -185,8 +193,8 @@ def _clone(root: Path, target: Path, commit: str) -> None:
             f"its code is that of commit {commit[:12]}, which this repository does not have; fetch "
             "it first."
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         # Beside the target, since a rename does not cross file systems.
         with tempfile.TemporaryDirectory(prefix=".clone-", dir=target.parent) as scratch:
             clone = Path(scratch, "clone")
@@ -197,9 +205,14 @@ def _clone(root: Path, target: Path, commit: str) -> None:
                 raise ReplicateError(
                     f"commit {commit[:12]} does not have the project where it lies now, in {root}."
                 )
-            # Another process may have made it in between.
-            if not target.exists():
+            try:
                 clone.rename(target)
+            except OSError:
+                # Another process may have made it in between.
+                if not _has_project(target):
+                    raise
+    except OSError as error:
+        raise write_error(target, error) from error
     except subprocess.CalledProcessError as error:
         reason = (error.stderr.strip() or "no reason is given").splitlines()[-1]
         raise ReplicateError(

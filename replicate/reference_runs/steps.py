@@ -9,7 +9,7 @@ from replicate.records.run_record import record_path
 from replicate.reference_runs.blocks import Block
 from replicate.reference_runs.keeping import keep_weights, params_text, publish
 from replicate.reference_runs.sources import Source
-from replicate.storage.files import write_text
+from replicate.storage.files import sha256_file, write_text
 
 
 def steps(block: Block, source: Source, checkpoint_every: float) -> Iterator[list[str]]:
@@ -66,10 +66,19 @@ def _measuring(block: Block, source: Source, params: Path) -> list[str]:
 
 
 def classifier_of(block: Block, source: Source) -> Path:
-    """The classifier of the block's data set, by the code that trains it."""
-    # By the code too: blocks of different commits must not share a classifier.
-    name = f"{block.dataset}.classifier-{source.package[:12]}.safetensors"
-    return block.folders.data / name
+    """The classifier of the block's data, by the code that trains it."""
+    name = name_of_code_and_data(block, source, "classifier")
+    return block.folders.data / f"{name}.safetensors"
+
+
+def name_of_code_and_data(block: Block, source: Source, kind: str) -> str:
+    """The start of the name of what blocks share: those of other commits, or of data that were cut
+    anew, must not.
+    """
+    path = Path(_data(block))
+    data = sha256_file(path)[:8]
+    code = source.package[:12]
+    return f"{block.dataset}.{kind}-{code}-{data}"
 
 
 def joined_stages(

@@ -5,13 +5,18 @@ import shutil
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from replicate.errors import ReplicateError
 from replicate.reference_runs.blocks import Block, Folders, blocks_of
-from replicate.reference_runs.keeping import report_replacement, with_commit, write_results
+from replicate.reference_runs.keeping import (
+    report_replacement,
+    sole_writer,
+    with_commit,
+    write_results,
+)
 from replicate.reference_runs.manifest import Manifest, PackedBlock
 from replicate.reference_runs.packing import check_parts, joined
 from replicate.reference_runs.plan import Options, ReferencePlan
@@ -40,22 +45,34 @@ def unpack(plan: ReferencePlan, folders: Folders, folder: Path) -> None:
     manifest = check_parts(folder)
     blocks = _planned_blocks(manifest, plan, folders)
     here = _check_commits(manifest, folders)
-    new_blocks = 0
-    try:
-        folders.work.mkdir(parents=True, exist_ok=True)
-        # What a kill left: a temporary folder goes only with its process's own ending.
-        for leftover in folders.work.glob(".unpack-*"):
-            shutil.rmtree(leftover)
-        with tempfile.TemporaryDirectory(prefix=".unpack-", dir=folders.work) as name:
-            scratch = Path(name)
-            # All of it, aside: an archive that is damaged at its end changes nothing.
-            _extract(manifest, folder, scratch)
-            for packed, block in blocks:
-                new_blocks += _take_block(block, packed, scratch, here)
-            new_weights = _take_weights(folders, scratch)
-    except OSError as error:
-        raise write_error(folders.work, error) from error
+    _unpack(manifest, blocks, folders, folder, here)
     _note_commit(manifest, folders)
+
+
+def _unpack(
+    manifest: Manifest,
+    blocks: Sequence[tuple[PackedBlock, Block]],
+    folders: Folders,
+    folder: Path,
+    here: Source,
+) -> None:
+    """Takes in what a checked pack holds; a second one waits, whose temporary folder would pass for
+    that of a killed one.
+    """
+    with sole_writer(folders, "unpack.lock"):
+        try:
+            # What a kill left: a temporary folder goes only with its process's own ending.
+            for leftover in folders.work.glob(".unpack-*"):
+                shutil.rmtree(leftover)
+            with tempfile.TemporaryDirectory(prefix=".unpack-", dir=folders.work) as name:
+                scratch = Path(name)
+                # All of it, aside: an archive that is damaged at its end changes nothing.
+                _extract(manifest, folder, scratch)
+                taken = [_take_block(block, packed, scratch, here) for packed, block in blocks]
+                new_weights = _take_weights(folders, scratch)
+        except OSError as error:
+            raise write_error(folders.work, error) from error
+    new_blocks = sum(taken)
     print(
         f"unpack: {new_blocks} of {len(blocks)} blocks are new here, and {new_weights} files of "
         "weights"
@@ -231,6 +248,8 @@ def _take_results(block: Block, packed: PackedBlock, scratch: Path, commit: str 
         return False
     if epochs_here:
         report_replacement(block, epochs_here, packed.epochs)
+        # The likelihoods of single images there are those of the shorter training.
+        shutil.rmtree(block.measures, ignore_errors=True)
     contents = {}
     for path in folder.iterdir():
         content = read_json(path)

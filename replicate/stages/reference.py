@@ -32,11 +32,12 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from replicate.errors import ReplicateError
+from replicate.progress.reporting import seconds_of
 from replicate.records.hardware import usable_cores
 from replicate.reference_runs.blocks import Folders, blocks_of
 from replicate.reference_runs.plan import ReferencePlan, read_plan
@@ -47,6 +48,8 @@ RESERVE, RESERVE_SECONDS = 0.1, 60.0
 TABLE = ("table1.json", "table1.csv", "table1.run.json")
 #: Its rows by every measure.
 RANKS = "ranks.json"
+#: How the names of kept results begin in both.
+OF_RESULTS = "results/reference/"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--checkpoint-every",
-        type=float,
+        type=seconds_of,
         default=300.0,
         metavar="SECONDS",
         help="what a kill may cost (default 300)",
@@ -134,6 +137,10 @@ def run(arguments: argparse.Namespace) -> None:
     except ReplicateError as error:
         print(f"replicate reference: {error}", file=sys.stderr)
         status = 2
+    except OSError as error:
+        where = f"cannot use {error.filename}: " if error.filename else ""
+        print(f"replicate reference: {where}{error.strerror or error}.", file=sys.stderr)
+        status = 2
     if status:
         raise SystemExit(status)
 
@@ -177,13 +184,18 @@ def _status(arguments: argparse.Namespace, plan: ReferencePlan, folders: Folders
 
 def _sums(runs: Sequence[Path], results: Path) -> int:
     """Writes the lists of files of kept results anew, by default of all."""
-    from replicate.records.kept_runs import LIST, kept_below, renew
+    from replicate.records.kept_runs import LIST, PARAMETERS, kept_below, renew
 
     tuning = results.parent / "tuning"
     for run in runs or [*kept_below(results), *kept_below(tuning)]:
         if not run.is_dir():
             raise ReplicateError(
                 f"--sums {run}: there is no such folder; name the folder of a kept run."
+            )
+        is_project = (run / "replicate").is_dir()
+        if is_project or not ((run / PARAMETERS).is_file() or (run / LIST).is_file()):
+            raise ReplicateError(
+                f"--sums {run}: it is no kept run, which has a {PARAMETERS} or a list already."
             )
         changed = renew(run)
         if changed:
@@ -199,6 +211,48 @@ def _tables(plan: ReferencePlan, folders: Folders) -> int:
         if any((folders.results / entry.name).glob("*/*/train.json")):
             _write_table(folders, entry.name)
     return 0
+
+
+def _is_current(result: Path, files: Mapping[str, Path], names: Iterable[str]) -> bool:
+    """Whether what is made of an entry's results was made of these, and its run's list agrees.
+
+    After a kill between the results of a block and the table it was not, and no later block may
+    come to bring it up to date.
+
+    Args:
+        result: the table or the ranks.
+        files: name -> result that it should be made of.
+        names: of the files that are written with it.
+    """
+    from replicate.records.kept_runs import read_sums
+    from replicate.storage.files import read_json, sha256_file
+
+    run = result.parent
+    try:
+        inputs = read_json(result)["inputs"]
+        listed = read_sums(run)
+        for name, path in files.items():
+            if inputs[name] != sha256_file(path):
+                return False
+        for name in names:
+            if listed is not None and listed[name] != sha256_file(run / name):
+                return False
+    except (ReplicateError, OSError, LookupError, TypeError):
+        return False
+    made_of = [name for name in inputs if name.startswith(OF_RESULTS)]
+    return len(made_of) == len(files)
+
+
+def _renew_tables(plan: ReferencePlan, folders: Folders) -> None:
+    """Brings tables up to date that were not made of all results that are here."""
+    for entry in plan.entries:
+        name = entry.name
+        run = folders.results / name
+        table = run / TABLE[0]
+        results = _table_inputs(run)
+        if results and not _is_current(table, results, TABLE):
+            print(f"reference: the table of {name} is not of its results: written anew")
+            _write_table(folders, name)
 
 
 def _write_table(folders: Folders, entry: str) -> None:
@@ -234,7 +288,7 @@ def _table_inputs(run: Path) -> dict[str, Path]:
             # `train.json` is written last: without it the block is not complete.
             if (path.parent / "train.json").is_file():
                 relative = path.relative_to(run.parent).as_posix()
-                results[f"results/reference/{relative}"] = path
+                results[f"{OF_RESULTS}{relative}"] = path
     return results
 
 
@@ -252,25 +306,41 @@ def _measure(
     os.nice(19)  # children inherit it
     entries = arguments.measure or names
     write_ranks = partial(_write_ranks, folders)
-    return measure_blocks(plan, folders, present(folders), entries, end_at, write_ranks)
+    status = measure_blocks(plan, folders, present(folders), entries, end_at, write_ranks)
+    for entry in entries:
+        run = folders.results / entry
+        files = _ranks_inputs(run)
+        # Controls alone, which are measured first, rank nothing.
+        if not any(run.glob("*/*/measures.json")):
+            continue
+        if not _is_current(run / RANKS, files, [RANKS]):
+            print(f"reference: the ranks of {entry} are not of its measures: written anew")
+            _write_ranks(folders, entry)
+    return status
+
+
+def _ranks_inputs(run: Path) -> dict[str, Path]:
+    """Name in the ranks -> file, of all kept measures of a kept run, and of its controls."""
+    paths = sorted(run.glob("*/*/measures.json"))
+    paths += sorted(run.glob("controls-*.json"))
+    files = {}
+    for path in paths:
+        if not path.name.endswith(".run.json"):
+            relative = path.relative_to(run.parent).as_posix()
+            files[f"{OF_RESULTS}{relative}"] = path
+    return files
 
 
 def _write_ranks(folders: Folders, entry: str) -> None:
-    """Writes the ranks of an entry from all kept measures of it, and of its controls."""
+    """Writes the ranks of an entry."""
     from replicate.records.kept_runs import add_to_sums
     from replicate.records.run_record import record_path
     from replicate.reference_runs.keeping import sole_writer
     from replicate.stages.ranks import write_ranks
 
     run = folders.results / entry
-    paths = [*sorted(run.glob("*/*/measures.json")), *sorted(run.glob("controls-*.json"))]
-    files = {}
-    for path in paths:
-        if not path.name.endswith(".run.json"):
-            relative = path.relative_to(run.parent).as_posix()
-            files[f"results/reference/{relative}"] = path
     with sole_writer(folders):
-        write_ranks(files, run / RANKS)
+        write_ranks(_ranks_inputs(run), run / RANKS)
         add_to_sums(run, {}, [RANKS, record_path(run / RANKS).name])
 
 
@@ -297,6 +367,7 @@ def _continue(
     from replicate.reference_runs.sources import is_checkout, present, uncommitted
     from replicate.storage.paths import package_root
 
+    _renew_tables(plan, folders)
     left = [block for block in blocks_of(plan, folders) if not block.is_finished()]
     if not left:
         print("reference: all blocks of the plan are done.")

@@ -98,7 +98,8 @@ class Place:
 
     def files(self) -> dict[str, bytes]:
         """All that lies there, but for locks, which are empty."""
-        found = [path for path in self.root.rglob("*") if path.is_file() and path.name != "lock"]
+        found = [path for path in self.root.rglob("*") if path.is_file()]
+        found = [path for path in found if not path.name.endswith("lock")]
         return {path.relative_to(self.root).as_posix(): path.read_bytes() for path in found}
 
 

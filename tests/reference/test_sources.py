@@ -1,8 +1,10 @@
 """Which code a block runs, and what keeps it from starting anew; without a training."""
 
+import errno
 import fcntl
 import os
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from replicate.jobs.code_digest import code_digest
 from replicate.reference_runs import runner, sources
 from replicate.reference_runs.blocks import Block, Folders, blocks_of
 from replicate.reference_runs.data import prepared
+from replicate.reference_runs.keeping import _remove_stale_measures
 from replicate.reference_runs.plan import read_plan
 from replicate.reference_runs.runner import Runner
 from replicate.reference_runs.sources import (
@@ -24,7 +27,8 @@ from replicate.reference_runs.sources import (
     source_of,
     uncommitted,
 )
-from replicate.storage.files import read_json, write_json
+from replicate.reference_runs.steps import classifier_of
+from replicate.storage.files import read_json, sha256_file, write_json
 from replicate.storage.paths import package_root
 from tests.reference.project import PLAN, run_git
 
@@ -283,3 +287,77 @@ def test_missing_and_damaged_data_are_named(
     write_json(folders.data / "digits.json", {"sha256": "0" * 64})
     with pytest.raises(ReplicateError, match=r"digits.safetensors is damaged"):
         prepared("digits", {}, folders, source)
+
+
+def test_data_that_were_prepared_by_other_options_are_refused(tmp_path: Path) -> None:
+    """Else a plan that was changed would be run on the data of the earlier one."""
+    folders = Folders(tmp_path / "work", tmp_path / "results")
+    path = folders.data / "digits.safetensors"
+    folders.data.mkdir(parents=True)
+    path.write_bytes(b"data")
+    settings = {"parameters": {"datasets": {"digits": {"split_seed": 0}}}}
+    write_json(path.with_suffix(".json"), settings | {"sha256": sha256_file(path)})
+    source = Source(None, "b" * 64, package_root())
+    assert prepared("digits", {}, folders, source) == path
+    assert prepared("digits", {"split_seed": 0}, folders, source) == path
+    with pytest.raises(ReplicateError, match="prepared with split_seed 0, and the plan asks for 1"):
+        prepared("digits", {"split_seed": 1}, folders, source)
+
+
+def test_blocks_of_other_data_share_no_classifier(block: Block) -> None:
+    block.folders.data.mkdir(parents=True)
+    source = Source(None, "b" * 64, package_root())
+    names = set()
+    for content in (b"data", b"cut anew"):
+        (block.folders.data / "digits.safetensors").write_bytes(content)
+        names.add(classifier_of(block, source).name)
+    assert len(names) == 2
+
+
+def test_what_was_measured_by_other_settings_is_removed(block: Block) -> None:
+    """A plan whose likelihood was changed between two starts would mix both in one result."""
+    record = block.measures / "bandwidth.run.json"
+    for draws, stays in ((1, False), (1, True), (2, False)):
+        params = block.params | {"likelihood": block.params["likelihood"] | {"draws": draws}}
+        write_json(record, {})
+        _remove_stale_measures(replace(block, params=params), "a" * 64)
+        assert record.is_file() == stays
+
+
+def test_a_clone_that_is_not_whole_is_named(root: Path, block: Block) -> None:
+    (block.folders.work / "source" / commit(root)).mkdir(parents=True)
+    with pytest.raises(ReplicateError, match="is no whole clone of commit"):
+        present(block.folders)
+
+
+def test_a_file_that_is_being_edited_in_emacs_is_no_module(root: Path) -> None:
+    """Its mark is a link to nothing, whose name ends as that of the module."""
+    digest = package_digest(root)
+    (root / "replicate" / ".#module.py").symlink_to("somebody@host.123:1")
+    assert package_digest(root) == digest
+
+
+def test_a_block_that_the_disk_fails_leaves_the_others(
+    block: Block, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "block.json")
+
+    work = Runner(block.folders, deque([block, block]), 1, {}, 300.0, no_table)
+    monkeypatch.setattr(Runner, "_source", full)
+    assert not work.run()
+    assert work.troubled == 2
+    assert "not started first k_means seeds 0: [Errno 28]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [[], {}, {"epoch": "x"}])
+def test_progress_that_is_damaged_is_as_good_as_none(block: Block, content: object) -> None:
+    write_json(block.state / "progress/digits-k_means-0.json", content)
+    assert block.progress() == {}
+
+
+def test_a_kept_result_of_something_else_is_named(block: Block) -> None:
+    for name in block.result_files:
+        write_json(block.results_folder / name, {})
+    with pytest.raises(ReplicateError, match=r"train.json: the content is not what its stage"):
+        block.is_finished()
