@@ -393,7 +393,22 @@ def test_a_read_only_disk(
     assert_goes_on(launcher, run, whole(MAIN).results)
 
 
-@pytest.mark.parametrize("place", ["state", "state/checkpoints", "state/progress", "out"])
+def test_progress_that_cannot_be_written_stops_nothing(
+    launcher: Launcher, data: Path, whole: Callable[[str], Whole], tmp_path: Path
+) -> None:
+    """It only informs; a training of days must not end for it."""
+    run = Run(tmp_path / "run", data, MAIN)
+    obstacle = run.state / "progress"
+    obstacle.parent.mkdir(parents=True)
+    obstacle.write_text("mine")
+    ended = launcher.run(run.words)
+    assert ended.status == 0, ended.err
+    assert complaints(ended.err) == []
+    assert run.results() == whole(MAIN).results
+    assert obstacle.read_text() == "mine"
+
+
+@pytest.mark.parametrize("place", ["state", "state/checkpoints", "out"])
 def test_a_file_in_the_place_of_a_folder(
     launcher: Launcher, data: Path, whole: Callable[[str], Whole], tmp_path: Path, place: str
 ) -> None:
