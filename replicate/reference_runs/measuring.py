@@ -4,12 +4,16 @@ Today's code measures, since measures are younger than many blocks; run records 
 A block is measured once for its weights: of a longer training it is measured again.
 """
 
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import yaml
 
@@ -106,6 +110,23 @@ def measured_weights(block: Block) -> str | None:
     return digest
 
 
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """A context that SIGTERM leaves as Ctrl-C does, so that no process of ours is left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    earlier = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+
+
 @dataclass(frozen=True)
 class _Work:
     """The measuring of blocks by one code."""
@@ -127,7 +148,7 @@ class _Work:
                 raise ReplicateError("another process works on it.")
             print(f"measures {block.label}: {self.source.name}", flush=True)
             # First: after a kill nobody comes back to a block whose own measures are kept.
-            self._measure_controls(block)
+            self._measure_controls(block, lock)
             folder = block.all_measures
             params = self._write_params(block.entry, folder)
             samples, measures = folder / "samples.safetensors", folder / MEASURES
@@ -139,7 +160,8 @@ class _Work:
                 "sample": ("samples", samples),
                 "measures": ("measures", measures),
             }
-            self._run(block, joined_stages(block, stages, params, weights_of(block)))
+            words = joined_stages(block, stages, params, weights_of(block))
+            self._run(block, words, lock)
             samples.unlink()
             self._keep(block.entry, measures, block.results_folder / MEASURES)
 
@@ -149,7 +171,7 @@ class _Work:
         write_text(path, yaml.safe_dump(self.plan.measured_params_of(entry), sort_keys=False))
         return path
 
-    def _measure_controls(self, block: Block) -> None:
+    def _measure_controls(self, block: Block, lock: int) -> None:
         """Measures the controls of a block's data set once for each code, data and settings."""
         params = self.plan.measured_params_of(block.entry)
         settings = sha256_json([params[name] for name in ("compute", "likelihood", "measures")])
@@ -161,23 +183,31 @@ class _Work:
         }
         file = self._write_params(block.entry, block.all_measures)
         if words := joined_stages(block, stages, file, weights_of(block)):
-            self._run(block, words)
+            self._run(block, words, lock)
         run = self.folders.results / block.entry.name
         self._keep(block.entry, controls, run / f"controls-{block.dataset}.json")
 
-    def _run(self, block: Block, words: list[str]) -> None:
-        """Runs stages in a process of their own, which the block's log gets the words of."""
+    def _run(self, block: Block, words: list[str], lock: int) -> None:
+        """Runs stages in a process of their own, which the block's log gets the words of.
+
+        The process holds the block's lock too, and ends with this one, also by SIGTERM.
+        """
         log = block.folder / "log"
-        with log.open("ab") as stream:
-            status = subprocess.run(
+        with log.open("ab") as stream, _interrupted_by_sigterm():
+            process = subprocess.Popen(
                 python(words),
                 cwd=self.source.folder,
                 env=self.source.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                check=False,
-            ).returncode
+                pass_fds=(lock,),
+            )
+            try:
+                status = process.wait()
+            finally:
+                process.kill()
+                process.wait()
         if status:
             raise ReplicateError(f"its process ended with status {status}; see {log}.")
 

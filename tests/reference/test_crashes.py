@@ -4,7 +4,10 @@ import contextlib
 import errno
 import os
 import shutil
+import signal
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -24,6 +27,7 @@ from replicate.reference_runs.unpacking import _unpack
 from replicate.stages.reference import _renew_tables, _write_table
 from replicate.storage.files import read_json, write_json, write_text
 from replicate.storage.paths import package_root
+from replicate.storage.processes import is_running
 from tests.reference.project import PLAN
 
 KEPT = package_root() / "results/reference"
@@ -96,6 +100,28 @@ def test_measures_without_their_own_record_count_as_none(
         work._keep(block.entry, tmp_path / MEASURES, kept)
     assert read_json(kept)["inputs"]["weights"] == tmp_path.name
     assert measured_weights(block) is None
+
+
+def test_what_measures_ends_with_the_command_that_started_it(
+    block: Block, plan: ReferencePlan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By SIGTERM, which left its process at work, without the block's lock."""
+    number = tmp_path / "number"
+    code = f"import os, time; open({str(number)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    monkeypatch.setattr(measuring, "python", lambda words: [sys.executable, "-c", code])
+    work = _Work(plan, block.folders, SOURCE)
+
+    def terminate() -> None:
+        while not (number.is_file() and number.read_text()):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with block.locked() as lock:
+        assert lock is not None
+        threading.Thread(target=terminate).start()
+        with pytest.raises(KeyboardInterrupt):
+            work._run(block, [], lock)
+    assert not is_running(int(number.read_text()))
 
 
 def test_an_unpacking_waits_for_another_one(block: Block, tmp_path: Path) -> None:
