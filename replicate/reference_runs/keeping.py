@@ -235,7 +235,8 @@ def write_params(block: Block) -> None:
     """Writes the parameter file of the block's entry, unless it holds the same parameters."""
     path = block.folders.results / block.entry.name / PARAMETERS
     if path.is_file():
-        with suppress(yaml.YAMLError):
+        # Somebody may have edited it: it may be no text, or have dates and infinities.
+        with suppress(yaml.YAMLError, ValueError, TypeError):
             params = yaml.safe_load(path.read_text(encoding="utf-8"))
             # By content, so that comments and the order of a file that somebody edited stay.
             if sha256_json(params) == sha256_json(block.params):

@@ -18,7 +18,7 @@ from replicate.errors import ReplicateError
 from replicate.records.kept_runs import LIST, read_sums, sums_of
 from replicate.reference_runs import measuring
 from replicate.reference_runs.blocks import Block, Folders, blocks_of
-from replicate.reference_runs.keeping import sole_writer
+from replicate.reference_runs.keeping import sole_writer, write_params
 from replicate.reference_runs.manifest import Manifest
 from replicate.reference_runs.measuring import MEASURES, _Work, measured_weights
 from replicate.reference_runs.plan import ReferencePlan, read_plan
@@ -122,6 +122,17 @@ def test_what_measures_ends_with_the_command_that_started_it(
         with pytest.raises(KeyboardInterrupt):
             work._run(block, [], lock)
     assert not is_running(int(number.read_text()))
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"a: 2014-06-10", b"a: .inf", b"a: [", b"? [a]\n"]
+)
+def test_parameters_that_cannot_be_compared_are_written_anew(block: Block, content: bytes) -> None:
+    path = block.folders.results / "first" / "params.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    write_params(block)
+    assert yaml.safe_load(path.read_text()) == block.params
 
 
 def test_an_unpacking_waits_for_another_one(block: Block, tmp_path: Path) -> None:
