@@ -201,6 +201,7 @@ def _files_read(arguments: argparse.Namespace) -> Iterator[Path]:
             if not isinstance(entry, Path):
                 continue
             yield entry
+            # An empty path, or a lone dot, has no name to give another ending.
             if name in DESCRIBED and entry.name:
                 yield entry.with_suffix(".json")
 
@@ -225,6 +226,7 @@ def _refuse_replacement(name: str, arguments: argparse.Namespace) -> None:
                 f"the {ending} file takes the same stem."
             )
         written.append(second)
+    # By what links lead to: a link to an input is that input.
     real_paths = {os.path.realpath(path) for path in written}
     for path in _files_read(arguments):
         if os.path.realpath(path) in real_paths:
@@ -307,6 +309,7 @@ def main(arguments: list[str] | None = None) -> int:
         for command in commands:
             name = command[0]
             calls.append(_call(command))
+        # What surrounds them is begun for the first one.
         name = commands[0][0]
         with around:
             for command, call in zip(commands, calls, strict=True):

@@ -38,6 +38,7 @@ def check_data(path: Path, known: ClassifierResult, data: Path) -> None:
     Raises:
         ReplicateError: it was trained on another data set, or on another cut of it.
     """
+    # By the bytes: cuts of one data set have the same shape and the same classes.
     if known["inputs"].get("data") != sha256_file(data):
         raise ReplicateError(
             f"{path} was trained on other data than {data}; run `classifier` on these."

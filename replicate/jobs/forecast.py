@@ -177,6 +177,7 @@ def epochs_trained(training: Mapping[str, Any]) -> int:
         training: result of the stage `train`.
     """
     failures = training["failed"].values()
+    # One sound seed trains its block to the end.
     if len(failures) < len(training["seeds"]):
         return int(training["epochs"])
     return max(int(failure["epoch"]) for failure in failures)

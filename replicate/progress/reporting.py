@@ -103,6 +103,7 @@ class ProgressWriter:
         running = state == "running"
         if not running or now - self._last_file >= FILE_EVERY:
             self._last_file = now
+            # With its beginning: after a restart another process may have the number.
             process = this_process()
             content = {
                 "host": process.host,

@@ -25,6 +25,7 @@ def prepared(dataset: str, options: Options, folders: Folders, source: Source) -
     path = folders.data / f"{dataset}.safetensors"
     description = path.with_suffix(".json")
     if not (path.is_file() and description.is_file()):
+        # A download of 170 MB may take minutes, of which its process says nothing here.
         print(f"reference: fetches and prepares the data set {dataset}", flush=True)
         _prepare(dataset, options, folders, source, path)
     content = read_json(description)
@@ -57,6 +58,7 @@ def _settings(dataset: str, options: Options) -> Options:
     config = checked(definition.Config, options, "the plan", path)
     settings = config.model_dump(mode="json")
     if isinstance(definition, UserDataset):
+        # The same images may lie in another place on every machine.
         for name in definition.location:
             settings.pop(name, None)
     return settings

@@ -206,6 +206,7 @@ class _Work:
             try:
                 status = process.wait()
             finally:
+                # Of one that has ended nothing is killed.
                 process.kill()
                 process.wait()
         if status:

@@ -145,6 +145,7 @@ def _hours_left(blocks: Sequence[Standing], at_once: int) -> list[str]:
 def _together(seconds: Sequence[float], lanes: int) -> float:
     """Seconds until all blocks are done, of which the first free lane takes the next one."""
     busy_until = [0.0] * lanes
+    # In the order of the plan, in which the runner takes them; not the longest first.
     for each in seconds:
         free_at = heapq.heappop(busy_until)
         heapq.heappush(busy_until, free_at + each)
@@ -160,6 +161,7 @@ def _hours(blocks: Sequence[Standing], side_by_side: int | None) -> str:
     hours = sum(known) / 3600
     text = f"{len(blocks)} blocks, {hours:.1f} hours of training"
     if side_by_side is not None:
+        # One block is no faster with several lanes.
         lanes = min(side_by_side, len(known))
         together = _together(known, lanes) / 3600
         text += f", {together:.1f} with {lanes} side by side"

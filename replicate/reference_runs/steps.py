@@ -76,6 +76,7 @@ def name_of_code_and_data(block: Block, source: Source, kind: str) -> str:
     anew, must not.
     """
     path = Path(_data(block))
+    # Of the bytes: the name of a data set does not say how it was cut.
     data = sha256_file(path)[:8]
     code = source.package[:12]
     return f"{block.dataset}.{kind}-{code}-{data}"

@@ -192,6 +192,7 @@ def _sums(runs: Sequence[Path], results: Path) -> int:
             raise ReplicateError(
                 f"--sums {run}: there is no such folder; name the folder of a kept run."
             )
+        # The project's own folder has a parameter file too, and all of its files are no results.
         is_project = (run / "replicate").is_dir()
         if is_project or not ((run / PARAMETERS).is_file() or (run / LIST).is_file()):
             raise ReplicateError(
@@ -239,6 +240,7 @@ def _is_current(result: Path, files: Mapping[str, Path], names: Iterable[str]) -
                 return False
     except (ReplicateError, OSError, LookupError, TypeError):
         return False
+    # Nor of results that are gone: rules and published numbers stand among the inputs too.
     made_of = [name for name in inputs if name.startswith(OF_RESULTS)]
     return len(made_of) == len(files)
 

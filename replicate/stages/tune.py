@@ -303,6 +303,7 @@ def run(arguments: argparse.Namespace) -> None:
             trial = done[number]
             own[model] = [done[place] for place in sorted(done)]
             # After every trial: each may have taken an hour.
+            # Read again: another command may have added trials of other models meanwhile.
             with _only_writer(arguments):
                 _write(arguments, job, trials, _kept(arguments.out) | own)
             tuner.forget(model, trial["key"])
