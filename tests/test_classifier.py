@@ -119,6 +119,21 @@ def test_held_out_images_are_no_copies_and_a_slow_chain_is_correlated(
     assert copies["correlation"] == pytest.approx(0.8, abs=0.1)
 
 
+def test_a_chain_that_leaves_its_start_late_is_seen_in_all_its_parts(
+    digits: Path, tmp_path: Path
+) -> None:
+    """Half of its states are training images, and these come first."""
+    splits = Splits.read(digits / "digits.safetensors")
+    copies = splits.flat("train")[:1000]
+    held_out = np.concatenate([splits.flat("valid"), splits.flat("test")])
+    states = np.concatenate([copies, np.resize(held_out, copies.shape)])
+    write_samples(tmp_path / "s.safetensors", states[None, None])
+    (entry,) = recognise(digits, tmp_path / "s.safetensors", tmp_path / "r.json")["per_seed"]  # type: ignore[misc]
+    train = splits.count("train")
+    by_chance = train / (train + len(held_out))
+    assert entry["memorisation"] == pytest.approx((0.5 - by_chance) / (1 - by_chance))
+
+
 def test_samples_of_another_shape_are_refused(
     digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,6 +5,7 @@ Nothing is trained, and nothing but result files is read.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -329,7 +330,7 @@ def _seeds(run: RunFolder, experiment: str | None) -> frozenset[int]:
     params = load_params(str(run.folder / "params.yaml"))
     section = params.experiments.get(experiment or "", {})
     blocks = [str(section["seeds"])] if "seeds" in section else params.seeds
-    return frozenset(seed for block in blocks for seed in seeds_of(block))
+    return frozenset(chain.from_iterable(map(seeds_of, blocks)))
 
 
 def _partner(attempt: _Attempt, attempts: Sequence[_Attempt]) -> StatementVerdict | None:

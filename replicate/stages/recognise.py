@@ -17,6 +17,7 @@ from torch import Tensor
 from replicate.datasets.base import Splits
 from replicate.diagnostics.classifier import CONFIDENCE_THRESHOLD, Classifier
 from replicate.diagnostics.classifier_file import check_data, read_classifier
+from replicate.diagnostics.sampler_draws import COMPARED, spacing_over_chains
 from replicate.diagnostics.samples import Samples, correlation, held_out_images, memorisation
 from replicate.errors import ReplicateError
 from replicate.params import load_params
@@ -31,9 +32,6 @@ from replicate.records.schema import (
     SeedRecognition,
 )
 from replicate.stages.device_job import DeviceJob
-
-#: Samples of a seed's first draw whose nearest image is looked for.
-COMPARED = 1000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,11 +99,14 @@ def run(arguments: argparse.Namespace) -> None:
             per_seed.append(entry)
             if images is None:
                 continue
-            # A part of them: distances to all training images take most of the time.
-            compared = images[0, :COMPARED].to(device)
+            chains = samples.chains or 1
+            # A part of them: distances to all training images take most of the time. Spread over
+            # the draw: the first states of a chain are near its start.
+            spacing = spacing_over_chains(len(images[0]), chains)
+            compared = images[0, ::spacing][:COMPARED].to(device)
             entry["memorisation"] = memorisation(compared, train, held_out)
             # Chains take turns: the next image of one is as many rows on as there are chains.
-            entry["correlation"] = correlation(images[0], samples.chains or 1)
+            entry["correlation"] = correlation(images[0], chains)
             if known["reason"] is None:
                 pictures = images.reshape(-1, *known["shape"]).to(device)
                 confident_share, shares = _recognised(classifier, pictures, known["classes"])

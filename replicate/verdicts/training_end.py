@@ -7,6 +7,7 @@ section 8.
 """
 
 from collections.abc import Collection, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -100,15 +101,16 @@ def rise_of(
         seeds: of the row.
         rules: of the protocol.
     """
-    trained = {seed for _, training in blocks for seed in training["seeds"]}
+    trainings = [training for _, training in blocks]
+    trained = set(chain.from_iterable(training["seeds"] for training in trainings))
     if not blocks or not trained.issuperset(seeds):
         return None
     # One curve of all blocks: a rule for each would let a single seed hold back the row.
-    epochs, values = mean_curve([training for _, training in blocks])
+    epochs, values = mean_curve(trainings)
     return {
         "rise": rise(epochs, values, rules),
         # Of the trainings and not of the looks: where images choose no epoch there are none.
-        "epochs": min(training["epochs"] for _, training in blocks),
+        "epochs": min(training["epochs"] for training in trainings),
         "looks": len(epochs),
         "files": [file for file, _ in blocks],
     }
