@@ -456,7 +456,14 @@ def _folder(path: Path) -> None:
     path.mkdir()
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, _folder, lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        Path.unlink,
+        pytest.param(_folder, marks=pytest.mark.slow),
+        pytest.param(lambda path: path.write_bytes(b""), marks=pytest.mark.slow),
+    ],
+)
 def test_missing_empty_and_a_folder(finished: Path, tmp_path: Path, damage: Damage) -> None:
     shutil.copytree(finished, tmp_path / "kept")
     shutil.copytree(finished, tmp_path / "run")

@@ -1,5 +1,7 @@
 """What the page's tests share: small runs, their pages, and a browser to open them in."""
 
+import functools
+import json
 import os
 import shutil
 import tempfile
@@ -7,12 +9,14 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 
 from replicate.comparison.beside import read_beside
-from replicate.figures import theme
+from replicate.figures import curves, theme
 from replicate.params import Params
 from replicate.report.page import page
+from replicate.report.svg_slim import slim
 from replicate.storage.files import read_json, write_json
 from tests.report.fabricated import MODEL, Job, jobs_of, write_run
 
@@ -30,12 +34,55 @@ HERE = Path(__file__).parent
 OWN_DATA = pytest.StashKey[Path | None]()
 
 
+class CompiledTemplates(jinja2.BytecodeCache):
+    """Templates that were compiled in this process, by their name and content."""
+
+    def __init__(self) -> None:
+        self.compiled: dict[tuple[str, str], bytes] = {}
+
+    def load_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        content = self.compiled.get((bucket.key, bucket.checksum))
+        if content is not None:
+            bucket.bytecode_from_string(content)
+
+    def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        self.compiled[bucket.key, bucket.checksum] = bucket.bytecode_to_string()
+
+
+@functools.cache
+def _drawn(rows: str, title: str, name: str) -> bytes:
+    return curves.dots(json.loads(rows), title, name)
+
+
+class DrawnOnce:
+    """In place of `curves` where the page draws: the same plot is drawn once for all tests."""
+
+    DotRow = curves.DotRow
+
+    @staticmethod
+    def dots(rows: list[curves.DotRow], title: str, name: str) -> bytes:
+        return _drawn(json.dumps(rows), title, name)
+
+
+#: What takes most of a page's time, and is a function of its arguments alone: done once for all
+#: tests, which make hundreds of pages of the same plots and templates.
+ONCE: dict[str, object] = {
+    "replicate.report.page.Environment": functools.partial(
+        jinja2.Environment, bytecode_cache=CompiledTemplates()
+    ),
+    "replicate.report.seed_plots.curves": DrawnOnce,
+    "replicate.report.seed_plots.slim": functools.cache(slim),
+    "replicate.report.embedded.slim": functools.cache(slim),
+}
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(
     item: pytest.Item, nextitem: pytest.Item | None
 ) -> Generator[None, object, object]:
-    """A machine that has the user's own data too, which a plan otherwise leaves out; for the tests
-    of this folder and their fixtures, and not for others that run in the same process.
+    """A machine that has the user's own data too, which a plan otherwise leaves out, and pages that
+    do no work twice; for the tests of this folder and their fixtures, and not for others that run
+    in the same process.
     """
     if HERE not in item.path.parents:  # pytest calls this hook for the tests of all folders
         return (yield)
@@ -46,6 +93,8 @@ def pytest_runtest_protocol(
     faces.touch()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REPLICATE_DATA", str(folder))
+        for name, kept in ONCE.items():
+            patch.setattr(name, kept)
         return (yield)
 
 
@@ -100,6 +149,15 @@ def second_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def results(kept_results: Path, tmp_path: Path) -> Path:
     """A copy of the results that a test may change."""
     return Path(shutil.copytree(kept_results, tmp_path / "results"))
+
+
+@pytest.fixture
+def made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every page of the test compiles its templates and draws its plots itself."""
+    monkeypatch.setattr("replicate.report.page.Environment", jinja2.Environment)
+    monkeypatch.setattr("replicate.report.seed_plots.curves", curves)
+    for module in ("seed_plots", "embedded"):
+        monkeypatch.setattr(f"replicate.report.{module}.slim", slim)
 
 
 @pytest.fixture(scope="session")

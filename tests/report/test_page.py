@@ -352,6 +352,7 @@ def test_reference_runs_are_labelled(params: Params, results: Path) -> None:
     assert captions[1].startswith("Reference run, preset paper")
 
 
+@pytest.mark.usefixtures("made_anew")
 def test_the_same_results_give_the_same_bytes_outside_costs(
     html: str, params: Params, results: Path, tmp_path: Path
 ) -> None:
@@ -421,7 +422,9 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize(
+    "name", [" ".join(HOSTILE), *(pytest.param(name, marks=pytest.mark.slow) for name in HOSTILE)]
+)
 def test_hostile_names_are_harmless(name: str, html: str, params: Params, results: Path) -> None:
     def change(content: Any) -> None:
         content["preset"] = name

@@ -342,6 +342,7 @@ def test_a_walk_begins_at_the_z_of_the_sliders(opened: Callable[..., Any]) -> No
     assert page.evaluate(image, "between") != page.evaluate(image, "image")
 
 
+@pytest.mark.usefixtures("made_anew")
 def test_the_same_results_give_the_same_bytes(
     params: Params, kept_results: Path, html: str
 ) -> None:
