@@ -227,6 +227,25 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(folder)
 
 
+@pytest.fixture(scope="session")
+def recorded_run(whole_run: Project) -> Project:
+    """The whole run as a git checkout whose results DVC has recorded, not to be changed."""
+    folder = whole_run.folder.with_name("recorded")
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            project = whole_run.copy(Path(tempfile.mkdtemp(dir=folder.parent)) / "project")
+            project.with_git().good("dvc", "repro")
+            project.folder.rename(folder)
+    return Project(folder)
+
+
+@pytest.fixture
+def recorded(recorded_run: Project, tmp_path: Path) -> Project:
+    """A copy of a whole run that DVC has recorded."""
+    return recorded_run.copy(tmp_path / "recorded")
+
+
 @pytest.fixture
 def finished(whole_run: Project, tmp_path: Path) -> Iterator[Project]:
     """A copy of a whole run of the smoke preset by Snakemake."""
