@@ -146,6 +146,7 @@ def test_a_label_beyond_nine_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.slow
 def test_mirrors_are_those_of_torchvision() -> None:
     mirrors = import_torchvision().datasets.MNIST.mirrors
     assert len(mirrors) >= 1

@@ -317,6 +317,7 @@ def test_help_teaches_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert "report/compared.comparison.json" in told
 
 
+@pytest.mark.slow
 def test_it_needs_no_torch(
     params: Params, kept_results: Path, second_run: Path, tmp_path: Path
 ) -> None:

@@ -42,7 +42,9 @@ def edit(path: Path, change: Any) -> None:
     write_json(path, content)
 
 
-@pytest.fixture(params=["alone", "beside another run"])
+@pytest.fixture(
+    params=[pytest.param("alone", marks=pytest.mark.slow), "beside another run"],
+)
 def walked(request: pytest.FixtureRequest, html: str, results: Path, compared: Page) -> Page:
     """A page whose every word is looked at, and its results."""
     return (html, results) if request.param == "alone" else compared
@@ -423,7 +425,11 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize(
-    "name", [" ".join(HOSTILE), *(pytest.param(name, marks=pytest.mark.slow) for name in HOSTILE)]
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in HOSTILE[1:] else [])
+        for name in HOSTILE
+    ],
 )
 def test_hostile_names_are_harmless(name: str, html: str, params: Params, results: Path) -> None:
     def change(content: Any) -> None:

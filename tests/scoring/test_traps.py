@@ -130,6 +130,11 @@ TRAPS: dict[str, tuple[str, Callable[[], np.ndarray]]] = {
 
 #: Further files with a trap that another file in the quick tests has.
 LIKE_ANOTHER = {
+    "divided twice",
+    "upside down",
+    "turned",
+    "nearly test images",
+    "a bandwidth at the upper edge",
     "less a half",
     "of no range in use",
     "rescaled and stored as bytes",
@@ -180,7 +185,14 @@ def test_it_says_nothing_else(
 
 
 @pytest.mark.parametrize(
-    "title", ["from -1 to 1", "transposed", "inverted", "upside down", "turned"]
+    "title",
+    [
+        "from -1 to 1",
+        "transposed",
+        "inverted",
+        pytest.param("upside down", marks=pytest.mark.slow),
+        pytest.param("turned", marks=pytest.mark.slow),
+    ],
 )
 def test_the_fix_that_it_names_brings_the_number_back(
     title: str, told: Callable[[str], dict[str, object]], tmp_path: Path

@@ -31,6 +31,9 @@ LEFT_OUT = {
     "index.html",
     "play.html",
 }
+#: What a copy has of the tests and the kept runs: two runs, which the page shows and a release
+#: takes. Hundreds of copies of all of them would be most of what the tests write.
+KEPT = {"mnist-500-epochs", "statements", "seeds-0-9"}
 CACHES = shutil.ignore_patterns("__pycache__", ".*_cache", ".hypothesis", "*.egg-info", "*.bak-*")
 CHANGED = re.compile(r"^(\w+) +(\d+)$", re.MULTILINE)
 #: A stand-in for conda with the subcommands that Snakemake calls; its environments see the packages
@@ -187,12 +190,24 @@ def _pristine(folder: Path) -> Project:
         skipped = set(CACHES(where, names)) | (
             LEFT_OUT & set(names) if where in (str(ROOT), f"{ROOT}/report") else set()
         )
-        if Path(where) == ROOT / "results":
+        folder = Path(where)
+        if folder == ROOT:
+            skipped |= {"tests"}
+        if folder == ROOT / "results":
             skipped |= set(names) - {"published", "reference", "tuning"}
+        if folder in (ROOT / "results/reference", ROOT / "results/reference/statements"):
+            skipped |= {name for name in names if (folder / name).is_dir()} - KEPT
         return skipped
 
     shutil.copytree(ROOT, folder, ignore=left_out)
     return Project(folder)
+
+
+def with_all(project: Project) -> Project:
+    """The copy with what it has been spared: the tests, and all kept runs."""
+    for name in ("tests", "results/reference"):
+        shutil.copytree(ROOT / name, project / name, ignore=CACHES, dirs_exist_ok=True)
+    return project
 
 
 def stand_in(folder: Path) -> Path:

@@ -330,6 +330,7 @@ def test_an_environment_that_would_fail_is_made_anew(checkout, kind):
     assert checkout.make().stdout == ""
 
 
+@pytest.mark.slow
 def test_an_installation_that_fails_is_not_believed_afterwards(tmp_path):
     checkout = Checkout(tmp_path / "one")
     (checkout.folder / "broken").touch()

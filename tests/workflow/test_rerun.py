@@ -7,6 +7,12 @@ PAGES = ("table", "metrics", "report")
 TRAINED = ("train", *EVALUATION, *PAGES)
 #: More changes of inputs, of the kind that the quick test has.
 CHANGES_TOO = [
+    (
+        "params.yaml",
+        "digits: {}",
+        "digits: {split_seed: 1}",
+        ("prepare", "classifier", "controls", *TRAINED),
+    ),
     ("params.yaml", "draws: .*", "draws: 2", (*EVALUATION, *PAGES)),
     ("params.yaml", "preset: smoke", "preset: other", ("statements", *PAGES)),
     ("params.yaml", "every: .*", "every: 1", TRAINED),
@@ -26,12 +32,6 @@ def test_a_second_run_does_nothing_and_is_quick(finished):
     ("file", "old", "new", "rules"),
     [
         ("params.yaml", "learning_rate: .*", "learning_rate: 0.05", TRAINED),
-        (
-            "params.yaml",
-            "digits: {}",
-            "digits: {split_seed: 1}",
-            ("prepare", "classifier", "controls", *TRAINED),
-        ),
         ("protocol.yaml", "version 3: 5", "version 3: 6", ("statements", *PAGES)),
         (
             "params.yaml",
