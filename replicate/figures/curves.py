@@ -352,7 +352,7 @@ def _dots_and_mean(axes: Axes, height: float, values: Sequence[float]) -> None:
     axes.scatter(
         values,
         [height] * len(values),
-        s=6**2,
+        s=36,
         marker=MARKERS[0],
         color=SERIES[0],
         linewidth=0,

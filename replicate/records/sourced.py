@@ -137,8 +137,9 @@ def traced(file: str, path: Path) -> Traced:
     """The result file at `path`, shown under the name `file`; one that holds NaN or an infinity is
     refused.
     """
-    # What was read is finite already: reading refuses the rest.
-    return Traced(file, "", read_json(path))
+    # Reading refuses what is not finite.
+    content = read_json(path)
+    return Traced(file, "", content)
 
 
 def traced_content(file: str, path: Path, content: Any) -> Traced:
