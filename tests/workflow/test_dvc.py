@@ -217,7 +217,8 @@ def test_in_a_clone_a_changed_learning_rate_is_trained(recorded, tmp_path):
     before = read(clone, "results/metrics.json")
     for one in (project, clone):
         one.edit("params.yaml", "learning_rate: .*", "learning_rate: 0.05")
-        one.good("dvc", "repro")
+    project.good("snakemake", "--cores", "2")
+    clone.good("dvc", "repro")
     assert read(clone, "results/metrics.json") != before
     clone.good("python", "tools/same_results.py", str(project.folder), str(clone.folder))
 
