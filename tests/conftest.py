@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -16,6 +17,26 @@ hypothesis.settings.load_profile("any machine")
 # Where a person's own data lie, and from where they are fetched, must not reach the tests.
 for name in ("REPLICATE_DATA", "REPLICATE_MIRRORS", "REPLICATE_OFFLINE"):
     os.environ.pop(name, None)
+
+
+#: What flushes a file to disk, which takes about 5 ms.
+FSYNC = os.fsync
+
+
+@pytest.fixture(scope="session", autouse=True)
+def not_flushed_to_disk() -> Iterator[None]:
+    """What tests write in their own process need not outlive a power cut; a handle that is not open
+    is an error still. Processes that tests start flush as ever.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: os.fstat(handle) and None)
+        yield
+
+
+@pytest.fixture
+def flushed_to_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a test of how long that takes."""
+    monkeypatch.setattr(os, "fsync", FSYNC)
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ def sections(kind: str) -> dict[str, str]:
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
+@pytest.mark.slow
 def test_the_committed_pages_are_those_of_the_registries(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -309,12 +309,19 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two runs that can be compared, not to be changed."""
+    folder = tmp_path_factory.mktemp("pair")
+    for name in ("a", "b"):
+        write_statements(write_run(folder / name, {"vae": OURS}), {"P1": ("replicated", 0.5)})
+    return folder
+
+
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_cannot_be_compared_is_one_sentence(tmp_path: Path, fault: str) -> None:
-    ours, theirs = (
-        write_statements(write_run(tmp_path / name, {"vae": OURS}), {"P1": ("replicated", 0.5)})
-        for name in ("a", "b")
-    )
+def test_what_cannot_be_compared_is_one_sentence(pair: Path, tmp_path: Path, fault: str) -> None:
+    shutil.copytree(pair, tmp_path, dirs_exist_ok=True)
+    ours, theirs = tmp_path / "a", tmp_path / "b"
     beside(ours, theirs)
     spoil, sentence = FAULTS[fault]
     spoil(theirs)

@@ -266,9 +266,10 @@ def test_status_says_it_in_words_and_as_json(
     assert json.loads(capsys.readouterr().out)["jobs"][0]["state"] == "done"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("train", "count", "seeds", "draws"),
-    [pytest.param(12_000, 1000, 1, 1, marks=pytest.mark.slow), (1000, 4000, 2, 2)],
+    [(12_000, 1000, 1, 1), (1000, 4000, 2, 2)],
 )
 def test_the_memory_of_recognise_is_that_of_a_measured_peak(
     train: int, count: int, seeds: int, draws: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -36,6 +36,7 @@ def changed(loaded: str, **told: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_what_limits_torch_shows_and_nothing_else_changes() -> None:
     if said("torch")["torch"] == "DEFAULT":
         pytest.skip("this processor has no vector instructions that torch uses")

@@ -183,6 +183,7 @@ def test_the_types_hold_no_function_and_no_constant_that_a_value_could_come_from
             assert isinstance(statement, ast.Expr | ast.ImportFrom | ast.ClassDef)
 
 
+@pytest.mark.slow
 def test_the_page_of_fields_is_what_the_types_say() -> None:
     check = [sys.executable, "tools/result_files.py", "--check"]
     done = subprocess.run(check, cwd=ROOT, capture_output=True, text=True)

@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from replicate.__main__ import STAGES, TOOLS
 from replicate.experiments import REGISTRY
 from replicate.storage.paths import package_root
@@ -39,14 +37,15 @@ def test_help_takes_less_than_half_a_second_and_loads_no_torch() -> None:
     )
 
 
-@pytest.mark.parametrize("name", sorted({*STAGES, *TOOLS} - WITH_TORCH))
-def test_the_help_of_commands_that_need_no_torch_loads_none(name: str) -> None:
+def test_the_help_of_commands_that_need_no_torch_loads_none() -> None:
+    """In one process after another's help: a module that torch came with stays loaded."""
     _run(
         "import contextlib, sys; from replicate.__main__ import main\n"
-        "with contextlib.suppress(SystemExit): main([sys.argv[1], '--help'])\n"
-        "if 'torch' in sys.modules or f'replicate.stages.{sys.argv[1]}' not in sys.modules: "
-        "sys.exit(1)",
-        name,
+        "for name in sys.argv[1:]:\n"
+        "    with contextlib.suppress(SystemExit): main([name, '--help'])\n"
+        "    if 'torch' in sys.modules: sys.exit(f'the help of {name} loads torch')\n"
+        "    if f'replicate.stages.{name}' not in sys.modules: sys.exit(f'no help of {name}')",
+        *sorted({*STAGES, *TOOLS} - WITH_TORCH),
     )
 
 
@@ -100,15 +99,13 @@ def test_drawing_an_experiment_loads_no_torch_no_statistics_of_scipy_and_no_seab
     assert (tmp_path / "distances.svg").exists()
 
 
-@pytest.mark.parametrize(
-    "module", ["replicate.stages.panels", "replicate.stages.statements", "replicate.stages.table"]
-)
-def test_panels_and_the_stages_that_judge_load_neither_seaborn_nor_the_statistics_of_scipy(
-    module: str,
-) -> None:
+def test_panels_and_the_stages_that_judge_load_neither_seaborn_nor_the_statistics_of_scipy() -> (
+    None
+):
     """Panels draw their curves, too: no import waits inside of those."""
     _run(
-        "import importlib, sys; importlib.import_module(sys.argv[1])\n"
+        "import importlib, sys\n"
+        "for module in sys.argv[1:]: importlib.import_module(module)\n"
         "from replicate.figures import curves\n"
         "training = {'seeds': [0], 'curve': {'epoch': [1, 2], 'log_likelihood': [[1.0], [2.0]]}, "
         "'failed': {},\n"
@@ -116,5 +113,7 @@ def test_panels_and_the_stages_that_judge_load_neither_seaborn_nor_the_statistic
         "curves.learning(training, 'title', 'name')\n"
         "found = {'scipy.stats', 'seaborn'} & sys.modules.keys()\n"
         "if found: sys.exit(f'loads {found}')",
-        module,
+        "replicate.stages.panels",
+        "replicate.stages.statements",
+        "replicate.stages.table",
     )

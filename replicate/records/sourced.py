@@ -5,6 +5,7 @@ through the `number` filter, which writes its file and JSON pointer (RFC 6901) b
 number on the page lacks a source and a test can walk them all.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -136,14 +137,15 @@ def traced(file: str, path: Path) -> Traced:
     """The result file at `path`, shown under the name `file`; one that holds NaN or an infinity is
     refused.
     """
+    # Reading refuses what is not finite.
     content = read_json(path)
-    return traced_content(file, path, content)
+    return Traced(file, "", content)
 
 
 def traced_content(file: str, path: Path, content: Any) -> Traced:
     """The same of a file that was read before."""
     try:
-        canonical_json(content)
+        json.dumps(content, allow_nan=False)
     except ValueError:
         raise ReplicateError(
             f"{path} holds a number that is not finite; run the stage that makes it again."

@@ -120,8 +120,9 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             time.sleep(self.mirror.pause)
             piece = content[begin : begin + self.mirror.piece]
-            self.wfile.write(piece)
+            # Before it is sent: whoever has all of it may look at the number at once.
             self.mirror.sent += len(piece)
+            self.wfile.write(piece)
         if self.mirror.stall:
             self.mirror.stopped.wait(30)
 

@@ -40,6 +40,7 @@ def test_reads_images_and_labels(tmp_path: Path) -> None:
     assert labels.tolist() == [7, 0, 255]
 
 
+@pytest.mark.slow
 def test_torchvision_reads_the_same(tmp_path: Path) -> None:
     (tmp_path / "images").write_bytes(idx(IMAGES))
     theirs = import_torchvision().datasets.mnist.read_image_file(str(tmp_path / "images")).numpy()
@@ -145,6 +146,7 @@ def test_a_label_beyond_nine_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.slow
 def test_mirrors_are_those_of_torchvision() -> None:
     mirrors = import_torchvision().datasets.MNIST.mirrors
     assert len(mirrors) >= 1

@@ -264,6 +264,7 @@ def test_a_look_is_the_parzen_estimate_by_the_best_bandwidth() -> None:
         assert measured == pytest.approx(best, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_variants_seeds_and_runs_do_not_touch_each_other() -> None:
     splits = small_digits()
     train, valid = (pixels(splits, split, CPU, torch.float64) for split in ("train", "valid"))

@@ -73,6 +73,7 @@ def test_distances_are_those_of_a_double_loop() -> None:
     assert float(mean_distance(torch.ones(7, 3))) == 0.0
 
 
+@pytest.mark.slow
 def test_the_result_is_a_function_of_its_seeds(result: ExperimentResult) -> None:
     short = QUICK.model_copy(update={"updates": 5})
     one, again = (EXPERIMENT.run(short, (2, 7), CPU, small_digits(3)) for _ in range(2))

@@ -213,6 +213,7 @@ def test_a_look_takes_the_bandwidth_of_the_validation_images_and_the_best_one_co
     assert best([early, late._replace(test=math.nan)]) is None
 
 
+@pytest.mark.slow
 def test_it_is_a_function_of_its_seeds_and_a_seed_is_the_same_in_company() -> None:
     splits = small_digits()
     together, again = (DataSize(models=QUICK).run(TINY, (100, 101), CPU, splits) for _ in range(2))

@@ -283,6 +283,7 @@ def test_a_seed_alone_is_that_in_company() -> None:
             torch.testing.assert_close(one.parameters[name][1:], tensor, rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_the_result_is_a_function_of_its_seeds_and_figures_are_drawn_from_it_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -154,6 +154,7 @@ def test_the_scaled_deviations_are_the_standard_deviation_of_normal_values() -> 
     assert np.mean(scaled_deviations(values.tolist())) == pytest.approx(3.0, rel=1e-3)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_figures_say_what_they_show() -> None:
     found = EXPERIMENT.run(TINY, (0, 1), CPU, None)
     drawn = draw({"seeds": [0, 1], "series": found.series})

@@ -92,6 +92,7 @@ def test_the_claim_holds_and_a_generator_that_never_learns_is_found_out() -> Non
     assert verdict(Figure1(generator_learns=False), asleep, seeds) == {"F1": "not replicated"}
 
 
+@pytest.mark.slow
 def test_figures_say_what_they_show() -> None:
     found = EXPERIMENT.run(TINY, (7, 8), CPU, None)
     rounds = [frame["round"] for frame in found.series["frames"]]

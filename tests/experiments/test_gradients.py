@@ -117,6 +117,7 @@ def test_objectives_the_other_way_round_and_a_d_that_never_learns_are_found_out(
     assert verdict(Gradients(discriminator_learns=False), short, SEEDS)["L1"] == "not replicated"
 
 
+@pytest.mark.slow
 def test_it_is_a_function_of_its_seeds() -> None:
     one, two = EXPERIMENT.run(TINY, (3, 4), CPU, None), EXPERIMENT.run(TINY, (3, 4), CPU, None)
     assert one == two
@@ -126,6 +127,7 @@ def test_it_is_a_function_of_its_seeds() -> None:
             np.testing.assert_allclose(values[1], alone[claim][name][0], atol=1e-3)  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_from_the_result_alone() -> None:
     found = EXPERIMENT.run(TINY, (7, 8), CPU, None)
     drawn = draw({"seeds": [7, 8], "series": found.series})

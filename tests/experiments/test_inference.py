@@ -128,6 +128,7 @@ def test_the_result_is_a_function_of_its_seeds() -> None:
         assert values[1:] == pytest.approx(alone.checks["X2"][check], abs=1e-5)  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_a_failed_seed_is_none_and_figures_still_show_the_others(result: ExperimentResult) -> None:
     drawn = draw({"seeds": list(SEEDS), "series": result.series})
     for drawing in drawn.values():

@@ -125,6 +125,7 @@ def test_the_strip_goes_round_and_every_line_begins_where_the_last_ended(
     assert strip.max() > 0.8
 
 
+@pytest.mark.slow
 def test_the_result_is_a_function_of_its_seeds(result: ExperimentResult) -> None:
     short = QUICK.model_copy(update={"updates": 5})
     one, again = (EXPERIMENT.run(short, (2, 7), CPU, small_digits(3)) for _ in range(2))

@@ -151,6 +151,7 @@ def test_the_claim_holds_and_renewed_noise_in_place_of_fixed_is_found_out() -> N
     assert verdict(NoiseContrastive("renewed"), QUICK, SEEDS) == {"M1": "not replicated"}
 
 
+@pytest.mark.slow
 def test_it_is_a_function_of_its_seeds() -> None:
     one, two = EXPERIMENT.run(TINY, (3, 4), CPU, None), EXPERIMENT.run(TINY, (3, 4), CPU, None)
     assert one == two

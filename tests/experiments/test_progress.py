@@ -77,6 +77,8 @@ SMALL: dict[str, dict[str, Any]] = {
 #: The families that `sampling` asks for, and one of the run's data set.
 MODELS = ("adversarial_nets", "rbm", "denoising_autoencoder", "vae")
 CHAINS = {"rbm": 3}
+#: Experiments that take the longest even so.
+LONGER = {"data_size", "synchrony"}
 #: Of `status`: a run of one model, timed now.
 RUN = '{"seeds": ["0"], "datasets": {"digits": {}}, "models": {"vae": {"digits": {}}}}'
 
@@ -146,7 +148,14 @@ def words(name: str, data: Path, folder: Path, **settings: object) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", [name for name in REGISTRY if name not in ON_TRIALS | ON_MEASURES])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in LONGER else name
+        for name in REGISTRY
+        if name not in ON_TRIALS | ON_MEASURES
+    ],
+)
 def test_every_experiment_says_what_it_does_up_to_its_end(
     name: str, data: Path, tmp_path: Path, at_once: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -208,6 +217,7 @@ def test_what_is_told_changes_no_result(
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 def test_an_experiment_on_a_terminal_into_a_pipe_and_in_status(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

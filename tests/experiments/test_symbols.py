@@ -160,6 +160,7 @@ def test_it_is_a_function_of_its_seeds_and_a_seed_alone_is_that_in_company() -> 
         assert ends[0] == pytest.approx(ends[1], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_figures_say_what_they_show(result: ExperimentResult) -> None:
     drawn = draw({"seeds": list(SEEDS), "series": result.series})
     assert set(drawn) == {"told", "ways"}

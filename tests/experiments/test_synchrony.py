@@ -290,6 +290,7 @@ def test_equal_ratios_collapse_nothing(unplayed: None) -> None:
     assert verdicts_of({"H1": equal.checks["H1"]}) == {"H1": "not replicated"}
 
 
+@pytest.mark.slow
 def test_figures_say_what_they_show_and_the_result_is_a_function_of_its_seeds() -> None:
     found, again = (EXPERIMENT.run(TINY, (0, 1), CPU, None) for _ in range(2))
     assert found == again

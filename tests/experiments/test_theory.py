@@ -96,6 +96,7 @@ def test_a_trained_discriminator_comes_close_and_never_above() -> None:
     assert (shortfall > 0).all()
 
 
+@pytest.mark.slow
 def test_a_seed_alone_is_that_in_company() -> None:
     company, alone = train_discriminator(SMALL, (3, 4), CPU), train_discriminator(SMALL, (4,), CPU)
     np.testing.assert_allclose(
@@ -158,6 +159,7 @@ def test_a_run_whose_discriminators_all_diverge_ends_in_a_verdict(tmp_path: Path
     assert (states["P1"], states["TH1"]) == ("inconclusive", "inconclusive")
 
 
+@pytest.mark.slow
 def test_figures_say_what_they_show() -> None:
     found = EXPERIMENT.run(SMALL, (0, 1), CPU, None)
     drawn = draw({"seeds": [0, 1], "series": found.series})

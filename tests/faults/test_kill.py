@@ -34,7 +34,13 @@ def _killed_in_training(words: list[str], progress: Path, seconds: float) -> boo
         return process.wait() == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.faults)])
+@pytest.mark.parametrize(
+    "kills",
+    [
+        pytest.param(2, marks=pytest.mark.slow),
+        pytest.param(20, marks=pytest.mark.faults),
+    ],
+)
 def test_kill_9_at_random_moments_changes_nothing(tmp_path: Path, kills: int) -> None:
     pipeline = Pipeline(tmp_path)
     pipeline.call("fetch", "--dataset", "digits", "--out", pipeline.manifest)

@@ -113,7 +113,7 @@ def assert_goes_on(
 
 @pytest.mark.parametrize(
     ("stride", "least"),
-    [pytest.param(19, 8, id="some"), pytest.param(1, 150, marks=pytest.mark.faults)],
+    [pytest.param(31, 5, id="some"), pytest.param(1, 150, marks=pytest.mark.faults)],
 )
 def test_killed_at_each_point_of_a_run_from_nothing(
     launcher: Launcher,
@@ -194,7 +194,7 @@ def test_killed_at_random_moments(
 
 
 @pytest.mark.parametrize("stride", [pytest.param(53, id="some"), pytest.param(4, marks=slow)])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=slow)])
 def test_asked_to_stop_at_each_point(
     launcher: Launcher,
     data: Path,
@@ -257,7 +257,7 @@ def test_a_first_signal_saves_after_the_step(
     assert resumed_at(assert_goes_on(launcher, run, whole(model).results)) == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=slow)])
 def test_a_second_signal_stops_at_once(
     launcher: Launcher, data: Path, whole: Callable[[str], Whole], tmp_path: Path, number: int
 ) -> None:
@@ -347,7 +347,9 @@ def fill(disk: Path, free: int) -> Path:
     return filler
 
 
-@pytest.mark.parametrize("free", [0, 4096, 8192, 12288, 20480])
+@pytest.mark.parametrize(
+    "free", [0, 8192, *(pytest.param(free, marks=slow) for free in (4096, 12288, 20480))]
+)
 def test_a_full_disk(
     launcher: Launcher,
     data: Path,
@@ -408,7 +410,14 @@ def test_progress_that_cannot_be_written_stops_nothing(
     assert obstacle.read_text() == "mine"
 
 
-@pytest.mark.parametrize("place", ["state", "state/checkpoints", "out"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "state/checkpoints",
+        "out",
+        pytest.param("state", marks=slow),
+    ],
+)
 def test_a_file_in_the_place_of_a_folder(
     launcher: Launcher, data: Path, whole: Callable[[str], Whole], tmp_path: Path, place: str
 ) -> None:
@@ -430,13 +439,12 @@ def flipped(content: bytes, bit: int) -> bytes:
     "damage",
     [
         "cut",
-        "empty",
-        "missing",
         "older",
-        "note cut",
-        "note empty",
-        "note of another",
         "note edited",
+        *(
+            pytest.param(name, marks=slow)
+            for name in ("empty", "missing", "note cut", "note empty", "note of another")
+        ),
     ],
 )
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(

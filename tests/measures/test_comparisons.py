@@ -280,6 +280,7 @@ def test_threads_do_not_change_a_bit() -> None:
     assert by_threads[0] == by_threads[1]
 
 
+@pytest.mark.slow
 def test_the_frechet_distance_of_large_images_has_a_value_and_no_interval() -> None:
     """Of equal covariances and means that differ by 2 in one of 1,100 directions: 4, beside the
     bias, which is that of two sets with the same mean.

@@ -199,6 +199,7 @@ def test_a_damaged_file_is_named(
     assert told.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_renewed_is_what_the_page_shows_without_a_run_of_ones_own(
     kept: Path, content: Multiverse, tmp_path: Path
 ) -> None:

@@ -123,14 +123,26 @@ def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Standing:
     return place
 
 
+@pytest.fixture(scope="module")
+def sender(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A machine with two finished blocks of three, and beside it their pack; not to be changed."""
+    folder = tmp_path_factory.mktemp("sent")
+    place = Place(folder / "sender", plan_of("vae", 5, "0", "1", "2"))
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (sources, unpacking):
+            patch.setattr(module, "package_root", lambda: place.root)
+        place.knows_its_commit(COMMIT)
+        for number, block in enumerate(place.blocks[:2]):
+            place.finish(block, value=number + 0.5)
+        pack(place.plan, place.folders, folder / "pack", 300_000, states=False)
+    return folder
+
+
 @pytest.fixture
-def packed(at: Standing, tmp_path: Path) -> Path:
-    """A pack of two finished blocks of three."""
-    place = at("sender")
-    place.knows_its_commit(COMMIT)
-    for number, block in enumerate(place.blocks[:2]):
-        place.finish(block, value=number + 0.5)
-    pack(place.plan, place.folders, tmp_path / "pack", 300_000, states=False)
+def packed(at: Standing, sender: Path, tmp_path: Path) -> Path:
+    """That machine and the pack, both to be changed; this is the machine in use."""
+    at("sender")
+    shutil.copytree(sender, tmp_path, dirs_exist_ok=True)
     return tmp_path / "pack"
 
 

@@ -7,14 +7,17 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 
 from replicate.comparison.beside import read_beside
-from replicate.figures import theme
+from replicate.figures import curves, theme
 from replicate.params import Params
 from replicate.report.page import page
+from replicate.report.svg_slim import slim
 from replicate.storage.files import read_json, write_json
 from tests.report.fabricated import MODEL, Job, jobs_of, write_run
+from tests.report.once import ONCE
 
 #: A page, and the folder `results` that it was made from.
 Page = tuple[str, Path]
@@ -34,8 +37,9 @@ OWN_DATA = pytest.StashKey[Path | None]()
 def pytest_runtest_protocol(
     item: pytest.Item, nextitem: pytest.Item | None
 ) -> Generator[None, object, object]:
-    """A machine that has the user's own data too, which a plan otherwise leaves out; for the tests
-    of this folder and their fixtures, and not for others that run in the same process.
+    """A machine that has the user's own data too, which a plan otherwise leaves out, and pages that
+    do no work twice; for the tests of this folder and their fixtures, and not for others that run
+    in the same process.
     """
     if HERE not in item.path.parents:  # pytest calls this hook for the tests of all folders
         return (yield)
@@ -46,6 +50,8 @@ def pytest_runtest_protocol(
     faces.touch()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REPLICATE_DATA", str(folder))
+        for name, kept in ONCE.items():
+            patch.setattr(name, kept)
         return (yield)
 
 
@@ -100,6 +106,15 @@ def second_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def results(kept_results: Path, tmp_path: Path) -> Path:
     """A copy of the results that a test may change."""
     return Path(shutil.copytree(kept_results, tmp_path / "results"))
+
+
+@pytest.fixture
+def made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every page of the test compiles its templates and draws its plots itself."""
+    monkeypatch.setattr("replicate.report.page.Environment", jinja2.Environment)
+    monkeypatch.setattr("replicate.report.seed_plots.curves", curves)
+    for module in ("seed_plots", "embedded"):
+        monkeypatch.setattr(f"replicate.report.{module}.slim", slim)
 
 
 @pytest.fixture(scope="session")

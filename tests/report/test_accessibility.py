@@ -109,7 +109,10 @@ def test_words_and_plots_have_contrast(opened: Callable[..., Any], scheme: str) 
     assert [one for one in contrasts if one[2] < (4.5 if one[0] == "words" else 3.0)] == []
 
 
-@pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["1280", "320"])
+@pytest.mark.parametrize(
+    "viewport",
+    [pytest.param(WIDE, id="1280", marks=pytest.mark.slow), pytest.param(NARROW, id="320")],
+)
 @pytest.mark.parametrize("unfolded", FOLDED_OR_NOT)
 def test_tab_reaches_everything_in_order(
     opened: Callable[..., Any], viewport: dict[str, int], unfolded: bool
@@ -163,7 +166,14 @@ def test_keys_work_every_control(opened: Callable[..., Any]) -> None:
     )
 
 
-@pytest.mark.parametrize(("width", "scale"), [(640, 2), (320, 1), (320, 4)])
+@pytest.mark.parametrize(
+    ("width", "scale"),
+    [
+        (320, 4),
+        pytest.param(640, 2, marks=pytest.mark.slow),
+        pytest.param(320, 1, marks=pytest.mark.slow),
+    ],
+)
 def test_only_tables_scroll_sideways(opened: Callable[..., Any], width: int, scale: int) -> None:
     """Zoomed to 200 % and 400 % of a window of 1280 pixels (WCAG 1.4.4 and 1.4.10), with every fold
     open.

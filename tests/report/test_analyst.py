@@ -24,6 +24,14 @@ def with_kept(results: Path) -> Path:
     return results
 
 
+@pytest.fixture(scope="module")
+def document(params: Params, kept_results: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The page of such results, not to be changed."""
+    results = Path(shutil.copytree(kept_results, tmp_path_factory.mktemp("analyst") / "results"))
+    shutil.copytree(KEPT, results / "reference")
+    return page_of(params, results)
+
+
 def page_of(params: Params, results: Path) -> Any:
     return parsed(page(jobs_of(params), results / "table1.json", results))
 
@@ -48,14 +56,13 @@ def paragraph(document: Any, claim: str, run: str) -> Any:
     ],
 )
 def test_each_claim_has_its_counts_and_what_flips_it(
-    params: Params, with_kept: Path, claim: str, run: str, place: str
+    document: Any, claim: str, run: str, place: str
 ) -> None:
-    stored = read_json(with_kept / FILE)["claims"]
+    stored = read_json(KEPT.parent / FILE)["claims"]
     (index,) = [
         k for k, entry in enumerate(stored) if (entry["claim"], entry["run"]) == (claim, run)
     ]
     entry = stored[index]
-    document = page_of(params, with_kept)
     shown = paragraph(document.get_element_by_id(place), claim, run)
     numbers = {source(data): int(data.get("value")) for data in shown.xpath(".//data")}
     place_in_file = f"results/{FILE}#/claims/{index}"
@@ -73,9 +80,8 @@ def test_each_claim_has_its_counts_and_what_flips_it(
 
 
 def test_a_rule_that_came_after_a_verdict_is_marked_where_the_verdict_stands(
-    params: Params, with_kept: Path
+    document: Any,
 ) -> None:
-    document = page_of(params, with_kept)
     marked: dict[str, set[str]] = {"changed": set(), "made": set()}
     for card in document.xpath("//section[@class='card']"):
         verdict = card.xpath("./div[@class='words']/p[@class='kicker']/following-sibling::p[1]")

@@ -262,6 +262,7 @@ def _words(params: Params, results: Path, out: Path) -> list[str]:
     return [*given, "--results", str(results), "--out", str(out)]
 
 
+@pytest.mark.usefixtures("made_anew")
 def test_the_stage_writes_page_and_numbers_and_twice_the_same(
     params: Params, results: Path, second_run: Path, tmp_path: Path, html: str
 ) -> None:
@@ -316,6 +317,7 @@ def test_help_teaches_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert "report/compared.comparison.json" in told
 
 
+@pytest.mark.slow
 def test_it_needs_no_torch(
     params: Params, kept_results: Path, second_run: Path, tmp_path: Path
 ) -> None:

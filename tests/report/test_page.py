@@ -42,7 +42,9 @@ def edit(path: Path, change: Any) -> None:
     write_json(path, content)
 
 
-@pytest.fixture(params=["alone", "beside another run"])
+@pytest.fixture(
+    params=[pytest.param("alone", marks=pytest.mark.slow), "beside another run"],
+)
 def walked(request: pytest.FixtureRequest, html: str, results: Path, compared: Page) -> Page:
     """A page whose every word is looked at, and its results."""
     return (html, results) if request.param == "alone" else compared
@@ -352,6 +354,7 @@ def test_reference_runs_are_labelled(params: Params, results: Path) -> None:
     assert captions[1].startswith("Reference run, preset paper")
 
 
+@pytest.mark.usefixtures("made_anew")
 def test_the_same_results_give_the_same_bytes_outside_costs(
     html: str, params: Params, results: Path, tmp_path: Path
 ) -> None:
@@ -421,7 +424,13 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in HOSTILE[1:] else [])
+        for name in HOSTILE
+    ],
+)
 def test_hostile_names_are_harmless(name: str, html: str, params: Params, results: Path) -> None:
     def change(content: Any) -> None:
         content["preset"] = name

@@ -322,6 +322,7 @@ def test_the_game_works_as_the_page_sets_it(opened: Callable[..., Any], data: st
     assert float(page.locator("#game-breadth").inner_text()) > 0.75
 
 
+@pytest.mark.slow
 def test_one_step_of_d_leaves_a_hill_out_for_long(opened: Callable[..., Any]) -> None:
     """What the page for students sends its readers to."""
     page = opened(reduced_motion="reduce")
@@ -342,6 +343,7 @@ def test_a_walk_begins_at_the_z_of_the_sliders(opened: Callable[..., Any]) -> No
     assert page.evaluate(image, "between") != page.evaluate(image, "image")
 
 
+@pytest.mark.usefixtures("made_anew")
 def test_the_same_results_give_the_same_bytes(
     params: Params, kept_results: Path, html: str
 ) -> None:

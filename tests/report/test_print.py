@@ -70,7 +70,13 @@ def on_paper(document: Any) -> Any:
     )
 
 
-@pytest.mark.parametrize("javascript", [True, False], ids=["javascript", "no-javascript"])
+@pytest.mark.parametrize(
+    "javascript",
+    [
+        pytest.param(True, id="javascript"),
+        pytest.param(False, id="no-javascript", marks=pytest.mark.slow),
+    ],
+)
 def test_every_title_and_fold_is_printed(
     opened: Callable[..., Any], full_html: str, tmp_path: Path, javascript: bool
 ) -> None:
@@ -91,7 +97,13 @@ def test_every_title_and_fold_is_printed(
     assert {word: count for word, count in wanted.items() if printed.count(word) < count} == {}
 
 
-@pytest.mark.parametrize("javascript", [True, False], ids=["javascript", "no-javascript"])
+@pytest.mark.parametrize(
+    "javascript",
+    [
+        pytest.param(True, id="javascript", marks=pytest.mark.slow),
+        pytest.param(False, id="no-javascript"),
+    ],
+)
 def test_folds_are_open_on_paper_only(opened: Callable[..., Any], javascript: bool) -> None:
     page = opened(java_script_enabled=javascript)
     folded = page.locator(FOLDED_TABLES)

@@ -43,6 +43,7 @@ def test_a_picture_is_a_png_file(tmp_path: Path) -> None:
     assert "report.jpg does not end in .png" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")
 def test_the_same_page_gives_the_same_picture(tmp_path: Path, full_html: str) -> None:
     pytest.importorskip("playwright", reason="playwright is missing: `pip install playwright`")

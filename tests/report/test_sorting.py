@@ -150,6 +150,7 @@ def test_variances_and_cost_of_the_row_are_one_click_away(
     assert target.locator("th").inner_text() == "Adversarial nets"
 
 
+@pytest.mark.slow
 def test_a_fold_that_was_closed_again_opens_again(opened: Callable[..., Any]) -> None:
     page = opened()
     figure, link = (

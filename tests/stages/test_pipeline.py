@@ -433,6 +433,7 @@ def test_a_checkpoint_of_other_instruction_sets_is_named_and_not_used(
     assert "goes on from" not in ended.stdout
 
 
+@pytest.mark.slow
 def test_two_trainings_of_one_run_do_not_mix(done: Pipeline, tmp_path: Path) -> None:
     first = _start_training(done, tmp_path / "a.safetensors", tmp_path / "state", 100_000)
     try:

@@ -201,6 +201,8 @@ def test_a_damaged_state_of_another_length_is_not_used(tmp_path: Path) -> None:
     assert_equal(longer, run_of(tmp_path / "whole", 6))
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("flushed_to_disk")
 def test_writing_checkpoints_takes_a_small_share_of_the_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,9 @@ LEFT_OUT = {
     "index.html",
     "play.html",
 }
+#: What a copy has of the tests and the kept runs: two runs, which the page shows and a release
+#: takes. Hundreds of copies of all of them would be most of what the tests write.
+KEPT = {"mnist-500-epochs", "statements", "seeds-0-9"}
 CACHES = shutil.ignore_patterns("__pycache__", ".*_cache", ".hypothesis", "*.egg-info", "*.bak-*")
 CHANGED = re.compile(r"^(\w+) +(\d+)$", re.MULTILINE)
 #: A stand-in for conda with the subcommands that Snakemake calls; its environments see the packages
@@ -187,12 +190,24 @@ def _pristine(folder: Path) -> Project:
         skipped = set(CACHES(where, names)) | (
             LEFT_OUT & set(names) if where in (str(ROOT), f"{ROOT}/report") else set()
         )
-        if Path(where) == ROOT / "results":
+        folder = Path(where)
+        if folder == ROOT:
+            skipped |= {"tests"}
+        if folder == ROOT / "results":
             skipped |= set(names) - {"published", "reference", "tuning"}
+        if folder in (ROOT / "results/reference", ROOT / "results/reference/statements"):
+            skipped |= {name for name in names if (folder / name).is_dir()} - KEPT
         return skipped
 
     shutil.copytree(ROOT, folder, ignore=left_out)
     return Project(folder)
+
+
+def with_all(project: Project) -> Project:
+    """The copy with what it has been spared: the tests, and all kept runs."""
+    for name in ("tests", "results/reference"):
+        shutil.copytree(ROOT / name, project / name, ignore=CACHES, dirs_exist_ok=True)
+    return project
 
 
 def stand_in(folder: Path) -> Path:
@@ -225,6 +240,25 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Project:
             project.good("snakemake", "--cores", "2")
             project.folder.rename(folder)
     return Project(folder)
+
+
+@pytest.fixture(scope="session")
+def recorded_run(whole_run: Project) -> Project:
+    """The whole run as a git checkout whose results DVC has recorded, not to be changed."""
+    folder = whole_run.folder.with_name("recorded")
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            project = whole_run.copy(Path(tempfile.mkdtemp(dir=folder.parent)) / "project")
+            project.with_git().good("dvc", "repro")
+            project.folder.rename(folder)
+    return Project(folder)
+
+
+@pytest.fixture
+def recorded(recorded_run: Project, tmp_path: Path) -> Project:
+    """A copy of a whole run that DVC has recorded."""
+    return recorded_run.copy(tmp_path / "recorded")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ they stand.
 import ast
 import functools
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,23 +119,20 @@ def of_comments(path: Path) -> Iterator[Found]:
 
 def strings(tree: ast.AST) -> Iterator[str]:
     """Every text in a module, with a sign for each value that is filled in."""
-    inside = {
-        id(part)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.JoinedStr)
-        for part in ast.walk(node)
-    }
-    for node in ast.walk(tree):
+    nodes = deque([tree])
+    while nodes:
+        node = nodes.popleft()
         if isinstance(node, ast.JoinedStr):
             yield "".join(
                 str(v.value) if isinstance(v, ast.Constant) else UNKNOWN for v in node.values
             )
-        elif (
-            isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-            and id(node) not in inside
-        ):
-            yield node.value
+            # Its pieces are no texts of their own, but one that is filled in may be.
+            nodes.extend(part.value for part in node.values if isinstance(part, ast.FormattedValue))
+        elif isinstance(node, ast.Constant):
+            if isinstance(node.value, str):
+                yield node.value
+        else:
+            nodes.extend(ast.iter_child_nodes(node))
 
 
 def of_module(path: Path) -> Iterator[Found]:

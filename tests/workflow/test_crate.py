@@ -41,12 +41,26 @@ def here(finished: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     return finished
 
 
-@pytest.fixture
-def crate(here: Project, tmp_path: Path) -> Path:
-    """The run's crate, as a folder far from the project."""
-    folder = tmp_path / "elsewhere" / "crate"
-    assert main(["crate", "--out", str(folder)]) == 0
+@pytest.fixture(scope="module")
+def run(whole_run: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A finished run, not to be changed."""
+    return whole_run.copy(tmp_path_factory.mktemp("run") / "finished")
+
+
+@pytest.fixture(scope="module")
+def crate(run: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its crate, as a folder far from the project; not to be changed."""
+    folder = tmp_path_factory.mktemp("elsewhere") / "crate"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(run.folder)
+        assert main(["crate", "--out", str(folder)]) == 0
     return folder
+
+
+@pytest.fixture
+def own_crate(crate: Path, tmp_path: Path) -> Path:
+    """A copy of the crate that a test may change."""
+    return Path(shutil.copytree(crate, tmp_path / "own" / "crate"))
 
 
 def entities(crate: Path) -> dict[str, dict[str, Any]]:
@@ -78,10 +92,10 @@ def records(project: Project) -> dict[str, dict[str, Any]]:
 
 
 def test_every_sealed_job_is_an_action_with_its_files_times_and_software(
-    here: Project, crate: Path
+    run: Project, crate: Path
 ) -> None:
     known = entities(crate)
-    sealed = {path: record for path, record in records(here).items() if "job" in record}
+    sealed = {path: record for path, record in records(run).items() if "job" in record}
     assert len(sealed) == 16
     actions = {
         entity["@id"]: entity for entity in known.values() if entity["@id"].startswith("#job/")
@@ -93,7 +107,7 @@ def test_every_sealed_job_is_an_action_with_its_files_times_and_software(
         read = {known[name]["name"]: known[name]["sha256"] for name in mentioned(action["object"])}
         made = {known[name]["name"]: known[name]["sha256"] for name in mentioned(action["result"])}
         assert read == seal["inputs"]
-        assert made == {**seal["outputs"], path: sha256(here / path)}
+        assert made == {**seal["outputs"], path: sha256(run / path)}
         assert action["endTime"] == record["ended"]
         assert action["startTime"] <= record["started"]
         tool = known[mentioned(action["instrument"])[0]]
@@ -104,8 +118,8 @@ def test_every_sealed_job_is_an_action_with_its_files_times_and_software(
         assert versions == record["versions"]
 
 
-def test_a_job_of_several_stages_begins_with_the_first(here: Project, crate: Path) -> None:
-    sample = read_json(here / "results/samples/digits/adversarial_nets/0-1.run.json")
+def test_a_job_of_several_stages_begins_with_the_first(run: Project, crate: Path) -> None:
+    sample = read_json(run / "results/samples/digits/adversarial_nets/0-1.run.json")
     action = entities(crate)["#job/measure%20digits/adversarial_nets/0-1"]
     assert action["startTime"] == sample["started"]
     words = shlex.split(action["description"])
@@ -119,15 +133,15 @@ def test_a_job_of_several_stages_begins_with_the_first(here: Project, crate: Pat
     [("metrics", "results/metrics.json"), ("statements", "results/statements.json")],
 )
 def test_the_command_of_an_action_makes_its_file_again_in_the_crate(
-    crate: Path, job: str, made: str
+    own_crate: Path, job: str, made: str
 ) -> None:
-    content = (crate / made).read_bytes()
-    (crate / made).unlink()
-    words = shlex.split(entities(crate)[f"#job/{job}"]["description"])
+    content = (own_crate / made).read_bytes()
+    (own_crate / made).unlink()
+    words = shlex.split(entities(own_crate)[f"#job/{job}"]["description"])
     words[0] = sys.executable
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run(words, cwd=crate, env=environment, check=True, capture_output=True)
-    assert (crate / made).read_bytes() == content
+    subprocess.run(words, cwd=own_crate, env=environment, check=True, capture_output=True)
+    assert (own_crate / made).read_bytes() == content
 
 
 def test_files_are_there_with_their_digests_and_every_name_is_described(crate: Path) -> None:
@@ -147,7 +161,7 @@ def test_files_are_there_with_their_digests_and_every_name_is_described(crate: P
                     assert inner["@id"] in {*known, "https://w3id.org/ro/crate/1.1"}
 
 
-def test_the_crate_names_licence_authors_paper_and_profiles(here: Project, crate: Path) -> None:
+def test_the_crate_names_licence_authors_paper_and_profiles(run: Project, crate: Path) -> None:
     known = entities(crate)
     root = known["./"]
     assert mentioned(root["license"]) == ["https://spdx.org/licenses/MIT"]
@@ -161,23 +175,28 @@ def test_the_crate_names_licence_authors_paper_and_profiles(here: Project, crate
         f"https://w3id.org/ro/wfrun/{name}/0.5" for name in ("process", "workflow", "provenance")
     }
     assert profiles < set(mentioned(root["conformsTo"]))
-    assert root["datePublished"] == max(record["ended"] for record in records(here).values())
-    assert (crate / "params.yaml").read_bytes() == (here / "presets/smoke.yaml").read_bytes()
+    assert root["datePublished"] == max(record["ended"] for record in records(run).values())
+    assert (crate / "params.yaml").read_bytes() == (run / "presets/smoke.yaml").read_bytes()
 
 
-def test_who_started_the_run_is_said_where_it_is_told(here: Project, crate: Path) -> None:
+def test_who_started_the_run_is_said_where_it_is_told(
+    run: Project, crate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No record knows it, so nobody is an agent unless a name is given; then of every action."""
     assert not any("agent" in entity for entity in entities(crate).values())
+    monkeypatch.chdir(run.folder)
     person = "https://orcid.org/0000-0001-2345-6789"
-    assert main(["crate", "--agent", f"Ada Lovelace <{person}>", "--out", "told"]) == 0
-    known = entities(here / "told")
+    assert (
+        main(["crate", "--agent", f"Ada Lovelace <{person}>", "--out", str(tmp_path / "told")]) == 0
+    )
+    known = entities(tmp_path / "told")
     actions = [entity for entity in known.values() if entity["@type"] == "CreateAction"]
     assert len(actions) == 17
     assert all(mentioned(action["agent"]) == [person] for action in actions)
     assert known[person] == {"@id": person, "@type": "Person", "name": "Ada Lovelace"}
-    assert main(["crate", "--agent", " Ada ", "--out", "named"]) == 0
-    (agent,) = mentioned(entities(here / "named")["#run"]["agent"])
-    assert entities(here / "named")[agent]["name"] == "Ada"
+    assert main(["crate", "--agent", " Ada ", "--out", str(tmp_path / "named")]) == 0
+    (agent,) = mentioned(entities(tmp_path / "named")["#run"]["agent"])
+    assert entities(tmp_path / "named")[agent]["name"] == "Ada"
 
 
 @pytest.mark.parametrize("agent", ["", " ", "<https://example.org>", "Ada <example.org>"])
@@ -200,7 +219,7 @@ def test_an_address_of_the_project_is_that_of_its_software(here: Project) -> Non
 
 
 def test_images_weights_and_samples_are_named_by_digest_or_taken_along(
-    here: Project, crate: Path, tmp_path: Path
+    run: Project, crate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     block = "digits/adversarial_nets/0-1.safetensors"
     tensors = [
@@ -208,10 +227,11 @@ def test_images_weights_and_samples_are_named_by_digest_or_taken_along(
         f"results/train/{block}",
         f"results/samples/{block}",
     ]
+    monkeypatch.chdir(run.folder)
     known = entities(crate)
     for path in tensors:
         assert not (crate / path).exists()
-        assert known[f"#{path}"]["sha256"] == sha256(here / path)
+        assert known[f"#{path}"]["sha256"] == sha256(run / path)
     assert main(["crate", "--tensors", "--out", str(tmp_path / "all")]) == 0
     assert files_below(tmp_path / "all") == files_below(crate) | set(tensors)
 
@@ -237,18 +257,21 @@ def recompute(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_verdict_recomputes_from_the_crate_alone(crate: Path, here: Project) -> None:
-    shutil.rmtree(here.folder)
-    done = recompute(crate)
+def test_every_verdict_recomputes_from_the_crate_alone(own_crate: Path, run: Project) -> None:
+    away = run.folder.rename(run.folder.with_name("away"))
+    try:
+        done = recompute(own_crate)
+    finally:
+        away.rename(run.folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "results/table1.json and results/statements.json" in done.stdout
-    path = crate / "results/statements.json"
+    path = own_crate / "results/statements.json"
     content = read_json(path)
     (entry,) = [entry for entry in content["statements"] if entry["statement"] == "P2"]
     assert entry["state"] == "replicated"
     entry["state"] = "not replicated"
     write_json(path, content)
-    done = recompute(crate)
+    done = recompute(own_crate)
     assert done.returncode == 1
     assert "P2/state" in done.stderr
 
@@ -276,7 +299,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return said.err
 
 
-@pytest.mark.parametrize("out", ["run.zip", "run"])
+@pytest.mark.parametrize("out", ["run.zip", pytest.param("run", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
@@ -352,14 +375,14 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_validator_finds_no_required_issue_and_rocrate_reads_it(crate: Path) -> None:
+def test_the_validator_finds_no_required_issue_and_rocrate_reads_it(own_crate: Path) -> None:
     packages = os.environ.get("REPLICATE_TEST_ROCRATE")
     if not packages or not Path(packages, "rocrate_validator").is_dir():
         pytest.skip("needs roc-validator and rocrate: set REPLICATE_TEST_ROCRATE to their folder")
 
     def judged() -> dict[str, Any]:
         script = ROOT / "tests/workflow/validate_crate.py"
-        words = [sys.executable, "-P", str(script), packages, str(crate)]
+        words = [sys.executable, "-P", str(script), packages, str(own_crate)]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -373,7 +396,7 @@ def test_the_validator_finds_no_required_issue_and_rocrate_reads_it(crate: Path)
     assert {"Run 'smoke'", "table", "train digits/adversarial_nets/0-1"} < names
     assert len(names) == 18
     # A crate that is wrong is found wrong: its run has no instrument any more.
-    path = crate / "ro-crate-metadata.json"
+    path = own_crate / "ro-crate-metadata.json"
     content = read_json(path)
     for entity in content["@graph"]:
         if entity["@id"] == "#run":

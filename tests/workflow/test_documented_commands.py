@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from replicate.__main__ import STAGES, TOOLS
-from tests.workflow.conftest import Project
+from tests.workflow.conftest import Project, with_all
 from tests.workflow.documented import TARGETS, UNKNOWN, Found, collected, examples, listed
 
 #: Words that stand for something that a reader puts in their place.
@@ -121,6 +121,7 @@ def test_the_collector_finds_commands_of_docstrings_and_messages(
 
 def with_examples(project: Project) -> Project:
     """The checkout with the files that texts take for granted."""
+    with_all(project)
     for name, source in examples().items():
         shutil.copy(project / source, project / name)
     return project
@@ -149,7 +150,7 @@ def test_it_runs(finished: Project, found: Found) -> None:
 
 @pytest.mark.slow
 def test_those_of_git_and_dvc_run_one_after_another(finished: Project) -> None:
-    project = finished.with_git()
+    project = with_all(finished).with_git()
     for found in sorted(
         (f for f in collected() if in_order(f)), key=lambda f: f.where != "docs/comparing-runs.md"
     ):

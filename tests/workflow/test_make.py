@@ -241,6 +241,7 @@ def test_a_build_of_torch_comes_from_its_folder_of_pytorchs_index(checkout, inde
     assert checkout.asked() == asked, "the build that is there is not asked for again"
 
 
+@pytest.mark.slow
 def test_a_build_that_there_is_not_is_refused_with_those_that_there_are(checkout, index):
     asked = checkout.asked()
     done = checkout.make(TORCH="cu118", TORCH_INDEX=index)
@@ -273,6 +274,7 @@ time.sleep(2.5)
 """
 
 
+@pytest.mark.slow
 def test_a_long_installation_says_how_far_it_is(tmp_path):
     """A line a beat, with the seconds and the size of what has come so far."""
     checkout = Checkout(tmp_path / "a checkout")
@@ -328,6 +330,7 @@ def test_an_environment_that_would_fail_is_made_anew(checkout, kind):
     assert checkout.make().stdout == ""
 
 
+@pytest.mark.slow
 def test_an_installation_that_fails_is_not_believed_afterwards(tmp_path):
     checkout = Checkout(tmp_path / "one")
     (checkout.folder / "broken").touch()

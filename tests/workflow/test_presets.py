@@ -9,7 +9,7 @@ from replicate.stages.params import checked_file
 
 PRESETS = ("demo", "mnist", "mnist-short", "paper", "smoke")
 #: Their dry runs differ from those of the others in size alone.
-LONGER = ("demo", "mnist", "mnist-short")
+LONGER = ("demo", "mnist", "mnist-short", "paper")
 STAMP = re.compile(r"^\[.*\]$|^(Using workflow specific profile|Migrati).*\n?", re.MULTILINE)
 
 
@@ -20,7 +20,7 @@ def test_params_yaml_is_the_demo(fresh):
 
 @pytest.mark.parametrize(
     "preset",
-    ["smoke", "paper", *(pytest.param(name, marks=pytest.mark.slow) for name in LONGER)],
+    ["smoke", *(pytest.param(name, marks=pytest.mark.slow) for name in LONGER)],
 )
 def test_a_preset_is_valid_and_its_dry_run_starts_nothing(fresh, preset):
     file = f"presets/{preset}.yaml"
@@ -40,6 +40,7 @@ def _jobs(shown: str) -> list[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_preset_replaces_params_yaml_either_way(fresh):
     """Given to Snakemake or copied to params.yaml: the same jobs with the same commands."""
     show = ("snakemake", "-n", "-p", "--cores", "2", "--quiet", "host", "reason")
@@ -78,15 +79,15 @@ WRONG = [
         "  k_means: {}\n  k_means:",
         "models.k_means: it stands there twice (lines 39 and 40)",
     ),
+]
+#: More of the kind; they take longer together than they teach.
+WRONG_TOO = [
     (
         "learning_rate: .*",
         "learning_rate: .nan",
         "learning_rate: a finite number is needed, not nan",
     ),
     ("seeds: \\[.*", "seeds: [3-1]", "the block '3-1' runs backwards"),
-]
-#: More of the kind; they take longer together than they teach.
-WRONG_TOO = [
     (
         "learning_rate: .*",
         'learning_rate: "1e-3"',

@@ -5,6 +5,19 @@ import pytest
 EVALUATION = ("measure", "curves", "inspect", "measures", "ranks")
 PAGES = ("table", "metrics", "report")
 TRAINED = ("train", *EVALUATION, *PAGES)
+#: More changes of inputs, of the kind that the quick test has.
+CHANGES_TOO = [
+    (
+        "params.yaml",
+        "digits: {}",
+        "digits: {split_seed: 1}",
+        ("prepare", "classifier", "controls", *TRAINED),
+    ),
+    ("params.yaml", "draws: .*", "draws: 2", (*EVALUATION, *PAGES)),
+    ("params.yaml", "preset: smoke", "preset: other", ("statements", *PAGES)),
+    ("params.yaml", "every: .*", "every: 1", TRAINED),
+    ("report/templates/page.html.j2", "</html>", "<!-- changed --></html>", ("report",)),
+]
 
 
 def test_a_second_run_does_nothing_and_is_quick(finished):
@@ -19,15 +32,6 @@ def test_a_second_run_does_nothing_and_is_quick(finished):
     ("file", "old", "new", "rules"),
     [
         ("params.yaml", "learning_rate: .*", "learning_rate: 0.05", TRAINED),
-        (
-            "params.yaml",
-            "digits: {}",
-            "digits: {split_seed: 1}",
-            ("prepare", "classifier", "controls", *TRAINED),
-        ),
-        ("params.yaml", "draws: .*", "draws: 2", (*EVALUATION, *PAGES)),
-        ("params.yaml", "preset: smoke", "preset: other", ("statements", *PAGES)),
-        ("params.yaml", "every: .*", "every: 1", TRAINED),
         ("protocol.yaml", "version 3: 5", "version 3: 6", ("statements", *PAGES)),
         (
             "params.yaml",
@@ -35,7 +39,7 @@ def test_a_second_run_does_nothing_and_is_quick(finished):
             "updates: 60, d",
             ("experiment", "draw", "statements", "report"),
         ),
-        ("report/templates/page.html.j2", "</html>", "<!-- changed --></html>", ("report",)),
+        *(pytest.param(*change, marks=pytest.mark.slow) for change in CHANGES_TOO),
     ],
 )
 def test_a_change_of_an_input_runs_what_depends_on_it(finished, file, old, new, rules):
@@ -86,7 +90,7 @@ def test_a_change_of_a_models_logic_runs_that_model(finished):
     ("stage", "rules"),
     [
         ("sample", (*EVALUATION, *PAGES)),
-        ("panels", ("inspect", "report")),
+        pytest.param("panels", ("inspect", "report"), marks=pytest.mark.slow),
         pytest.param("bandwidth", (*EVALUATION, *PAGES), marks=pytest.mark.slow),
         pytest.param("evaluate", (*EVALUATION, *PAGES), marks=pytest.mark.slow),
         pytest.param("recognise", ("inspect", "report"), marks=pytest.mark.slow),

@@ -41,9 +41,11 @@ def test_a_folder_of_a_larger_repository_is_a_checkout_and_one_of_none_is_not(fi
 @pytest.mark.parametrize(
     ("file", "first"),
     [
-        ("replicate/datasets/digits.py", "fetch digits"),
+        pytest.param("replicate/datasets/digits.py", "fetch digits", marks=pytest.mark.slow),
         ("replicate/stages/evaluate.py", "measure digits/adversarial_nets/0-1"),
-        ("replicate/experiments/theory.py", "experiment theory"),
+        pytest.param(
+            "replicate/experiments/theory.py", "experiment theory", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_what_other_code_made_is_named(finished, tmp_path, file, first):
