@@ -349,13 +349,20 @@ def _published_band(axes: Axes, index: int, published: PublishedValue) -> None:
 
 
 def _dots_and_mean(axes: Axes, height: float, values: Sequence[float]) -> None:
-    axes.scatter(
-        values,
-        [height] * len(values),
-        s=36,
+    import seaborn as sns  # here: it takes a second to load, and no other figure needs it
+
+    sns.stripplot(
+        x=values,
+        y=[height] * len(values),
+        ax=axes,
+        native_scale=True,
+        orient="y",
+        # Jitter is random: the figure would have other bytes each time.
+        jitter=False,
         marker=MARKERS[0],
-        color=SERIES[0],
+        size=6,
         linewidth=0,
+        color=SERIES[0],
         alpha=0.8,
         zorder=2,
     )
