@@ -35,9 +35,22 @@ def test_every_statement_stands_once_in_the_list() -> None:
     names = re.findall(r"\*([^*]+)\*", text)
     groups = [item for item in items if item.startswith("  - ") and "*" not in item]
     for group in groups:
-        listed = re.sub(r" \(\[[^)]*\)\)", "", group.partition(": ")[2])
+        # Behind a name stands its code, a link, then the data: (`[M1](folder), digits`).
+        listed = re.sub(r" \(\[[^)]*\)[^)]*\)", "", group.partition(": ")[2])
         names += listed.rstrip(".").split(", ")
     assert sorted(name.lower() for name in names) == sorted(name.lower() for name in NAMES.values())
+
+
+@pytest.mark.parametrize("statement", ["X1", "F3", "T2", "W1"])
+def test_a_statement_of_images_names_the_data_of_its_kept_runs(statement: str) -> None:
+    datasets = set()
+    for path in KEPT.glob("statements/*/statements.json"):
+        for entry in read_json(path)["statements"]:
+            if entry["statement"] == statement and entry["experiment"]:
+                # The first runs, all on digits, did not say so.
+                datasets.add(entry.get("dataset", "digits"))
+    data = " and ".join(sorted(datasets)).replace("mnist", "MNIST")
+    assert re.search(rf"\(\[{statement}\]\([^)]*\), {data}\)", results())
 
 
 @pytest.mark.parametrize("model", ["true_distribution", "k_means"])
