@@ -8,6 +8,7 @@ python tools/readme_results.py --check    # exits with 1 where README says somet
 import argparse
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -48,7 +49,7 @@ END = "<!-- end of results -->"
 SHORT_BEGIN = "<!-- in short: written by tools/readme_results.py -->"
 SHORT_END = "<!-- end of in short -->"
 HEADER = """\
-| | published | measured here: mean over seeds | trained | verdict |
+| | published | measured here: mean over seeds (SD), or one seed ± | trained | verdict |
 |---|---|---|---|---|"""
 #: Data set of the rows for scale, and these: model -> what it is.
 SCALE_DATASET = "mnist"
@@ -58,9 +59,11 @@ SCALE_ROWS = {
 }
 #: Verdict state -> the words before its statements, and what each of them has beside its name.
 LEADS = {
-    "not replicated": ("**Not replicated** (all checks of a statement have to hold)", "fails"),
-    "inconclusive": ("**Inconclusive** (the interval covers the threshold)", "asks"),
+    "not replicated": ("**Not replicated** (at least one check says the opposite)", "fails"),
+    "inconclusive": ("**Inconclusive** (an interval covers its threshold)", "asks"),
 }
+#: The sampler that decides the rows of Table 1 (protocol.yaml).
+TABLE_SAMPLER = "published"
 STUDENT_PAGE = "docs/what-the-paper-says.md"
 #: Statement -> the question that a chapter of the student page answers, and its heading.
 CHAPTERS = {
@@ -104,7 +107,7 @@ def trained(measurement: Measurement, whole: int | None = None, with_epochs: boo
     if with_epochs and measurement.epochs is not None:
         epochs = value_of(measurement.epochs)
         is_short = whole is not None and epochs < whole
-        words += f", {epochs:,} of {whole:,} epochs" if is_short else f", {epochs:,} epochs"
+        words += f", {epochs:,} of {whole:,} epochs" if is_short else f", all {epochs:,} epochs"
     return f"[{words}](results/reference/{measurement.run})"
 
 
@@ -126,14 +129,16 @@ def table_rows(column: TableColumn, recipe_epochs: Mapping[str, int]) -> Iterato
             yield f"| {title} | {published(row)} | | | not attempted |"
             continue
         verdict = row.best.cell["verdict"]
-        reason = f": {verdict['reason']}" if verdict["reason"] else ""
-        cells = [
-            title,
-            published(row),
-            measured(row.best),
-            trained(row.best, recipe_epochs.get(row.model)),
-        ]
-        yield f"| {' | '.join(cells)} | {verdict['state']}{reason} |"
+        whole = recipe_epochs.get(row.model)
+        epochs = row.best.epochs
+        reasons = [verdict["reason"]] if verdict["reason"] else []
+        if whole and epochs is not None and value_of(epochs) < whole:
+            reasons.append("training was cut short")
+        words = f"{verdict['state']}: {'; '.join(reasons)}" if reasons else verdict["state"]
+        yield (
+            f"| {title} | {published(row)} | {measured(row.best)} | {trained(row.best, whole)} "
+            f"| {words} |"
+        )
 
 
 def dataset_title(name: str) -> str:
@@ -159,7 +164,8 @@ def scale_rows(tables: Mapping[str, Traced], results: ResultFolder) -> Iterator[
 
 
 def sampler_means(folder: Path) -> list[float]:
-    """The mean log-likelihood of a kept model by each way to run its chains, the lowest first.
+    """The mean log-likelihood of a kept model by each way to run its chains but the table's, the
+    lowest first.
 
     Args:
         folder: of the model in a kept run, with a folder for each block of seeds.
@@ -167,6 +173,8 @@ def sampler_means(folder: Path) -> list[float]:
     values: dict[str, list[float]] = {}
     for path in sorted(folder.glob("*/samplers.json")):
         for sampler, entry in read_json(path)["samplers"].items():
+            if sampler == TABLE_SAMPLER:
+                continue
             for draws in entry["per_seed"]:
                 values.setdefault(sampler, []).extend(draw["log_likelihood"] for draw in draws)
     return sorted(map(statistics.fmean, values.values()))
@@ -187,13 +195,13 @@ def sampler_sentence(columns: Sequence[TableColumn], results: ResultFolder) -> I
     if ranges:
         yield ""
         yield (
-            "Some models draw images with a Markov chain, and how it is run decides the value. The "
-            "table has the mean of two draws by one long chain; further single draws from the "
-            "same weights, by such a chain and by other ways to run one, span "
-            f"{' and '.join(ranges)}, means over seeds "
+            "Some models draw images with a Markov chain, each image from the one before, and how "
+            "the chain is run decides the value. The table takes one long chain (the mean of two). "
+            f"Other ways to run chains with the very same weights give {' and '.join(ranges)}, "
+            "means over seeds "
             "([the ways](docs/faq.md#why-is-a-dbn-at-138-nats-here-and-at-245-there)). The papers "
-            "do not say how the published numbers were drawn. That is one reason why ours differ; "
-            "training that had not ended (*still rising*) is another."
+            "do not say how theirs were run: one reason why ours differ, beside training that had "
+            "not ended (*still rising*)."
         )
 
 
@@ -245,13 +253,20 @@ class Statements:
         # An outcome by parts names the data of each part itself.
         data = "" if outcome else self.data(states)
         code = f"{self.code(statement)}{data}"
-        text = f"*{name}* ({code}){outcome}: {self.meanings[statement][meaning]}"
+        text = f"*{name}* ({code}; {self.source(statement)}){outcome}: "
+        text += self.meanings[statement][meaning]
         failed = self.failed_checks(statement) if meaning == "fails" else ""
         details = [failed] if failed else []
         if statement in CHAPTERS:
             question, heading = CHAPTERS[statement]
             details.append(f"[{question}]({STUDENT_PAGE}{heading})")
         return f"  - {text} ({'; '.join(details)})" if details else f"  - {text}"
+
+    def source(self, statement: str) -> str:
+        """Who says it: the paper, or somebody after it."""
+        if "place" in self.meanings[statement]:
+            return "the paper"
+        return next(group for group, names in AFTER_TABLE_1.items() if statement in names).lower()
 
     def code(self, statement: str) -> str:
         """Its name in the protocol, with a link to the kept run that has the most seeds."""
@@ -279,7 +294,10 @@ class Statements:
         """What became of the statements, a list item for each state."""
         replicated = self.answer.ended_in("replicated")
         if replicated:
-            yield f"- **Replicated** in every run of the full experiment ({self.extent()}):"
+            yield (
+                f"- **Replicated** in every [kept run](results/reference/README.md#statements) "
+                f"({self.extent()}):"
+            )
             yield from self.by_group(replicated)
         for state, (lead, meaning) in LEADS.items():
             statements = self.answer.ended_in(state)
@@ -331,7 +349,10 @@ class Statements:
             runs.append(len(full_forms))
             for run in full_forms:
                 seeds += seed_counts(run)
-        return f"{span(runs)} runs of each, {span(seeds)} seeds a run; digits: the 8x8 ones"
+        return (
+            f"{span(runs)} runs of each by today's rule, {span(seeds)} seeds a run; digits are "
+            "8x8, synthetic data are drawn from known distributions"
+        )
 
     def earlier_rules(self) -> Iterator[str]:
         """The statements that an earlier version of the rules had judged otherwise."""
@@ -348,9 +369,9 @@ class Statements:
         if changed:
             yield ""
             yield (
-                "All verdicts are by today's rules. Some rules were changed after results were "
-                "known ([which, and why](docs/protocol.md#6-statements-beside-table-1)). Under "
-                f"earlier rules these verdicts were different: {', '.join(changed)}."
+                "Some rules were made stricter after results were known, since too little had "
+                "satisfied them ([which, and why](docs/protocol.md#6-statements-beside-table-1)). "
+                f"By earlier rules these verdicts were different: {', '.join(changed)}."
             )
 
 
@@ -381,24 +402,31 @@ def read_cards(results: ResultFolder, protocol: Protocol) -> list[StatementCard]
 
 def in_short(answer: Answer, meanings: Mapping[str, Mapping[str, str]]) -> str:
     """What was found, in a line: how many statements ended how, and whether Table 1 is decided."""
-    everything = len(answer.statements)
-    # Those of the paper have a place in it.
-    of_paper = sum("place" in meanings[states.statement] for states in answer.statements)
-    replicated = len(answer.ended_in("replicated"))
-    failed = len(answer.ended_in("not replicated"))
-    rest = everything - replicated - failed
     cells = [row.best.cell for column in answer.columns for row in column.rows if row.best]
     decided = [cell for cell in cells if cell["verdict"]["state"] != "withheld"]
     table = (
         f"Of the {len(cells)} rows of Table 1 that were measured, {len(decided)} are decided."
         if decided
-        else "Table 1 is undecided, since every verdict on MNIST is withheld, for the reason "
-        "beside it."
+        else "Table 1 is undecided: each of its verdicts on MNIST is withheld, for the reason in "
+        "its last column."
     )
+    # Those of the paper have a place in it.
+    of_paper = [states for states in answer.statements if "place" in meanings[states.statement]]
+    others = [states for states in answer.statements if states not in of_paper]
     return (
-        f"In short: {table} Of {everything} statements in words ({of_paper} of the paper, the "
-        f"others of a lecture and of later work), {replicated} were replicated, {failed} were not, "
-        f"and {rest} are open or depend on data or seeds."
+        f"In short: {table} Of {len(of_paper)} statements of the paper in words "
+        f"{_counts(of_paper)}; of {len(others)} of a lecture and of later work {_counts(others)}."
+    )
+
+
+def _counts(statements: Sequence[StatementStates]) -> str:
+    """How many of them ended how."""
+    counts = Counter(states.state for states in statements)
+    replicated, failed = counts["replicated"], counts["not replicated"]
+    rest = len(statements) - replicated - failed
+    return (
+        f"{replicated} were replicated, {failed} not, and {rest} are open or depend on data or "
+        "seeds"
     )
 
 
@@ -424,8 +452,8 @@ def results_texts(root: Path) -> tuple[str, str]:
         lines += order_sentence(column, tables, protocol)
     lines += [
         "",
-        f"Of the {len(answer.statements)} statements in words "
-        "([each of them](docs/protocol.md#6-statements-beside-table-1)):",
+        f"The {len(answer.statements)} statements in words, each judged by checks: numbers with an "
+        "interval and a threshold ([every rule](docs/protocol.md#6-statements-beside-table-1)):",
         "",
     ]
     lines += statements.lines()

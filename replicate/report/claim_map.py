@@ -30,7 +30,7 @@ AFTER_TABLE_1: Mapping[str, Mapping[str, str]] = {
         "F3": "Digits along lines in z",
     },
     "Advantages and disadvantages": {
-        "H1": "Collapse by too much G",
+        "H1": "Collapse on toy data",
         "H1-images": "Collapse on images",
         "S1": "No Markov chains",
         "S2": "Sharp distributions",
@@ -48,7 +48,7 @@ AFTER_TABLE_1: Mapping[str, Mapping[str, str]] = {
         "L2": "Need of large data",
         "L3": "Difficult training",
         "L3-mnist": "Difficult training, MNIST",
-        "L4": "Trouble with text",
+        "L4": "Trouble with symbols",
         "L5": "Measures that disagree",
     },
     "Later work": {"W1": "Another order by AIS"},
