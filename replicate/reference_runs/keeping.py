@@ -22,12 +22,11 @@ from replicate.storage.files import (
     read_tensors,
     sha256_file,
     sha256_json,
-    write_error,
     write_json,
     write_tensors,
     write_text,
 )
-from replicate.storage.locks import Lock
+from replicate.storage.turns import turn
 
 #: The digests of a block's weights: the file in the folder of the work, and that of the results.
 WORK_WEIGHTS, WEIGHTS = "named.json", "weights.json"
@@ -196,19 +195,8 @@ def sole_writer(folders: Folders, lock_file: str = "sums.lock") -> Iterator[None
     Raises:
         ReplicateError: the lock's file cannot be written.
     """
-    file = folders.work / lock_file
-    try:
-        folders.work.mkdir(parents=True, exist_ok=True)
-        stream = file.open("a")
-    except OSError as error:
-        raise write_error(file, error) from error
-    with stream:
-        lock = Lock(stream.fileno(), file)
-        lock.wait()
-        try:
-            yield
-        finally:
-            lock.release()
+    with turn(folders.work / lock_file):
+        yield
 
 
 def report_replacement(block: Block, earlier_epochs: int, epochs: int) -> None:

@@ -16,8 +16,8 @@ import argparse
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -50,8 +50,8 @@ from replicate.records.parameters import compute_parameters
 from replicate.records.schema import Trial, Tuning, TuningParameters
 from replicate.stages.device_job import DeviceJob
 from replicate.stages.train import sweep_for
-from replicate.storage.files import sha256_file, sha256_json, write_error, write_json
-from replicate.storage.locks import Lock
+from replicate.storage.files import sha256_file, sha256_json, write_json
+from replicate.storage.turns import turn
 from replicate.training.backend import Backend
 from replicate.training.checkpoint import CheckpointFolder
 from replicate.training.sweep import History
@@ -304,7 +304,7 @@ def run(arguments: argparse.Namespace) -> None:
             own[model] = [done[place] for place in sorted(done)]
             # After every trial: each may have taken an hour.
             # Read again: another command may have added trials of other models meanwhile.
-            with _only_writer(arguments):
+            with turn(_lock_of(arguments)):
                 _write(arguments, job, trials, _kept(arguments.out) | own)
             tuner.forget(model, trial["key"])
             value = trial["log_likelihood"]
@@ -325,23 +325,11 @@ def _kept(out: Path) -> dict[str, list[Trial]]:
     return dict(read_result(out, Tuning)["models"])
 
 
-@contextmanager
-def _only_writer(arguments: argparse.Namespace) -> Iterator[None]:
-    """Makes other commands wait that would add trials of other models to the same result."""
+def _lock_of(arguments: argparse.Namespace) -> Path:
+    """The file of the lock that other commands wait for which would add trials to the result."""
     name = hashlib.sha256(os.fsencode(os.path.realpath(arguments.out))).hexdigest()
-    file = arguments.state / "tuning" / f"{name[:16]}.lock"
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        stream = file.open("a")
-    except OSError as error:
-        raise write_error(file, error) from error
-    with stream:
-        lock = Lock(stream.fileno(), file)
-        lock.wait()
-        try:
-            yield
-        finally:
-            lock.release()
+    file: Path = arguments.state / "tuning" / f"{name[:16]}.lock"
+    return file
 
 
 def _write(
