@@ -110,7 +110,7 @@ def test_images_are_held_once(tmp_path: Path, count: int, side: int) -> None:
             "--params",
             json.dumps({"datasets": {"images": {"folder": str(folder), "size": side}}}),
         ]
-        manifest = tmp_path / f"{number}.json"
+        manifest = tmp_path / f"{number}.sources.json"
         peak("fetch", *params, "--dataset", "images", "--out", manifest)
         words = ["prepare", *params, "--dataset", "images", "--manifest", manifest]
         found.append(peak(*words, "--out", tmp_path / f"{number}.safetensors"))
