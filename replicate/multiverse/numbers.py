@@ -34,8 +34,7 @@ from replicate.verdicts.statistics import (
 from replicate.verdicts.table1_verdicts import (
     estimate_deviation,
     sampler_deviation,
-    stands_unfinished,
-    unfinished,
+    unsettled,
 )
 
 #: Names of the options of epoch, bandwidth and sampler -> log-likelihood of every seed, nats.
@@ -93,8 +92,8 @@ class NumberClaim:
         protocol = context.protocol
         self._deviation = estimate_deviation(cell, protocol.estimates[rule.dataset])
         self._deviation = self._deviation or sampler_deviation(cell, model, protocol.samplers)
-        published_error = context.published["standard_error"]
-        self._rising = unfinished(cell, model, rule.dataset, published_error, protocol.rising)
+        # By the protocol's own tests, whatever else is chosen.
+        self._unsettled = unsettled(cell, context.claim, context.published, protocol)
         self._is_small = len(cell["per_seed"]) < max(rule.minimum_seeds, 2)
         self.alternatives = self._alternatives(options)
         # What decides whether a test may speak does not change what it says.
@@ -117,7 +116,7 @@ class NumberClaim:
             absent_errors.add("test_images")
         chosen["error"] = [error for error in chosen["error"] if error.name not in absent_errors]
         # A choice that changes nothing would count every analysis twice.
-        if self._rising is None:
+        if self._unsettled is None:
             del chosen["rising"]
         if self._deviation is None:
             del chosen["deviation"]
@@ -144,16 +143,12 @@ class NumberClaim:
             analysis["margin"],
             analysis["level"],
         )
-        is_withheld = self._rising and _name(analysis, "rising") == "withheld"
-        if is_withheld and not self._stands_unfinished(tested):
-            return "withheld"
-        return tested
-
-    def _stands_unfinished(self, state: VerdictState) -> bool:
-        """As in the protocol, whatever else is chosen."""
-        context = self._context
-        _, dataset, model = context.claim.split("/")
-        return stands_unfinished(state, model, dataset, context.protocol.rising)
+        held_back = self._unsettled
+        if held_back is None or _name(analysis, "rising") != "withheld":
+            return tested
+        if held_back.exceeds_stands and tested == "exceeds":
+            return tested
+        return "withheld"
 
     def _is_possible(self, analysis: Analysis) -> bool:
         """Whether the choices go together, and are not another analysis by other names."""

@@ -1303,7 +1303,7 @@ class SamplersOfRow(TypedDict):
 
 # Numbers of all seeds together, and each seed's own beside them: verdicts, the page and the
 # multiverse start from the latter.
-class MeasuredCell(TypedDict):
+class PooledSeeds(TypedDict):
     """What the seeds of one model measured on one data set; means are over those that did not fail.
 
     A mean is null where all seeds failed, an interval also with fewer than two values.
@@ -1359,11 +1359,27 @@ class MeasuredCell(TypedDict):
     """How the chains ran; null without chains, and where samples do not say it."""
     files: list[str]
     """Results of the stage `evaluate`."""
+
+
+class WholeRun(TypedDict):
+    """A run of a row's recipe with half or twice the epochs (docs/protocol.md, section 8)."""
+
+    epochs: int
+    """Its epochs."""
+    measured: PooledSeeds
+    """What its seeds measured."""
+
+
+class MeasuredCell(PooledSeeds):
+    """The same, with what other results say of it."""
+
     # Of a result of its own, which older kept runs lack (`replicate.verdicts.table1`).
     ending: NotRequired[TrainingEnd | None]
     """Whether training had ended; null where no training is known."""
     samplers: NotRequired[SamplersOfRow | None]
     """Comparison of samplers; null where none was made."""
+    whole_runs: NotRequired[list[WholeRun]]
+    """Kept runs of the recipe with half and with twice the epochs, where there are such."""
     # Added by the table itself, which knows how many models there are together.
     interval_simultaneous: NotRequired[Interval | None]
     """Interval that holds with 95 % for all models of the data set together, nats."""

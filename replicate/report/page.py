@@ -4,7 +4,7 @@ No number is computed here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, UndefinedError
@@ -108,13 +108,24 @@ class Tuning:
 class ComparedSamplers:
     """The rows of one data set whose samplers were compared, each with its title, and their plot.
 
-    `run` is the folder of a kept run, "" for this one.
+    `run` is the folder of a kept run, "" for this one. The plot is None where another kept run
+    shows more seeds of the same rows.
     """
 
     run: str
     title: str
     rows: list[tuple[str, Traced]]
     plot: Markup | None
+
+    def is_part_of(self, other: "ComparedSamplers") -> bool:
+        """Whether the other one shows all of its rows with more seeds."""
+        if other.title != self.title:
+            return False
+        seeds = {title: len(cell["measured"]["seeds"]) for title, cell in other.rows}
+        for title, cell in self.rows:
+            if len(cell["measured"]["seeds"]) >= seeds.get(title, 0):
+                return False
+        return True
 
 
 @dataclass(frozen=True)
@@ -237,6 +248,17 @@ def _compared_samplers(table: Traced, run: str = "") -> list[ComparedSamplers]:
             plot = samplers_plot(table, dataset, run)
             comparisons.append(ComparedSamplers(run, dataset["title"], rows, plot))
     return comparisons
+
+
+def _without_smaller_plots(comparisons: Sequence[ComparedSamplers]) -> list[ComparedSamplers]:
+    """Those of kept runs, without the plots whose rows another one shows with more seeds."""
+    shown = []
+    for comparison in comparisons:
+        if any(comparison.is_part_of(other) for other in comparisons):
+            comparison = replace(comparison, plot=None)
+        shown.append(comparison)
+    # The sort is stable, and sets of numbers alone stand below all plots.
+    return sorted(shown, key=lambda comparison: comparison.plot is None)
 
 
 def _kept_table(name: str, table: Traced) -> KeptTable:
@@ -376,8 +398,10 @@ def _context(
     references = kept_tables(results)
     first_screen = answer(table, references, cards, results)
     samplers = _compared_samplers(table)
+    kept_samplers = []
     for name, kept_table in references.items():
-        samplers += _compared_samplers(kept_table, name)
+        kept_samplers += _compared_samplers(kept_table, name)
+    samplers += _without_smaller_plots(kept_samplers)
     trials = _read_all(results, "tuning/*.json").values()
     set_titles = {name: title for name, (title, _) in DATASETS.items()}
     runs = [read_training_job(results, *run) for run in params.runs]

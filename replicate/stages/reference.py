@@ -39,6 +39,7 @@ from pathlib import Path
 from replicate.errors import ReplicateError
 from replicate.progress.reporting import seconds_of
 from replicate.records.hardware import usable_cores
+from replicate.records.schema import Training
 from replicate.reference_runs.blocks import Folders, blocks_of
 from replicate.reference_runs.plan import ReferencePlan, read_plan
 
@@ -252,6 +253,8 @@ def _renew_tables(plan: ReferencePlan, folders: Folders) -> None:
         run = folders.results / name
         table = run / TABLE[0]
         results = _table_inputs(run)
+        for other in _runs_of_other_lengths(run):
+            results |= other
         if results and not _is_current(table, results, TABLE):
             print(f"reference: the table of {name} is not of its results: written anew")
             _write_table(folders, name)
@@ -278,7 +281,8 @@ def _write_table(folders: Folders, entry: str) -> None:
     # Another reference run on the same folder may be finishing a block of this entry.
     with sole_writer(folders):
         params = load_params(str(run / "params.yaml"))
-        write_table(params, _table_inputs(run), files, {}, run / TABLE[0])
+        others = _runs_of_other_lengths(run)
+        write_table(params, _table_inputs(run), files, {}, run / TABLE[0], others)
         add_to_sums(run, {}, TABLE)
 
 
@@ -289,9 +293,48 @@ def _table_inputs(run: Path) -> dict[str, Path]:
         for path in sorted(run.glob(f"*/*/{name}")):
             # `train.json` is written last: without it the block is not complete.
             if (path.parent / "train.json").is_file():
-                relative = path.relative_to(run.parent).as_posix()
-                results[f"{OF_RESULTS}{relative}"] = path
+                results[_name_in_table(path, run)] = path
     return results
+
+
+def _name_in_table(path: Path, run: Path) -> str:
+    """The name that a table has for a result of a kept run."""
+    relative = path.relative_to(run.parent).as_posix()
+    return f"{OF_RESULTS}{relative}"
+
+
+def _runs_of_other_lengths(run: Path) -> list[dict[str, Path]]:
+    """Name in the table -> file, of the evaluations and trainings of every kept run beside this one
+    that has a recipe of it with half or twice the epochs (docs/protocol.md, section 8).
+    """
+    from replicate.storage.paths import package_root
+    from replicate.verdicts.protocol import read_protocol
+    from replicate.verdicts.whole_runs import is_other_length
+
+    rules = read_protocol(package_root() / "protocol.yaml").rising
+    runs = []
+    for other in sorted(run.parent.glob("*/")):
+        files = {}
+        for model in rules.whole_runs:
+            own = _trainings(run, model)
+            for path, training in _trainings(other, model).items():
+                if any(is_other_length(each, training) for each in own.values()):
+                    for file in (path, path.with_name("evaluation.json")):
+                        files[_name_in_table(file, other)] = file
+        if files:
+            runs.append(files)
+    return runs
+
+
+def _trainings(run: Path, model: str) -> dict[Path, Training]:
+    """The trainings of a model in a kept run, by their files."""
+    from replicate.records.frame import checked_result
+    from replicate.storage.files import read_json
+
+    trainings = {}
+    for path in sorted(run.glob(f"{model}/*/train.json")):
+        trainings[path] = checked_result(read_json(path), Training, path)
+    return trainings
 
 
 def _measure(

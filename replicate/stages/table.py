@@ -6,7 +6,7 @@
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +27,7 @@ from replicate.storage.files import atomic_write, canonical_json, read_json
 from replicate.verdicts.protocol import read_protocol
 from replicate.verdicts.published import read_context, read_published
 from replicate.verdicts.table1 import build_table, table_csv
+from replicate.verdicts.whole_runs import OtherRun
 
 
 def _reasons(text: str) -> dict[str, str]:
@@ -118,6 +119,7 @@ def write_table(
     files: Mapping[str, Path],
     absent: Mapping[str, str],
     out: Path,
+    others: Sequence[Mapping[str, Path]] = (),
 ) -> None:
     """Writes the table of a run as JSON and CSV, and the run record.
 
@@ -127,6 +129,8 @@ def write_table(
         files: `protocol`, `published` and `context`.
         absent: data set that was left out of the run -> the reason.
         out: of the JSON; the CSV and the record lie beside it.
+        others: evaluations and trainings of runs of the same recipes with other numbers of epochs,
+            by name, one mapping a run.
     """
     job = StageJob("table")
     read = _read(results)
@@ -135,7 +139,11 @@ def write_table(
     published = read_published(files["published"])
     context = read_context(files["context"])
     protocol = read_protocol(files["protocol"])
-    with understanding(" or ".join(results)):
+    other_runs = _other_runs(others)
+    files_of_others: dict[str, Path] = {}
+    for run in others:
+        files_of_others |= run
+    with understanding(" or ".join([*results, *files_of_others])):
         table = build_table(
             params.preset,
             cells,
@@ -146,6 +154,7 @@ def write_table(
             absent,
             read.trainings,
             read.samplers,
+            other_runs,
         )
     parameters: TableParameters = {
         "preset": params.preset,
@@ -153,7 +162,7 @@ def write_table(
         "absent": dict(absent),
     }
     content: Table1 = {
-        **job.frame(parameters, {**files, **results}),
+        **job.frame(parameters, {**files, **results, **files_of_others}),
         "stage": "table",
         "parameters": parameters,
         **table,
@@ -163,6 +172,19 @@ def write_table(
         values.write_text(canonical_json(content), encoding="utf-8")
         rows.write_text(table_csv(table), encoding="utf-8")
     job.close(out, f"table: {_measured_cells(content)} measured cell(s) -> {out}")
+
+
+def _other_runs(
+    others: Sequence[Mapping[str, Path]],
+) -> dict[tuple[str, str], list[OtherRun]]:
+    """(model, data set) -> its blocks in every other run."""
+    runs: dict[tuple[str, str], list[OtherRun]] = {}
+    for paths in others:
+        read = _read(paths)
+        for cell, evaluations in read.evaluations.items():
+            trainings = read.trainings.get(cell, [])
+            runs.setdefault(cell, []).append(OtherRun(evaluations, trainings))
+    return runs
 
 
 def _measured_cells(table: Table1) -> int:

@@ -46,12 +46,15 @@ class Rising(Section):
         over: share at the end of the run over which the curve may not rise by more than the
             published standard error.
         otherwise: nats that it may rise where there is no published standard error.
+        whole_runs: models whose rate falls to zero with the last epoch: runs of half and of twice
+            the epochs decide instead of the curve, where there are such.
         ends: data set -> model -> an end that was fixed beforehand; such a curve may rise.
     """
 
     smoothed_over: PositiveFloat
     over: PositiveFloat
     otherwise: PositiveFloat
+    whole_runs: tuple[str, ...]
     ends: dict[str, dict[str, End]]
 
     def end(self, dataset: str, model: str) -> End | None:
@@ -222,7 +225,7 @@ class Protocol(Section):
     """
 
     # A file of another version is refused: its rules have other meanings under the same names.
-    version: Literal[5]
+    version: Literal[6]
     earlier: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
         default_factory=dict
     )
@@ -291,6 +294,11 @@ class Protocol(Section):
         ends_on_dataset = rising["ends"].get(rule.dataset, {})
         # Of the claim's data set alone, as the samplers above are of its models.
         rising["ends"] = _only(ends_on_dataset, models)
+        models_by_whole_runs = rising.pop("whole_runs")
+        # An order and the values of other models are judged by curves alone: their hashes stay
+        # those of earlier versions, which had no such rule.
+        if isinstance(rule, Equivalence) and models[0] in models_by_whole_runs:
+            rising["whole_runs"] = True
         return sha256_json([entry, estimate, samplers, rising])
 
     def statement_sha256(self, statement: str) -> str:

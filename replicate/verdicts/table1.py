@@ -37,6 +37,7 @@ from replicate.verdicts.table1_verdicts import (
     values_of,
 )
 from replicate.verdicts.training_end import rise_of
+from replicate.verdicts.whole_runs import OtherRun, runs_of_other_lengths
 
 #: What a data set that no run names would need.
 NEEDS = {"tfd": "needs TFD_48x48.mat, which its owners give on request"}
@@ -99,7 +100,12 @@ class _Columns:
     """
 
     def __init__(
-        self, evaluations: Evaluations, trainings: Trainings, samplers: Samplers, rules: Rising
+        self,
+        evaluations: Evaluations,
+        trainings: Trainings,
+        samplers: Samplers,
+        others: Mapping[CellKey, Sequence[OtherRun]],
+        rules: Rising,
     ) -> None:
         self._cells: dict[CellKey, MeasuredCell | None] = {}
         for key, blocks in evaluations.items():
@@ -110,6 +116,10 @@ class _Columns:
                 sampler_blocks = samplers.get(key, [])
                 cell["ending"] = rise_of(training_blocks, cell["seeds"], rules)
                 cell["samplers"] = comparison(sampler_blocks)
+                whole_runs = runs_of_other_lengths(training_blocks, others.get(key, []))
+                # Nothing rather than an empty list: most rows are not judged by such runs.
+                if whole_runs:
+                    cell["whole_runs"] = whole_runs
             self._cells[key] = cell
 
     def _known(self, dataset: str) -> list[str]:
@@ -311,6 +321,7 @@ def build_table(
     absent: Mapping[str, str] = MappingProxyType({}),
     training: Trainings = MappingProxyType({}),
     samplers: Samplers = MappingProxyType({}),
+    others: Mapping[CellKey, Sequence[OtherRun]] = MappingProxyType({}),
 ) -> TableContent:
     """The rows and columns of Table 1, without the frame of a result file.
 
@@ -325,12 +336,13 @@ def build_table(
         training: every block's result of the stage `train`, whose curves say whether training had
             ended.
         samplers: every block's result of the stage `samplers`.
+        others: kept runs of the same recipes with other numbers of epochs.
     """
     attempted = {dataset for _, dataset in runs}
     reasons = {name: reason for name, reason in NEEDS.items() if name not in attempted}
     # What the run says of itself overrides what is known in general.
     reasons |= absent
-    columns = _Columns(evaluations, training, samplers, protocol.rising)
+    columns = _Columns(evaluations, training, samplers, others, protocol.rising)
     table = _Table(preset, runs, published, context, protocol, reasons, columns)
     return {
         "preset": preset,

@@ -11,6 +11,8 @@ from replicate.records.schema import (
     MeasuredCell,
     OrderingState,
     OrderingVerdict,
+    PooledSeeds,
+    PublishedValue,
     RivalComparison,
     SamplersOfRow,
     TrainingEnd,
@@ -71,7 +73,7 @@ def no_verdict(state: VerdictState, reason: str) -> CellVerdict:
     }
 
 
-def values_of(cell: MeasuredCell) -> list[float]:
+def values_of(cell: PooledSeeds) -> list[float]:
     """The log-likelihood of every seed that did not fail, nats."""
     per_seed = cell["per_seed"]
     return [seed["log_likelihood"] for seed in per_seed]
@@ -80,7 +82,7 @@ def values_of(cell: MeasuredCell) -> list[float]:
 # ------------------------------------------------------------------------ what keeps tests back
 
 
-def estimate_deviation(cell: MeasuredCell, estimate: Estimate) -> str | None:
+def estimate_deviation(cell: PooledSeeds, estimate: Estimate) -> str | None:
     """How a run's estimate differs from the protocol's, in words; None where it does not."""
     if cell["n_samples"] != estimate.samples:
         return f"{cell['n_samples']} samples instead of {estimate.samples}"
@@ -99,7 +101,7 @@ def estimate_deviation(cell: MeasuredCell, estimate: Estimate) -> str | None:
     return None
 
 
-def sampler_deviation(cell: MeasuredCell, model: str, rules: SamplerRules) -> str | None:
+def sampler_deviation(cell: PooledSeeds, model: str, rules: SamplerRules) -> str | None:
     """How a row's chains differ from the protocol's, in words; None where they do not."""
     sampler = rules.deciding(model)
     if sampler is None:
@@ -116,7 +118,7 @@ def sampler_deviation(cell: MeasuredCell, model: str, rules: SamplerRules) -> st
     return None
 
 
-def _obstacle(cell: MeasuredCell, model: str, rule: Rule, protocol: Protocol) -> Decision | None:
+def _obstacle(cell: PooledSeeds, model: str, rule: Rule, protocol: Protocol) -> Decision | None:
     """Why no test decides on what a cell measured; None where one does."""
     deviation = estimate_deviation(cell, protocol.estimates[rule.dataset])
     # Deviations first: another estimate is another quantity, whatever its seeds say.
@@ -171,15 +173,106 @@ def unfinished(
     )
 
 
-def stands_unfinished(state: VerdictState, model: str, dataset: str, rules: Rising) -> bool:
-    """Whether a verdict stands although its training had not ended.
+class Unsettled(NamedTuple):
+    """Why a verdict is held back, since its training may not have ended.
 
-    "Exceeds" does, for more training could only raise the value. It does not where a source fixed
-    the end: a shorter run is not that recipe, and where no images choose the epoch (TFD) more
-    training may lower the value.
+    Attributes:
+        reason: in words.
+        exceeds_stands: whether "exceeds" stands all the same.
     """
-    has_fixed_end = rules.end(dataset, model) is not None
-    return state == "exceeds" and not has_fixed_end
+
+    reason: str
+    exceeds_stands: bool
+
+
+def unsettled(
+    cell: MeasuredCell, claim: str, published: PublishedValue, protocol: Protocol
+) -> Unsettled | None:
+    """Why the verdict on a published value is held back; None where its training had ended.
+
+    Whole runs of half and of twice the epochs say it, where there are such, else the curve.
+    """
+    rule = protocol.equivalence(claim)
+    lengths = _other_lengths(cell, claim, published, protocol)
+    if lengths:
+        reason = _depends_on_length(values_of(cell), lengths, published, rule)
+        # Not even "exceeds" stands: where the rate falls to zero, more epochs may lower the value.
+        return Unsettled(reason, exceeds_stands=False) if reason else None
+    _, _, model = claim.rpartition("/")
+    error = published["standard_error"]
+    reason = unfinished(cell, model, rule.dataset, error, protocol.rising)
+    if reason is None:
+        return None
+    # More training could only raise the value. Not where a source fixed the end: a shorter run is
+    # not that recipe, and where no images choose the epoch (TFD) more training may lower it.
+    has_fixed_end = protocol.rising.end(rule.dataset, model) is not None
+    return Unsettled(reason, exceeds_stands=not has_fixed_end)
+
+
+class _Length(NamedTuple):
+    """A run of the same recipe with another number of epochs, and what the tests say of it."""
+
+    epochs: int
+    values: list[float]
+    state: VerdictState
+
+
+def _other_lengths(
+    cell: MeasuredCell, claim: str, published: PublishedValue, protocol: Protocol
+) -> list[_Length]:
+    """The runs of half and of twice the epochs, shorter first; none unless tests decide on both."""
+    rule = protocol.equivalence(claim)
+    _, _, model = claim.rpartition("/")
+    ending = cell.get("ending")
+    if ending is None or model not in protocol.rising.whole_runs:
+        return []
+    # Lengths are compared by their verdicts, and this run must have one.
+    if _obstacle(cell, model, rule, protocol):
+        return []
+    lengths = []
+    for run in cell.get("whole_runs", []):
+        measured = run["measured"]
+        if _obstacle(measured, model, rule, protocol) is None:
+            values = values_of(measured)
+            state = _tested(values, _published_number(published, rule), rule)
+            lengths.append(_Length(run["epochs"], values, state))
+    lengths.sort()
+    epochs = ending["epochs"]
+    is_complete = [length.epochs for length in lengths] == [epochs / 2, epochs * 2]
+    return lengths if is_complete else []
+
+
+def _depends_on_length(
+    values: Sequence[float],
+    lengths: Sequence[_Length],
+    published: PublishedValue,
+    rule: Equivalence,
+) -> str | None:
+    """That a verdict depends on the number of epochs, in words; None where it does not."""
+    number = _published_number(published, rule)
+    state = _tested(values, number, rule)
+    if any(length.state != state for length in lengths):
+        others = [f"{length.state} with {_told(length)}" for length in lengths]
+        return f"the verdict depends on the epochs: {state} with these, {' and '.join(others)}"
+    if state != "not replicated":
+        return None
+    longest = lengths[-1]
+    _, gain = difference_of_means(longest.values, values).ci90
+    # What doubling the epochs gained at most; a loss promises no gain.
+    gain = max(gain, 0.0)
+    reached = float(np.mean(longest.values)) + gain
+    if reached < number.value - rule.claim_margin:
+        return None
+    return (
+        f"still rising: {_told(longest)}, and doubling the epochs once more might bring "
+        f"up to {gain:.1f} nats more"
+    )
+
+
+def _told(length: _Length) -> str:
+    """A run of another length, in words."""
+    mean = float(np.mean(length.values))
+    return f"{length.epochs} epochs ({mean:.1f} nats, {len(length.values)} seeds)"
 
 
 def _cut_short(ending: TrainingEnd, end: End) -> str | None:
@@ -230,18 +323,32 @@ def equivalence_verdict(
     # One seed has no spread, and so no interval to show.
     if len(values) < 2:
         return verdict
-    published_error = row["standard_error"]
-    published = Published(row["log_likelihood"], published_error, rule.original_df)
+    published = _published_number(row, rule)
     # The differences are shown also where nothing may be decided on them.
     _compare_with_published(verdict, values, published, claims)
     if obstacle is None:
         decided = _decide_equivalence(verdict, values, published, rule)
-        rising = unfinished(cell, model, rule.dataset, published_error, protocol.rising)
-        if rising and not stands_unfinished(decided, model, rule.dataset, protocol.rising):
+        held_back = unsettled(cell, claim, row, protocol)
+        if held_back is None:
+            lengths = _other_lengths(cell, claim, row, protocol)
+            verdict["reason"] = "; ".join([verdict["reason"], *_same_with(lengths)])
+        elif not (held_back.exceeds_stands and decided == "exceeds"):
             verdict["state"] = "withheld"
-            verdict["reason"] = rising
+            verdict["reason"] = held_back.reason
             verdict["seeds_needed"] = None
     return verdict
+
+
+def _published_number(published: PublishedValue, rule: Equivalence) -> Published:
+    return Published(published["log_likelihood"], published["standard_error"], rule.original_df)
+
+
+def _same_with(lengths: Sequence[_Length]) -> list[str]:
+    """That runs of other lengths get the same verdict, in words; nothing where there are none."""
+    if not lengths:
+        return []
+    told = [_told(length) for length in lengths]
+    return [f"the same with {' and with '.join(told)}"]
 
 
 def _compare_with_published(
@@ -272,6 +379,12 @@ def _spread(values: Sequence[float]) -> float:
     spread = standard_deviation(values)
     assert spread is not None
     return spread
+
+
+def _tested(values: Sequence[float], published: Published, rule: Equivalence) -> VerdictState:
+    """What two one-sided tests by the claim margin say of the values of all seeds."""
+    gap = difference(float(np.mean(values)), _spread(values), len(values), published)
+    return state_of(gap.ci90, gap.ci95, rule.claim_margin)
 
 
 def _decide_equivalence(

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from markupsafe import Markup
 
 from replicate.__main__ import main
 from replicate.errors import ReplicateError
 from replicate.params import Params
-from replicate.report.page import page
+from replicate.report.page import ComparedSamplers, _without_smaller_plots, page
 from replicate.stages import draw
 from replicate.storage.files import canonical_json, read_json, sha256_file, write_json
 from replicate.storage.paths import package_root
@@ -757,6 +758,31 @@ def test_the_samplers_are_shown_with_what_their_headings_say(html: str) -> None:
             == 6
         )
     assert "-12.5" in [data.get("value") for data in table.xpath(".//data")]
+
+
+def test_of_kept_runs_with_the_same_rows_the_largest_has_a_plot() -> None:
+    def compared(run: str, title: str = "MNIST", **seeds: int) -> ComparedSamplers:
+        rows: Any = [
+            (row, {"measured": {"seeds": list(range(count))}}) for row, count in seeds.items()
+        ]
+        return ComparedSamplers(run, title, rows, Markup("plot"))
+
+    comparisons = [
+        compared("half", DBN=6),
+        compared("other data", "Digits", DBN=3),
+        compared("whole", DBN=10, CAE=7),
+        compared("as many", DBN=10),
+        compared("one more row", DBN=6, RBM=1),
+    ]
+    shown = {each.run: each.plot is not None for each in _without_smaller_plots(comparisons)}
+    assert shown == {
+        "other data": True,
+        "whole": True,
+        "as many": True,
+        "one more row": True,
+        "half": False,
+    }
+    assert list(shown)[-1] == "half", "sets of numbers alone stand below all plots"
 
 
 def test_measures_of_kept_runs_stand_beside_those_of_this_run(

@@ -1,0 +1,65 @@
+"""Runs of a row's recipe with half and with twice the epochs, which say whether it had ended.
+
+A recipe whose rate falls to zero with its last epoch has no curve that could say so: the value
+jumps there, whatever the length (docs/protocol.md, section 8; protocol.yaml, `rising.whole_runs`).
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from replicate.records.schema import Evaluation, Training, WholeRun
+from replicate.verdicts.pooled_seeds import pool_seeds
+
+#: Epochs of the other runs, relative to those of the row's own.
+LENGTHS = (0.5, 2.0)
+
+
+class OtherRun(NamedTuple):
+    """All blocks of a row in another run: (file, content) of evaluations and of trainings."""
+
+    evaluations: Sequence[tuple[str, Evaluation]]
+    trainings: Sequence[tuple[str, Training]]
+
+
+def is_other_length(training: Training, other: Training) -> bool:
+    """Whether another training is of the same recipe, with half or with twice the epochs."""
+    if other["epochs"] not in [length * training["epochs"] for length in LENGTHS]:
+        return False
+    return _recipe(training) == _recipe(other)
+
+
+def _recipe(training: Training) -> dict[str, object]:
+    """All parameters of a training but its seeds and its epochs."""
+    recipe = dict(training["parameters"])
+    del recipe["block"]
+    config = training["parameters"]["config"]
+    recipe["config"] = {name: value for name, value in config.items() if name != "epochs"}
+    return recipe
+
+
+def runs_of_other_lengths(
+    trainings: Sequence[tuple[str, Training]], others: Sequence[OtherRun]
+) -> list[WholeRun]:
+    """What half and twice the epochs measured, shorter runs first.
+
+    Args:
+        trainings: (file, training) of every block of the row.
+        others: runs of the same model on the same data set.
+    """
+    if not trainings:
+        return []
+    _, training = trainings[0]
+    runs: dict[int, WholeRun] = {}
+    for other in others:
+        if not all(is_other_length(training, each) for _, each in other.trainings):
+            continue
+        epochs = {each["epochs"] for _, each in other.trainings}
+        measured = pool_seeds(other.evaluations)
+        if measured is None or len(epochs) != 1:
+            continue
+        run: WholeRun = {"epochs": epochs.pop(), "measured": measured}
+        known = runs.get(run["epochs"])
+        # Of two runs of one length that with more seeds counts: pooled, seeds might count twice.
+        if known is None or len(measured["seeds"]) > len(known["measured"]["seeds"]):
+            runs[run["epochs"]] = run
+    return [runs[epochs] for epochs in sorted(runs)]
