@@ -1,5 +1,6 @@
 """README tells the results that are kept, and nothing else."""
 
+import json
 import math
 import re
 import runpy
@@ -101,6 +102,25 @@ def test_the_line_in_short_counts_the_list() -> None:
     codes = re.findall(r"\(\[[A-Z]", results().partition("**Not replicated")[0])
     assert replicated == len(codes)
     assert failed == results().count("contradict it")
+
+
+def test_the_line_in_short_says_what_became_of_table_1() -> None:
+    """By the kept tables with the most seeds of each row."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    line = readme.partition(TOOL["SHORT_BEGIN"])[2].partition(TOOL["SHORT_END"])[0]
+    decided, _, undecided = line.partition("there is no verdict yet on ")
+    cells: dict[str, tuple[int, str]] = {}
+    for path in (ROOT / "results/reference").glob("*/table1.json"):
+        for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+            cell = row["cells"].get("mnist")
+            if cell and cell["published"] and cell["measured"]:
+                known = (len(cell["measured"]["seeds"]), cell["verdict"]["state"])
+                cells[row["title"]] = max(known, cells.get(row["title"], (0, "")))
+    assert len(cells) == 4
+    for title, (_, state) in cells.items():
+        is_open = state in ("withheld", "inconclusive")
+        assert (title in undecided) == is_open
+        assert (f"{title} is {state}, with " in decided) != is_open
 
 
 def test_a_missing_mark_is_named() -> None:

@@ -400,16 +400,37 @@ def read_cards(results: ResultFolder, protocol: Protocol) -> list[StatementCard]
     return cards
 
 
+def is_measured(column: TableColumn) -> bool:
+    """Whether some row of a data set was measured."""
+    return any(row.best for row in column.rows)
+
+
+def column_in_short(column: TableColumn) -> str:
+    """What became of the measured rows of a data set, in a sentence."""
+    decided = []
+    undecided = []
+    for row in column.rows:
+        if row.best is None:
+            continue
+        state = row.best.cell["verdict"]["state"]
+        if state in ("withheld", "inconclusive"):
+            undecided.append(row.title)
+        else:
+            ours, theirs = measured(row.best), published(row)
+            decided.append(f"{row.title} is {state}, with {ours} nats where {theirs} are published")
+    clauses = decided
+    if undecided:
+        names = ", ".join(undecided)
+        reasons = "for the reasons in the table's last column"
+        clauses = [*decided, f"there is no verdict yet on {names}, {reasons}"]
+    return f"in Table 1 on {column.title}, {'; '.join(clauses)}."
+
+
 def in_short(answer: Answer, meanings: Mapping[str, Mapping[str, str]]) -> str:
-    """What was found, in a line: how many statements ended how, and whether Table 1 is decided."""
-    cells = [row.best.cell for column in answer.columns for row in column.rows if row.best]
-    decided = [cell for cell in cells if cell["verdict"]["state"] != "withheld"]
-    table = (
-        f"Of the {len(cells)} rows of Table 1 that were measured, {len(decided)} are decided."
-        if decided
-        else "Table 1 is undecided: each of its verdicts on MNIST is withheld, for the reason in "
-        "its last column."
-    )
+    """What was found, in a line: what became of the measured rows of Table 1, and how many
+    statements ended how.
+    """
+    table = " ".join(map(column_in_short, filter(is_measured, answer.columns)))
     # Those of the paper have a place in it.
     of_paper = [states for states in answer.statements if "place" in meanings[states.statement]]
     others = [states for states in answer.statements if states not in of_paper]
