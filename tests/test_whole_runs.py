@@ -2,6 +2,7 @@
 (docs/protocol.md, section 8).
 """
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from replicate.stages.reference import _runs_of_other_lengths
+from replicate.reference_runs.blocks import Folders
+from replicate.reference_runs.plan import read_plan
+from replicate.stages.reference import (
+    _runs_of_other_lengths,
+    _write_table,
+    _write_tables_with,
+)
+from replicate.storage.files import read_json
 from replicate.verdicts.table1 import build_table
 from replicate.verdicts.whole_runs import OtherRun
 from tests.test_table import CONTEXT, PROTOCOL, PUBLISHED, evaluation, training
@@ -123,6 +131,52 @@ def test_without_both_runs_the_curve_decides(others: list[OtherRun]) -> None:
     assert verdict(run_of(around(138), 100), *others)["state"] == "replicated"
 
 
+def block_of(seeds: range, level: float, epochs: int, **config: Any) -> OtherRun:
+    """A block of some seeds of a run."""
+    run = run_of(around(level, seeds=len(seeds)), epochs, 167.0, **config)
+    ((file, content),) = run.trainings
+    content["seeds"] = list(seeds)
+    values = around(level, seeds=len(seeds))
+    measured: Any = evaluation([*values], first_seed=seeds[0], model="dbn")
+    return OtherRun([measured], [(file, content)])
+
+
+def joined(*blocks: OtherRun) -> OtherRun:
+    return OtherRun(
+        [each for block in blocks for each in block.evaluations],
+        [each for block in blocks for each in block.trainings],
+    )
+
+
+FIRST, SECOND = range(3), range(3, 6)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [{"epochs": 200}, {"epochs": 100, "learning_rate": 0.5}],
+    ids=["another length", "another recipe"],
+)
+def test_blocks_of_several_recipes_are_no_run_that_others_are_half_or_twice_of(
+    others: dict[str, Any],
+) -> None:
+    own = joined(block_of(FIRST, 138, 100), block_of(SECOND, 138, **others))
+    assert "still rising" in verdict(own, HALF, TWICE)["reason"]
+    alike = joined(block_of(FIRST, 138, 100), block_of(SECOND, 138, 100))
+    assert verdict(alike, HALF, TWICE)["state"] == "replicated"
+    # Nor is a run that others are compared with.
+    plain = run_of(around(138), 100, 167.0)
+    mixed = joined(block_of(FIRST, 138, 200), block_of(SECOND, 138, 400))
+    assert "still rising" in verdict(plain, HALF, mixed)["reason"]
+
+
+def test_seeds_whose_training_is_not_known_may_be_of_any_length() -> None:
+    own = run_of(around(138), 100, 167.0)
+    known, unknown = block_of(FIRST, 138, 200), block_of(SECOND, 138, 200)
+    assert verdict(own, HALF, joined(known, unknown))["state"] == "replicated"
+    partly = OtherRun([*known.evaluations, *unknown.evaluations], known.trainings)
+    assert "still rising" in verdict(own, HALF, partly)["reason"]
+
+
 def test_of_two_runs_of_one_length_that_with_more_seeds_counts() -> None:
     own = run_of(around(138), 100, 167.0)
     others = [run_of(around(60), 200), run_of(around(138, seeds=7), 200), run_of(around(60), 200)]
@@ -157,3 +211,30 @@ def test_a_kept_run_finds_those_of_other_lengths() -> None:
     }
     assert set(half) == named
     assert _runs_of_other_lengths(KEPT / "mnist-500-epochs") == []
+
+
+def test_a_block_without_its_evaluation_is_no_block_of_another_length(tmp_path: Path) -> None:
+    """As in its own table; it ended the table of the other run, and so every reference run."""
+    shutil.copytree(KEPT / "mnist-dbn-50-epochs", tmp_path / "half")
+    shutil.copytree(KEPT / "mnist-dbn-and-stacked-cae", tmp_path / "own")
+    blocks = len(list((tmp_path / "half/dbn").iterdir()))
+    (files,) = _runs_of_other_lengths(tmp_path / "own")
+    assert len(files) == 2 * blocks
+    (tmp_path / "half/dbn/0/evaluation.json").unlink()
+    assert [len(files) for files in _runs_of_other_lengths(tmp_path / "own")] == [
+        2 * (blocks - 1) for _ in range(blocks > 1)
+    ]
+    _write_table(Folders(tmp_path / "work", tmp_path), "own")
+
+
+def test_the_table_of_a_run_follows_those_of_other_lengths(tmp_path: Path) -> None:
+    """A block of half the epochs ends: its own table is written, and the one that it decides."""
+    plan = read_plan(KEPT / "plan.yaml")
+    half, own = "mnist-dbn-50-epochs", "mnist-dbn-and-stacked-cae"
+    shutil.copytree(KEPT / own, tmp_path / own)
+    folders = Folders(tmp_path / "work", tmp_path)
+    _write_table(folders, own)
+    shutil.copytree(KEPT / half, tmp_path / half)
+    _write_tables_with(plan, folders, half)
+    made_of = read_json(tmp_path / own / "table1.json")["inputs"]
+    assert f"results/reference/{half}/dbn/0/train.json" in made_of

@@ -222,6 +222,13 @@ class TrialStudy(Study, ABC):
         """
 
 
+def ascending(numbers: tuple[float, ...]) -> tuple[float, ...]:
+    """The numbers, for a setting whose order is relied on; refuses any other order, and repeats."""
+    if list(numbers) != sorted(set(numbers)):
+        raise ValueError("the numbers must be distinct and in ascending order")
+    return numbers
+
+
 def geometric_looks(last: int, count: int) -> list[int]:
     """At most `count` numbers of updates from 1 to `last`, ever further apart, ascending."""
     # Rounded, neighbours may fall together: a set has each of them once.

@@ -31,7 +31,9 @@ from replicate.experiments.base import (
     DataConfig,
     Experiment,
     ExperimentResult,
+    NotApplicable,
     PerSeed,
+    ascending,
     per_seed,
 )
 from replicate.experiments.games.image_game import pixels
@@ -68,12 +70,6 @@ def nested(order: Tensor, count: int) -> Tensor:
     return order[:count]
 
 
-def _ascending(shares: tuple[float, ...]) -> tuple[float, ...]:
-    if list(shares) != sorted(set(shares)):
-        raise ValueError("the shares must be distinct and in ascending order")
-    return shares
-
-
 class DataSizeConfig(DataConfig):
     """The sizes, the other models, and how long all of them train."""
 
@@ -84,7 +80,7 @@ class DataSizeConfig(DataConfig):
         min_length=1,
     )
     shares: Annotated[
-        tuple[Annotated[float, Field(gt=0, le=1)], ...], AfterValidator(_ascending)
+        tuple[Annotated[float, Field(gt=0, le=1)], ...], AfterValidator(ascending)
     ] = setting(
         (1 / 8, 1 / 3, 1.0),
         "sizes of the subsets, as shares of the training images",
@@ -253,7 +249,13 @@ class DataSize(Experiment[DataSizeConfig]):
         valid = pixels(splits, "valid", device)[:VALIDATION_IMAGES]
         total = len(images)
         counts = [max(1, round(share * total)) for share in config.shares]
+        if counts[0] == counts[-1]:
+            raise NotApplicable(
+                f"its smallest and its largest subset have {counts[0]} training images each"
+            )
         names = (*config.others, ADVERSARIAL_NETS)
+        for name in names:
+            self._check_batch(name, config, splits, total)
         looks: dict[str, LooksBySize] = {}
         for name in names:
             looks[name] = [[] for _ in counts]
@@ -278,6 +280,15 @@ class DataSize(Experiment[DataSizeConfig]):
             **measured,
         }
         return ExperimentResult(_checks(measured["test"], config.others), series)
+
+    def _check_batch(self, name: str, config: DataSizeConfig, splits: Splits, total: int) -> None:
+        """Refuses a model whose step takes more images than there are: it would never move."""
+        model = self._model(name, config, splits, Streams((0,), torch.device("cpu")))
+        rows = model.config.batch_size * model.batches_per_step
+        if rows > total:
+            raise NotApplicable(
+                f"a step of {name} takes {rows} images, and the data set has {total} to train on"
+            )
 
     def _model(
         self, name: str, config: DataSizeConfig, splits: Splits, streams: Streams

@@ -17,10 +17,10 @@ training. That of a chain is bound to the corruption at which it mixes.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import AfterValidator, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import one_hot, softplus
 
@@ -31,6 +31,7 @@ from replicate.experiments.base import (
     ExperimentResult,
     PerSeed,
     StatementChecks,
+    ascending,
     differences,
     log_ratios,
     where_finite,
@@ -85,7 +86,7 @@ class DegenerateConfig(ExperimentConfig):
         "of Adam for the other models at the start; falls linearly to 0",
         "ours: of 0.001, 0.003 and 0.01 that by which the VAE is sharpest, of the last two the RBM",
     )
-    corruptions: tuple[PositiveFloat, ...] = setting(
+    corruptions: Annotated[tuple[PositiveFloat, ...], AfterValidator(ascending)] = setting(
         (0.05, 0.1, 0.2, 0.4, 0.8),
         "standard deviations of the autoencoder's corruption, rising",
         OURS,

@@ -226,8 +226,8 @@ def _checks(shares: Mapping[str, Tensor]) -> Checks:
     # The ends of the lines are codes from p(z), so they are ordinary samples.
     of_samples = shares["codes"][:, [0, -1]].mean(1)
     ratio = on_lines / of_samples
-    # Where no sample is sure there is nothing to be relative to.
-    relative = torch.where(of_samples > 0, ratio, 0)
+    # Where no sample is sure there is nothing to be relative to. A seed that failed stays NaN.
+    relative = torch.where(of_samples == 0, 0, ratio)
     return {
         "F3": {
             "sure_beyond_pixel_blends": per_seed(on_lines - of_blends),

@@ -92,6 +92,15 @@ def covariance(config: NoiseContrastiveConfig) -> Tensor:
     return torch.exp(log_correlation * distances)
 
 
+def inverse(matrices: Tensor) -> Tensor:
+    """The inverses of matrices (seeds, d, d); NaN for a seed whose matrix has none."""
+    # `torch.linalg.inv` would end all seeds where one is singular.
+    inverses, faults = torch.linalg.inv_ex(matrices)
+    is_singular = faults != 0
+    known: Tensor = inverses.masked_fill(is_singular[:, None, None], math.nan)
+    return known
+
+
 def divergence(truth: Tensor, mean: Tensor, spread: Tensor) -> list[float]:
     """KL(N(0, truth) || N(mean, spread)) per seed, in nats and float64.
 
@@ -103,7 +112,7 @@ def divergence(truth: Tensor, mean: Tensor, spread: Tensor) -> list[float]:
     mean = mean.double().cpu()
     spread = spread.double().cpu()
     dimension = mean.shape[1]
-    precision = torch.linalg.inv(spread)
+    precision = inverse(spread)
     product = precision @ truth
     trace = product.diagonal(dim1=1, dim2=2).sum(1)
     shift = torch.einsum("si,sij,sj->s", mean, precision, mean)
@@ -240,8 +249,8 @@ class Learner:
             adam_step(parameters, slots, slopes, update, rate)
             if update + 1 in self.looks:
                 root = parameters["root"].tril().double()
-                inverse = torch.linalg.inv(root)
-                spread = inverse.mT @ inverse
+                inverse_root = inverse(root)
+                spread = inverse_root.mT @ inverse_root
                 mean = parameters["mean"][:, 0]
                 distances = divergence(self.truth, mean, spread)
                 curve.append(distances)

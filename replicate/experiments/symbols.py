@@ -24,11 +24,12 @@ than it began.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, TypedDict
+from typing import ClassVar, Self, TypedDict
 
 import torch
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 from torch.nn.functional import log_softmax, logsigmoid, one_hot
 
@@ -61,6 +62,9 @@ ACCURACY_SEQUENCES = 2000
 #: How far the parameters of G are moved, in float64, to see whether its objective moves, and in how
 #: many directions.
 NUDGE, DIRECTIONS = 1e-9, 8
+
+#: Most sequences of a language: divergences are sums over all of them.
+MOST_SEQUENCES = 100_000
 
 #: From log-probabilities plus Gumbel noise (..., symbols) to what D sees of a symbol, of the same
 #: shape.
@@ -102,6 +106,16 @@ class SymbolsConfig(ExperimentConfig):
         "of Adam for G at the start; falls linearly to 0",
         "ours: likewise of 0.003, 0.01 and 0.03",
     )
+
+    @model_validator(mode="after")
+    def _check_sequences(self) -> Self:
+        # In logarithms: the power itself may have billions of digits.
+        if self.length * math.log10(self.symbols) > math.log10(MOST_SEQUENCES):
+            raise ValueError(
+                f"length: {self.symbols} symbols make more than {MOST_SEQUENCES:,} sequences of "
+                f"length {self.length}, and divergences are sums over all of them; choose less"
+            )
+        return self
 
 
 class AccuracyCurve(TypedDict):

@@ -260,6 +260,16 @@ def _renew_tables(plan: ReferencePlan, folders: Folders) -> None:
             _write_table(folders, name)
 
 
+def _write_tables_with(plan: ReferencePlan, folders: Folders, entry: str) -> None:
+    """Writes the table of an entry, and those of other entries that its results decide too.
+
+    Runs of half and of twice the epochs stand in the table of the run that they are half or twice
+    of (docs/protocol.md, section 8).
+    """
+    _write_table(folders, entry)
+    _renew_tables(plan, folders)
+
+
 def _write_table(folders: Folders, entry: str) -> None:
     """Writes the table of an entry from all of its blocks whose results are complete.
 
@@ -318,8 +328,12 @@ def _runs_of_other_lengths(run: Path) -> list[dict[str, Path]]:
         for model in rules.whole_runs:
             own = _trainings(run, model)
             for path, training in _trainings(other, model).items():
+                evaluation = path.with_name("evaluation.json")
+                # As in the run's own table, a block without its evaluation has measured nothing.
+                if not evaluation.is_file():
+                    continue
                 if any(is_other_length(each, training) for each in own.values()):
-                    for file in (path, path.with_name("evaluation.json")):
+                    for file in (path, evaluation):
                         files[_name_in_table(file, other)] = file
         if files:
             runs.append(files)
@@ -450,7 +464,7 @@ def _continue(
         for model, is_extended in facts["extends"].items():
             extends[entry.name, model] = is_extended
     os.nice(19)  # children inherit it
-    write_table = partial(_write_table, folders)
+    write_table = partial(_write_tables_with, plan, folders)
     runner = Runner(folders, waiting, at_once, extends, arguments.checkpoint_every, write_table)
     if arguments.minutes is not None:
         seconds = 60 * arguments.minutes

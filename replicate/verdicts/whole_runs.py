@@ -37,27 +37,49 @@ def _recipe(training: Training) -> dict[str, object]:
     return recipe
 
 
+def _common_training(trainings: Sequence[tuple[str, Training]]) -> Training | None:
+    """The training that stands for all blocks of a run; None where they are not of one recipe."""
+    if not trainings:
+        return None
+    (_, first), *rest = trainings
+    for _, training in rest:
+        # Blocks of other lengths, as after a change of the plan, are no run of half or of twice.
+        if training["epochs"] != first["epochs"] or _recipe(training) != _recipe(first):
+            return None
+    return first
+
+
+def _seeds(trainings: Sequence[tuple[str, Training]]) -> set[int]:
+    seeds: set[int] = set()
+    for _, training in trainings:
+        seeds.update(training["seeds"])
+    return seeds
+
+
 def runs_of_other_lengths(
     trainings: Sequence[tuple[str, Training]], others: Sequence[OtherRun]
 ) -> list[WholeRun]:
     """What half and twice the epochs measured, shorter runs first.
 
+    None of a row whose blocks have other numbers of epochs or other recipes among themselves.
+
     Args:
         trainings: (file, training) of every block of the row.
         others: runs of the same model on the same data set.
     """
-    if not trainings:
+    training = _common_training(trainings)
+    if training is None:
         return []
-    _, training = trainings[0]
     runs: dict[int, WholeRun] = {}
     for other in others:
-        if not all(is_other_length(training, each) for _, each in other.trainings):
+        other_training = _common_training(other.trainings)
+        if other_training is None or not is_other_length(training, other_training):
             continue
-        epochs = {each["epochs"] for _, each in other.trainings}
         measured = pool_seeds(other.evaluations)
-        if measured is None or len(epochs) != 1:
+        # Seeds whose training is not known may have had any number of epochs.
+        if measured is None or not _seeds(other.trainings).issuperset(measured["seeds"]):
             continue
-        run: WholeRun = {"epochs": epochs.pop(), "measured": measured}
+        run: WholeRun = {"epochs": other_training["epochs"], "measured": measured}
         known = runs.get(run["epochs"])
         # Of two runs of one length that with more seeds counts: pooled, seeds might count twice.
         if known is None or len(measured["seeds"]) > len(known["measured"]["seeds"]):

@@ -269,3 +269,20 @@ def test_what_it_cannot_run_on_is_refused() -> None:
     wide = Splits(digits.images, digits.labels, divisor=8.0, value_range=(0.0, 2.0))
     with pytest.raises(NotApplicable):
         EXPERIMENT.run(TINY, (1,), CPU, wide)
+
+
+def test_a_step_of_more_images_than_there_are_is_refused_and_no_untrained_model_is_judged() -> None:
+    steps = {}
+    for name in ("dbn", ADVERSARIAL_NETS):
+        model = QUICK[name](QUICK[name].config_for("digits", {}), (1, 8, 8), Streams((1,), CPU))
+        steps[name] = model.config.batch_size * model.batches_per_step
+    few = small_digits(train=max(steps.values()) - 1)
+    with pytest.raises(NotApplicable, match="takes .* images, and the data set has"):
+        EXPERIMENT.run(TINY.model_copy(update={"others": ("dbn",)}), (1,), CPU, few)
+
+
+def test_subsets_of_as_many_images_tell_nothing_of_more() -> None:
+    """They would be one subset, and every gain exactly 0."""
+    config = TINY.model_copy(update={"shares": (0.0001, 0.0002)})
+    with pytest.raises(NotApplicable, match="1 training images each"):
+        EXPERIMENT.run(config, (1,), CPU, small_digits())

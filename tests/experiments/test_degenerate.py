@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
+from replicate.errors import ReplicateError
 from replicate.experiments.base import ExperimentResult
 from replicate.experiments.constants import ARC_DISTANCE, ARCS
 from replicate.experiments.degenerate import (
@@ -37,6 +38,7 @@ from replicate.experiments.games.player import Player
 from replicate.figures.experiments.degenerate import draw, half_circles
 from replicate.figures.theme import checked_svg
 from replicate.models.parts import perceptron
+from replicate.params import checked
 from replicate.training.streams import Streams
 from tests.experiments.controls import negative_control
 from tests.experiments.small_digits import states
@@ -226,6 +228,15 @@ def test_a_chain_that_has_been_on_both_half_circles_has_changed() -> None:
         2,
         0,
     ]
+
+
+@pytest.mark.parametrize("corruptions", [[0.4, 0.05], [0.05, 0.05]])
+def test_corruptions_that_do_not_rise_are_refused(corruptions: list[float]) -> None:
+    """The first chain is taken for the least noisy one, and the lowest that mixes for the sharpest;
+    two of one name would be one chain.
+    """
+    with pytest.raises(ReplicateError, match="corruptions.* ascending order"):
+        checked(DegenerateConfig, {"corruptions": corruptions}, "parameters")
 
 
 def test_the_loss_of_the_vae_is_its_bound() -> None:

@@ -15,6 +15,7 @@ from replicate.experiments.interpolation import (
     STEPS,
     Interpolation,
     InterpolationConfig,
+    _checks,
     ends_of_the_strip,
     sure_shares,
     through_codes,
@@ -104,6 +105,9 @@ def test_the_share_is_of_images_of_any_sure_class_and_failed_seeds_have_none() -
     share = sure_shares(OfFirstPixel({}), images, (1, 2, 2))
     assert share[:2].tolist() == [[0.5, 1.0], [1.0, 0.0]]
     assert share[2].isnan().all()
+    checks = _checks({"codes": share[:, [0, 1, 0]], "images": share[:, [0, 1, 0]]})["F3"]
+    assert checks["sure_beyond_pixel_blends"] == [0.0, 0.0, None]
+    assert checks["sure_relative_to_samples"] == [2.0, 0.0, None]
 
 
 def test_the_ends_of_the_strip_are_the_surest_images_of_their_classes() -> None:

@@ -11,6 +11,7 @@ from scipy import stats
 
 from replicate.experiments.noise_contrastive import (
     EXPERIMENT,
+    LOOKS,
     Learner,
     NoiseContrastive,
     NoiseContrastiveConfig,
@@ -82,6 +83,18 @@ def test_the_distance_is_the_mean_log_ratio_by_quadrature() -> None:
     assert divergence(many, torch.zeros(2, 6), many.expand(2, -1, -1)) == pytest.approx(
         [0, 0], abs=1e-12
     )
+
+
+def test_a_covariance_that_is_singular_fails_its_own_seed_alone() -> None:
+    """Adam's first step is as long as its rate: with a rate of 1 it takes the identity to 0."""
+    spread = torch.stack([torch.eye(2), torch.tensor([[1.0, 2.0], [2.0, 4.0]]), torch.zeros(2, 2)])
+    distances = divergence(torch.eye(2).double(), torch.zeros(3, 2), spread)
+    assert distances[0] == 0
+    assert not np.isfinite(distances[1:]).any()
+    for rates in ({"learning_rate": 1.0}, {"generator_rate": 1.0}):
+        config = QUICK.model_copy(update={"updates": LOOKS, "dimension": 2, **rates})
+        found = NoiseContrastive().run(config, SEEDS, CPU, None)
+        assert len(found.checks["M1"]) == 4
 
 
 def test_with_renewed_noise_the_gradient_is_half_that_of_maximum_likelihood() -> None:

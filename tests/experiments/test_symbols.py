@@ -10,6 +10,7 @@ import pytest
 import torch
 from scipy import stats
 
+from replicate.errors import ReplicateError
 from replicate.experiments import symbols
 from replicate.experiments.base import ExperimentResult
 from replicate.experiments.symbols import (
@@ -32,6 +33,7 @@ from replicate.experiments.symbols import (
 )
 from replicate.figures.experiments.symbols import draw
 from replicate.figures.theme import checked_svg
+from replicate.params import checked
 from replicate.training.streams import Streams
 from tests.experiments.controls import negative_control, verdicts_of
 
@@ -59,6 +61,18 @@ def test_the_language_and_its_sequences_by_enumeration() -> None:
     result = log_probability(of_language(config, 1), every_sequence(3, 3)[None]).exp()[0]
     np.testing.assert_allclose(result.numpy(), np.array(expected), atol=1e-12)
     assert float(result.sum()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("symbols_of_language", "length"), [(26, 4), (2, 17), (10**6, 10**6)])
+def test_languages_of_too_many_sequences_are_refused(symbols_of_language: int, length: int) -> None:
+    """All sequences of a language are held at once."""
+    with pytest.raises(ReplicateError, match="sequences of length"):
+        checked(SymbolsConfig, {"symbols": symbols_of_language, "length": length}, "parameters")
+
+
+def test_a_language_of_nearly_as_many_sequences_is_none_of_these() -> None:
+    checked(SymbolsConfig, {"symbols": 2, "length": 16}, "parameters")
+    checked(SymbolsConfig, {"symbols": 10, "length": 5}, "parameters")
 
 
 def test_the_language_is_at_no_distance_and_a_g_that_knows_nothing_at_its_redundancy() -> None:
