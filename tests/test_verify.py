@@ -296,6 +296,20 @@ def test_other_settings_and_other_data_are_named_and_not_compared(tmp_path: Path
     assert "rate" not in found.text
 
 
+def test_chains_of_other_lengths_by_one_name_are_other_settings(tmp_path: Path) -> None:
+    """Their numbers differ by more than any machine makes them: it was called a failure."""
+    ours, theirs = _models(tmp_path / "ours"), _models(tmp_path / "theirs", (1.0, 2.0, 3.0, 4.0), 4)
+    of_theirs = theirs / "evaluation/digits/vae/4-7.json"
+    _set(ours / EVALUATION, "sampler", to={"chains": 1, "burn_in": 0, "thinning": 1})
+    _set(of_theirs, "sampler", to={"chains": 1, "burn_in": 500, "thinning": 1})
+    found = _one(ours, theirs)
+    assert found.outcome == "different runs"
+    assert "sampler.burn_in 0 here, 500 there" in found.text
+    # A version that did not record it tells nothing of it.
+    _change(of_theirs, lambda content: content.pop("sampler"))
+    assert "sampler" not in _one(ours, theirs).text
+
+
 def test_rounded_weights_are_compared_with_rounded_ones_alone(tmp_path: Path) -> None:
     """An exported generator that was evaluated again beside the run it comes from: neither a second
     run nor a fault.

@@ -262,11 +262,25 @@ def draws_of(job: Job) -> int:
     return max(counts, default=0)
 
 
+def sampler_of(job: Job) -> dict[str, object]:
+    """The settings of the chains that the images came from; none where they are not known."""
+    sampler = job["evaluate"].content.get("sampler")
+    if not isinstance(sampler, Mapping):
+        return {}
+    return flat(sampler, "sampler.")
+
+
 def other_settings(our_job: Job, their_job: Job) -> list[str]:
     """How two jobs were asked for different things."""
     our_recipe = recipe(our_job)
     their_recipe = recipe(their_job)
     settings = differences(our_recipe, their_recipe)
+    # How chains ran: versions may mean other lengths by one name of a sampler.
+    our_sampler = sampler_of(our_job)
+    their_sampler = sampler_of(their_job)
+    # Earlier versions did not record it, and then nobody knows it.
+    if our_sampler and their_sampler:
+        settings += differences(our_sampler, their_sampler)
     our_draws = draws_of(our_job)
     their_draws = draws_of(their_job)
     # 0 stands for a run of which every seed failed: its number of draws is not known.

@@ -585,6 +585,17 @@ def _measures(model: ModelSamples) -> Measures:
     return measures
 
 
+def _distance_of_mixing(
+    models: Mapping[str, Measures], chains: Sequence[str], seed_index: int
+) -> float | None:
+    """The distance of the last of some chains of one seed; None where one of them failed.
+
+    A chain that failed might have mixed at its lower corruption, and been the one to compare.
+    """
+    distances = [models[name]["distance"][seed_index] for name in chains]
+    return None if None in distances else distances[-1]
+
+
 def _checks(
     models: Mapping[str, Measures], mixing: Sequence[str], chains: Sequence[str]
 ) -> StatementChecks:
@@ -593,7 +604,10 @@ def _checks(
     # Corruptions rise (`corruptions`), so the first chain is the least noisy one.
     least_noisy = models[chains[0]]
     noisiest = models[chains[-1]]
-    of_mixing = [models[name]["distance"][seed] for seed, name in enumerate(mixing)]
+    of_mixing = [
+        _distance_of_mixing(models, chains[: chains.index(name) + 1], seed)
+        for seed, name in enumerate(mixing)
+    ]
     return {
         "log_ratio_of_distances_of_the_chain_that_mixes": log_ratios(of_mixing, nets["distance"]),
         "log_ratio_of_distances_of_the_rbm": log_ratios(rbm["distance"], nets["distance"]),

@@ -18,6 +18,8 @@ from replicate.experiments.degenerate import (
     EXPERIMENT,
     Degenerate,
     DegenerateConfig,
+    Measures,
+    _checks,
     adversarial_samples,
     chain_step,
     chosen_level,
@@ -228,6 +230,24 @@ def test_a_chain_that_has_been_on_both_half_circles_has_changed() -> None:
         2,
         0,
     ]
+
+
+def test_a_seed_of_which_a_lower_corruption_failed_is_not_compared_by_a_higher_one() -> None:
+    """A blurrier chain would stand in for one that is not known, against the chains."""
+    measures = {
+        "distance": [[0.1, 0.1], [0.2, None], [0.4, 0.4]],
+        "crossed": [[0.0, 0.0], [0.2, None], [0.9, 0.9]],
+    }
+    chains = ["DAE 0.1", "DAE 0.2", "DAE 0.4"]
+    models: dict[str, Measures] = {
+        name: {measure: rows[level] for measure, rows in measures.items()}
+        for level, name in enumerate(chains)
+    }
+    models["adversarial nets"] = {"distance": [0.1, 0.1], "coverage": [1.0, 1.0]}
+    models["RBM"] = {"distance": [0.3, 0.3]}
+    found = _checks(models, ["DAE 0.4", "DAE 0.4"], chains)
+    ratios = found["log_ratio_of_distances_of_the_chain_that_mixes"]
+    assert ratios == [pytest.approx(math.log(4)), None]
 
 
 @pytest.mark.parametrize("corruptions", [[0.4, 0.05], [0.05, 0.05]])
