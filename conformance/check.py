@@ -83,7 +83,7 @@ def main(words: list[str] | None = None) -> int:
         path = output / f"{folder.name}.csv"
         try:
             is_right, line = outcome(folder.name, path)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, csv.Error) as error:
             print(f"check: {path} cannot be compared: {error}.", file=sys.stderr)
             return 2
         right.append(is_right)

@@ -38,8 +38,12 @@ KINDS = {
     ".mat": "MATLAB file",
     ".zip": "archive of images",
 }
+#: Kinds of files with pictures in them.
+PICTURE_KINDS = ("folder of images", "archive of images")
 #: Characters that may stand between the numbers of a table; white space is tried last.
 SEPARATORS = (",", ";", "\t")
+#: Numbers of columns from which on a first line 0, 1, 2, ... or 1, 2, 3, ... is one of titles.
+FEWEST_NUMBERED = 4
 #: Arrays that a message names.
 MAX_NAMED = 8
 
@@ -65,6 +69,11 @@ class ForeignArray:
     kind: str
     digest: str
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether the images come from picture files: (n, h, w) of them is grey, and no row."""
+        return self.kind in PICTURE_KINDS
 
 
 def any_shape(shape: tuple[int, ...]) -> bool:
@@ -273,8 +282,7 @@ def _table(path: Path, name: str | None) -> Arrays:
         with path.open(encoding="utf-8-sig") as stream:
             first = stream.readline()
         separator = next((mark for mark in SEPARATORS if mark in first), None)
-        # A line of titles is one that is not all numbers; pandas and spreadsheets write one.
-        has_titles = not _are_numbers(first.split(separator))
+        has_titles = _are_titles(first.split(separator))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an empty table is refused below
             values = np.loadtxt(
@@ -298,6 +306,19 @@ def _table(path: Path, name: str | None) -> Arrays:
     if values.size == 0:
         raise ReplicateError(f"{path} holds no numbers; save the samples once more.")
     return {"table": values.shape}, lambda _: values
+
+
+def _are_titles(words: list[str]) -> bool:
+    """Whether a first line names columns: not all of it are numbers, or it numbers them."""
+    if not _are_numbers(words):
+        return True
+    if len(words) < FEWEST_NUMBERED:
+        return False
+    # pandas names the columns of an array 0, 1, 2, ...: no image has such pixels.
+    names = [word.strip().strip('"') for word in words]
+    from_0 = [str(number) for number in range(len(names))]
+    from_1 = [str(number + 1) for number in range(len(names))]
+    return names in (from_0, from_1)
 
 
 def _are_numbers(words: list[str]) -> bool:

@@ -83,6 +83,9 @@ def in_rows(array: ForeignArray, shape: Shape, fixes: Collection[str] = ()) -> N
     if "axes" in fixes:
         # First of all: the other fixes look for the images along the first axis.
         values = np.moveaxis(values, -1, 0)
+    if array.is_picture and values.ndim == 3 and shape[0] == 3:
+        # Pictures whose three channels are equal were read as grey; the data's have all three.
+        values = np.repeat(values[..., None], 3, axis=3)
     if values.ndim in (3, 4) and "grey" in fixes:
         values = _grey(values, array)
     if "crop" in fixes:

@@ -2,7 +2,7 @@
 
 import argparse
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 
 from replicate.datasets.base import Splits
 from replicate.errors import ReplicateError
+from replicate.measures import REGISTRY
 from replicate.measures.run_measures import measure_samples
 from replicate.params import Likelihood
 from replicate.progress.loops import task
@@ -37,7 +38,8 @@ class Score:
         estimate: the Parzen estimate.
         traps: reasons to distrust it.
         neighbours: values of others that may stand beside it.
-        measures: other measures of the same samples, where they were asked for.
+        measures: other measures of the same samples that have a value, where they were asked for.
+        unmeasured: why the others of them have none, in sentences.
         fixes: those that were asked for, in the order in which they were made.
     """
 
@@ -48,12 +50,13 @@ class Score:
     traps: list[Trap]
     neighbours: list[ScoreNeighbour]
     measures: list[Measured]
+    unmeasured: list[str]
     fixes: list[str]
 
     @property
     def notes(self) -> list[str]:
-        """What was done to files, in sentences."""
-        return [*self.data.notes, *self.array.notes, *self.rows.notes]
+        """What was done to files, and what was asked for and could not be, in sentences."""
+        return [*self.data.notes, *self.array.notes, *self.rows.notes, *self.unmeasured]
 
     @property
     def standing(self) -> str | None:
@@ -113,14 +116,40 @@ def fixed_rows(array: ForeignArray, data: Data, fixes: Collection[str]) -> Rows:
 def other_measures(
     rows: Rows, splits: Splits, likelihood: Likelihood, device: torch.device
 ) -> list[Measured]:
-    """Every measure beside the Parzen estimate that samples alone have, in pixels.
+    """Every measure beside the Parzen estimate that samples alone have, in pixels, also those that
+    have no value.
 
     Features would need a classifier of the data set, which the pipeline trains and this does not.
     """
     samples = torch.from_numpy(rows.pixels.astype(np.float32)).to(device)
     entries = measure_samples(samples, splits, None, likelihood=likelihood)
-    with_value = [entry for entry in entries if entry["value"] is not None]
-    return [entry for entry in with_value if entry["measure"] != "parzen"]
+    # The estimate itself stands above them; what needs a classifier is not asked for here.
+    asked = [entry for entry in entries if entry["measure"] != "parzen"]
+    return [entry for entry in asked if _needs_no_classifier(entry)]
+
+
+def _needs_no_classifier(entry: Measured) -> bool:
+    if entry["space"] == "features":
+        return False
+    measure = REGISTRY[entry["measure"]]
+    return measure.needs != "classifier"
+
+
+def reasons_without_value(entries: Sequence[Measured]) -> list[str]:
+    """A sentence for each reason for which measures have no value."""
+    titles: dict[str, list[str]] = {}
+    for entry in entries:
+        reason = entry["reason"]
+        if reason is None:
+            continue
+        measure = REGISTRY[entry["measure"]]
+        of_reason = titles.setdefault(reason, [])
+        of_reason.append(measure.title)
+    sentences = []
+    for reason, of_reason in titles.items():
+        listed = ", ".join(of_reason)
+        sentences.append(f"not measured ({reason}): {listed}")
+    return sentences
 
 
 def score(arguments: argparse.Namespace, likelihood: Likelihood, device: torch.device) -> Score:
@@ -147,10 +176,10 @@ def score(arguments: argparse.Namespace, likelihood: Likelihood, device: torch.d
     with task("looking at the samples", estimate_share * TRAPS_SHARE):
         # After the estimate: that it chose an edge of the grid is one of the reasons.
         reasons = traps(rows, data.splits, measured.at_edge)
-    measures: list[Measured] = []
+    others: list[Measured] = []
     if arguments.measures:
         with task("other measures", MEASURES_SHARE):
-            measures = other_measures(rows, data.splits, likelihood, device)
+            others = other_measures(rows, data.splits, likelihood, device)
     return Score(
         data=data,
         array=array,
@@ -158,6 +187,7 @@ def score(arguments: argparse.Namespace, likelihood: Likelihood, device: torch.d
         estimate=measured,
         traps=reasons,
         neighbours=neighbours(data.name, rows.pixels.shape[1]),
-        measures=measures,
+        measures=[entry for entry in others if entry["value"] is not None],
+        unmeasured=reasons_without_value(others),
         fixes=fixes,
     )

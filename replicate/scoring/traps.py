@@ -7,7 +7,7 @@ they are.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,6 +48,8 @@ class Thresholds:
             they do not. Images of one data set differ by less; another scale by 50 and more.
         narrow: share of the data's range that all samples together must fill. Even samples of one
             class have background and ink.
+        missed: share of the data's range above its lower end that all samples together must enter,
+            else the range may be another one inside the data's, as 0..1 lies in -1..1.
         stretched: share of samples that reach both ends of the range exactly, from which on they
             were rescaled image by image; unless the data do so too (`same`). Generators reach an
             end exactly by rounding alone.
@@ -61,6 +63,9 @@ class Thresholds:
         most: share of samples that the right turn brings nearer.
         equal: share of samples that equal an earlier one. Two draws of a continuous density never
             do; a blank image may come more often.
+        chance: how many times as often as among the data's own images samples must be equal, or
+            equal or near to images of the data. In few pixels, or in few directions and beside many
+            training images, real images are so by chance: of 2 pixels two in five equal one.
         copies: share of samples that are images of the data, pixel by pixel. In 784 pixels not one
             is so by chance.
         near: the distance to the nearest training image relative to that to the nearest held-out
@@ -71,8 +76,9 @@ class Thresholds:
         correlation: correlation of neighbours, or of images at some other lag, of chains.
             Independent draws have 0; draws that are sorted by class, or come class by class in
             turn, have the share of the variance that lies between classes (0.20 of MNIST, 0.42 of
-            digits), and the estimate does not depend on that. Of chains with less, a third of the
-            samples or more count.
+            digits), and the estimate does not depend on that; where it is more than this, their
+            order cannot be told from a chain's. Of chains with less, a third of the samples or more
+            count.
         deviations: standard deviations of the correlation of independent draws that must be
             exceeded too.
     """
@@ -83,6 +89,7 @@ class Thresholds:
     bounded: float = 0.5
     deviation: float = 3.0
     narrow: float = 0.25
+    missed: float = 0.2
     stretched: float = 0.999
     same: float = 0.99
     peak_pixels: float = 3.0
@@ -90,6 +97,7 @@ class Thresholds:
     nearer: float = 0.93
     most: float = 0.75
     equal: float = 0.01
+    chance: float = 3.0
     copies: float = 0.001
     near: float = 0.5
     near_share: float = 0.05
@@ -160,7 +168,10 @@ def other_range(rows: Rows, splits: Splits) -> Range | None:
     # By shares of pixels, as decoders with linear outputs step over the edge now and then.
     is_outside = (rows.pixels < low - slack) | (rows.pixels > high + slack)
     is_inside = float(is_outside.mean()) < THRESHOLDS.outside
-    if is_inside and most - least >= THRESHOLDS.narrow * span:
+    is_wide = most - least >= THRESHOLDS.narrow * span
+    # A range within the data's: wide enough, but none of it where the background should be.
+    is_low = least <= low + THRESHOLDS.missed * span
+    if is_inside and is_wide and is_low:
         return None
     for candidate in _candidates(splits):
         bottom = candidate.shift + candidate.scale * low
@@ -206,14 +217,15 @@ def _reference(splits: Splits) -> Pixels:
     return splits.flat(split)[: 2 * PUBLISHED_SAMPLES]
 
 
-def _held_out(splits: Splits) -> Pixels:
-    """The validation and test images of all folds."""
+def _held_out(splits: Splits) -> tuple[Pixels, Pixels]:
+    """The validation and test images of all folds, in two parts, the smaller one first."""
     # With folds, these images are validation images in one and test images in another.
     if splits.folds:
-        return splits.flat("labelled")
+        pool = splits.flat("labelled")
+        return pool[1::2], pool[::2]
     valid = splits.flat("valid")
     test = splits.flat("test")
-    return np.concatenate([valid, test])
+    return (valid, test) if len(valid) <= len(test) else (test, valid)
 
 
 def traps(rows: Rows, splits: Splits, at_edge: Sequence[float]) -> list[Trap]:
@@ -262,7 +274,9 @@ def _range_trap(interval: Range, splits: Splits) -> Trap:
 def _of_values(rows: Rows, splits: Splits) -> Iterator[Trap]:
     """Traps of the values of pixels: binarised, or rescaled image by image."""
     reference = _reference(splits)
-    if _are_bits(rows.pixels) and not _are_bits(reference):
+    # Images of one value are a collapse, of which other traps tell.
+    has_values = bool(rows.pixels.min() < rows.pixels.max())
+    if has_values and _are_bits(rows.pixels) and not _are_bits(reference):
         yield Trap(
             "binarised",
             "the pixels have two values only and those of the data many: score the generator's "
@@ -422,35 +436,105 @@ def _keys(pixels: Pixels, splits: Splits) -> list[bytes]:
     return [row.tobytes() for row in stored]
 
 
+def _repeated(pixels: Pixels) -> int:
+    """How many images equal an earlier one."""
+    # By all digits: as bytes of an image, distinct samples of few levels may be equal.
+    stored = set()
+    for row in pixels:
+        stored.add(row.tobytes())
+    return len(pixels) - len(stored)
+
+
+def _least(threshold: float, by_chance: float) -> float:
+    """The share of samples from which on a trap is raised, where so many images have it anyway."""
+    too_often = THRESHOLDS.chance * by_chance
+    return max(threshold, too_often)
+
+
+def _share(keys: Sequence[bytes], among: Collection[bytes]) -> float:
+    """The share of images whose key is among others; 0 of no images."""
+    count = len(keys)
+    if count == 0:
+        return 0.0
+    found = sum(key in among for key in keys)
+    return found / count
+
+
+def _more_than_once(keys: Sequence[bytes]) -> set[bytes]:
+    """The keys that several images have."""
+    seen: set[bytes] = set()
+    twice: set[bytes] = set()
+    for key in keys:
+        if key in seen:
+            twice.add(key)
+        seen.add(key)
+    return twice
+
+
 def _of_copies(rows: Rows, splits: Splits) -> Iterator[Trap]:
     """Equal samples, and images of the data among them."""
     keys = _keys(rows.pixels, splits)
     count = len(keys)
-    # By all digits: as bytes of an image, distinct samples of few levels may be equal.
-    stored = {row.tobytes() for row in rows.pixels}
-    repeated = count - len(stored)
-    if repeated >= THRESHOLDS.equal * count:
+    repeated = _repeated(rows.pixels)
+    # Of as many images as there are samples: the more images, the more of them are equal by chance.
+    own = _reference(splits)[:count]
+    repeated_by_chance = _repeated(own) / len(own)
+    if repeated >= count * _least(THRESHOLDS.equal, repeated_by_chance):
         yield Trap(
             "equal",
             f"{repeated} of {count} samples equal an earlier one: a generator that draws does not "
             "repeat itself; look for a fixed noise vector, a small loop that was saved many times, "
             "or a collapse.",
         )
-    train, held_out = training_images(splits), _held_out(splits)
+    train, parts = training_images(splits), _held_out(splits)
     train_keys = set(_keys(train, splits))
+    keys_of_parts = [_keys(part, splits) for part in parts]
     # An image that a data set has in both is no sign of either.
-    held_out_keys = set(_keys(held_out, splits)) - train_keys
-    of_train = sum(key in train_keys for key in keys)
-    of_held_out = sum(key in held_out_keys for key in keys)
-    near_train, near_held_out = _near_copies(rows.pixels, train, held_out)
-    if of_held_out >= THRESHOLDS.copies * count:
-        yield _held_out_trap(f"{of_held_out} of {count} samples are")
-    elif near_held_out >= THRESHOLDS.near_share:
+    held_out_keys = set().union(*keys_of_parts) - train_keys
+    of_train = _share(keys, train_keys)
+    of_held_out = _share(keys, held_out_keys)
+    first, second = keys_of_parts
+    train_by_chance = _share(first + second, train_keys)
+    held_out_by_chance = 0.0
+    # Within each part, since the same file may have been named for both.
+    for of_part in keys_of_parts:
+        twice = _more_than_once(of_part) - train_keys
+        held_out_by_chance += _share(of_part, twice)
+    near_train, near_held_out = _near_copies(rows.pixels, train, np.concatenate(parts))
+    train_is_near, held_out_is_near = 0.0, 0.0
+    if max(near_train, near_held_out) >= THRESHOLDS.near_share:
+        # Only where it matters, for it takes as long as the look at the samples.
+        train_is_near, held_out_is_near = _near_by_chance(train, parts)
+    if of_held_out >= _least(THRESHOLDS.copies, held_out_by_chance):
+        yield _held_out_trap(f"{round(of_held_out * count)} of {count} samples are")
+    elif near_held_out >= _least(THRESHOLDS.near_share, held_out_is_near):
         yield _held_out_trap(f"{100 * near_held_out:.0f} % of the samples are nearly")
-    if of_train >= THRESHOLDS.copies * count:
-        yield _memorised_trap(f"{of_train} of {count} samples are")
-    elif near_train >= THRESHOLDS.near_share:
+    if of_train >= _least(THRESHOLDS.copies, train_by_chance):
+        yield _memorised_trap(f"{round(of_train * count)} of {count} samples are")
+    elif near_train >= _least(THRESHOLDS.near_share, train_is_near):
         yield _memorised_trap(f"{100 * near_train:.0f} % of the samples are nearly")
+
+
+def _near_by_chance(train: Pixels, parts: tuple[Pixels, Pixels]) -> tuple[float, float]:
+    """`_near_copies` of held-out images in place of samples: those of the smaller part beside the
+    training images and the larger part.
+
+    A sample has both parts to be near to, at most twice as many images: it is near to a held-out
+    image at most twice as often, and to a training image more rarely.
+    """
+    few, others = parts
+    # Not those that are in both parts, which are the same file where one was named twice.
+    stored = {row.tobytes() for row in others}
+    is_new = np.array([row.tobytes() not in stored for row in few], bool)
+    few = _spread(few[is_new], NEIGHBOURS)
+    if not len(few):
+        return 0.0, 0.0
+    near_train, near_others = _near_copies(few, train, others)
+    # One more than were seen: of few images none may be near though it is not rare.
+    more = len(few) + 1
+    unseen = 1 / more
+    seen = 1 - unseen
+    return near_train * seen + unseen, near_others * seen + unseen
 
 
 def _near_copies(samples: Pixels, train: Pixels, held_out: Pixels) -> tuple[float, float]:
@@ -556,5 +640,6 @@ def _chain_trap(correlation: float, lag: int) -> Trap:
         "chain",
         f"{which} in the order of the file are alike (correlation {correlation:.2f}), as the "
         "states of a Markov chain are: fewer samples count than there are; thin the chain or run "
-        "more of them, and say which sampler it was.",
+        "more of them, and say which sampler it was (images sorted by classes that lie far apart "
+        "look so too: of these all count).",
     )

@@ -103,6 +103,9 @@ def test_a_wrong_a_missing_and_an_unreadable_output(
     assert "5 numbers are needed" in capsys.readouterr().err
     (tmp_path / "many.csv").write_text("a,b\n")
     assert check.main([str(tmp_path)]) == 2
+    # More digits than the module `csv` takes for one number.
+    (tmp_path / "many.csv").write_text("1" * 200_000)
+    assert check.main([str(tmp_path)]) == 2
 
 
 def test_not_a_number_never_agrees() -> None:

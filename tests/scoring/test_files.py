@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -24,6 +25,9 @@ from replicate.scoring.rows import Shape, as_pixels, fits, in_rows
 GENERATOR = np.random.default_rng(0)
 FLOATS = GENERATOR.random((6, 12)).astype(np.float32)
 BYTES = GENERATOR.integers(0, 256, (12, 4, 3), dtype=np.uint8)
+
+#: Titles of the columns of `FLOATS` that count from 1, in quotes.
+NUMBERED = ",".join(f'"{number}"' for number in range(1, 13))
 
 
 def write_images(folder: Path, images: np.ndarray, suffix: str = ".png") -> Path:
@@ -59,6 +63,9 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "a.csv": lambda path: path.write_text(text_of(FLOATS, ",")),
     "b.csv": lambda path: path.write_text(text_of(FLOATS, ";", "a;b\n")),
     "c.csv": lambda path: path.write_text("\ufeff" + text_of(FLOATS, ","), encoding="utf-8"),
+    # As pandas and R write an array without names of its columns.
+    "d.csv": lambda path: pd.DataFrame(FLOATS.astype(float)).to_csv(path, index=False),
+    "e.csv": lambda path: path.write_text(text_of(FLOATS, ",", NUMBERED + "\n")),
     "a.txt": lambda path: path.write_text(text_of(FLOATS, " ")),
     "b.txt": lambda path: path.write_text(text_of(FLOATS, "\t")),
 }
@@ -73,6 +80,14 @@ def test_an_array_comes_back(name: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(array.values, FLOATS)
     assert len(array.digest) == 64
     assert path.read_bytes() == before
+
+
+def test_a_first_line_of_pixels_is_no_line_of_titles(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("0,1\n1,0\n")
+    np.testing.assert_array_equal(read_array(path).values, [[0, 1], [1, 0]])
+    path.write_text("0,1,2,4\n1,0,0,0\n")
+    np.testing.assert_array_equal(read_array(path).values, [[0, 1, 2, 4], [1, 0, 0, 0]])
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "float16", "float64", "bool"])
@@ -111,6 +126,18 @@ def test_grey_images_that_were_saved_in_colour_are_grey_again(tmp_path: Path) ->
     """As torchvision's save_image writes them."""
     folder = write_images(tmp_path / "i", np.repeat(BYTES[..., None], 3, axis=3))
     np.testing.assert_array_equal(read_array(folder).values, BYTES)
+
+
+def test_pictures_without_colour_beside_data_in_colour(tmp_path: Path) -> None:
+    """As a generator of coloured images makes them that has collapsed."""
+    grey = np.repeat(BYTES[..., None], 3, 3)
+    folder = read_array(write_images(tmp_path / "samples", grey))
+    rows = in_rows(folder, (3, *BYTES.shape[1:]))
+    np.testing.assert_array_equal(np.moveaxis(rows, 1, 3), grey)
+    # In an array it is not guessed what three equal channels would be.
+    np.save(tmp_path / "a.npy", BYTES)
+    with pytest.raises(ReplicateError, match="images of 3 x 4 x 3 pixels are needed"):
+        in_rows(read_array(tmp_path / "a.npy"), (3, *BYTES.shape[1:]))
 
 
 def test_jpeg_is_read_with_a_note(tmp_path: Path) -> None:

@@ -247,6 +247,85 @@ def test_samples_without_a_trap_raise_none(title: str, tmp_path: Path) -> None:
     assert names(scored(tmp_path, CLEAN[title]())) == set()
 
 
+def own(
+    folder: Path, samples: Rows, test: Rows, valid: Rows, train: Rows, *words: str
+) -> dict[str, object]:
+    """The result of the command on samples that are compared with data of one's own."""
+    command = ["score", str(folder / "s.npy"), "--params", PARAMS, "--state", str(folder / "state")]
+    for name, rows in {"s": samples, "test": test, "valid": valid, "train": train}.items():
+        np.save(folder / f"{name}.npy", rows)
+        if name != "s":
+            command += [f"--{name}-file", str(folder / f"{name}.npy")]
+    out = folder / "score.json"
+    assert main([*command, "--json", str(out), *words]) == 0
+    result: dict[str, object] = json.loads(out.read_text())
+    return result
+
+
+@pytest.mark.parametrize("shift", [0.0, -0.5], ids=["from 0 to 1", "less a half"])
+def test_a_range_within_that_of_the_data_is_another_one(shift: float, tmp_path: Path) -> None:
+    """Samples from 0 to 1 beside data from -1 to 1, which they do not leave."""
+    data = [2 * rows - 1 for rows in (TEST, VALID, TRAIN)]
+    right = own(tmp_path, 2 * HONEST - 1, *data)
+    assert names(right) == set()
+    wrong = own(tmp_path, HONEST + np.float32(shift), *data)
+    assert names(wrong) - {"edge"} == {"range"}
+    fixed = own(tmp_path, HONEST + np.float32(shift), *data, "--fix", "range")
+    assert names(fixed) == set()
+    assert fixed["log_likelihood"] == pytest.approx(right["log_likelihood"], abs=1e-3)
+
+
+def dots(generator: np.random.Generator, count: int) -> Rows:
+    """Images of two pixels, so dense that many have the same bytes."""
+    return generator.normal(0.5, 0.15, (count, 2)).clip(0, 1).astype(np.float32)
+
+
+def of_few_directions(generator: np.random.Generator, count: int) -> Rows:
+    """Images of 64 pixels that vary in six directions."""
+    directions = np.random.default_rng(5).normal(size=(6, 64)) / np.sqrt(6)
+    logits = generator.normal(size=(count, 6)) @ directions
+    return (1 / (1 + np.exp(-logits))).astype(np.float32)
+
+
+def often_blank(generator: np.random.Generator, count: int) -> Rows:
+    """Images of 64 pixels, a tenth of which have no ink."""
+    rows = generator.random((count, 64)).astype(np.float32)
+    rows[generator.random(count) < 0.1] = 0
+    return rows
+
+
+#: Distribution -> how many test, validation and training images there are of it.
+DENSE = {dots: (3_000, 1_000, 6_000), of_few_directions: (200, 200, 20_000)}
+
+
+@pytest.mark.parametrize("distribution", [*DENSE, often_blank])
+def test_samples_of_the_very_distribution_of_the_data_raise_none(
+    distribution: Callable[[np.random.Generator, int], Rows], tmp_path: Path
+) -> None:
+    """Real images of it are as often equal or near to each other."""
+    generator = np.random.default_rng(0)
+    sizes = DENSE.get(distribution, (500, 500, 3_000))
+    test, valid, train = (distribution(generator, size) for size in sizes)
+    samples = distribution(generator, PUBLISHED_SAMPLES)
+    assert names(own(tmp_path, samples, test, valid, train)) - {"edge"} == set()
+
+
+def test_images_of_one_value_are_equal_and_no_bits(tmp_path: Path) -> None:
+    found = names(scored(tmp_path, np.full((10_000, 64), 0.25, np.float32)))
+    assert "equal" in found
+    assert "binarised" not in found
+
+
+def test_copies_are_told_where_one_file_has_been_named_for_test_and_validation(
+    tmp_path: Path,
+) -> None:
+    """Its images are then no sign that images of the data are equal by chance."""
+    copies = with_some(HONEST, TEST, 50)
+    assert "held-out" in names(own(tmp_path, copies, TEST, TEST, TRAIN))
+    nearly = own(tmp_path, noisy(TRAIN), TEST, TEST, TRAIN)
+    assert "memorised" in names(nearly)
+
+
 def test_held_out_images_as_samples_raise_only_that_they_are_few(tmp_path: Path) -> None:
     """Real test images, where other test images are measured."""
     for name, rows in {"s": TEST[:128], "t": TEST[128:], "v": VALID, "r": TRAIN}.items():

@@ -206,6 +206,30 @@ def test_other_measures_are_taken_where_they_are_asked_for(
     ]
 
 
+def test_a_measure_without_value_is_named_with_the_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator = np.random.default_rng(4)
+    for name, count in {"s": 30, "t": 5, "v": 20}.items():
+        np.save(tmp_path / f"{name}.npy", generator.random((count, 16)))
+    page, out = tmp_path / "score.html", tmp_path / "score.json"
+    words = ["--test-file", tmp_path / "t.npy", "--valid-file", tmp_path / "v.npy"]
+    words += ["--json", out, "--html", page]
+    assert call(tmp_path, tmp_path / "s.npy", *words, "--measures") == 0
+    result = json.loads(out.read_text())
+    assert result["measures"] == []
+    printed = capsys.readouterr().out
+    text = lxml_html.fromstring(page.read_text(encoding="utf-8")).text_content()
+    reasons = {"too few images": "Classifier test", "there are no training images": "Memorisation"}
+    for reason, title in reasons.items():
+        (note,) = [note for note in result["notes"] if reason in note]
+        assert title in note
+        assert note in printed
+        assert note in text
+    assert call(tmp_path, tmp_path / "s.npy", *words) == 0
+    assert json.loads(out.read_text())["notes"] == []
+
+
 def test_the_page_of_rows_that_are_no_pictures(tmp_path: Path) -> None:
     generator = np.random.default_rng(3)
     for name in "stv":
