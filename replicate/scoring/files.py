@@ -146,11 +146,17 @@ def _chosen(
 
 
 def _checked(values: Numbers, path: Path) -> Numbers:
-    """The array, if it is one of real numbers."""
+    """The array, if it is one of real numbers that may be pixels."""
     if values.dtype.kind not in "buif":
         raise ReplicateError(
             f"{path}: the array is of type {values.dtype}, not of real numbers; "
             "save it as float32 or uint8."
+        )
+    # A single number has no axis of images, and images without pixels have no size.
+    if values.ndim == 0 or 0 in values.shape[1:]:
+        raise ReplicateError(
+            f"{path}: the array has the shape {values.shape}, which holds no images; save the "
+            "samples once more, as (n, pixels)."
         )
     return values
 

@@ -183,25 +183,25 @@ def as_pixels(images: Numbers, divisor: float, array: ForeignArray) -> tuple[Pix
 
     Whole numbers are bytes, as image files have them: 0..255 is brought to 0..1, and so is 0..16
     for a data set whose own files count to 16. Those of 0 and 1 alone stay. Real numbers stay what
-    they are.
+    they are, unless they are means of whole numbers (`--fix grey`).
 
     Args:
         images: (n, c, h, w).
         divisor: of the data set: pixel = stored / divisor; 1 where it stores pixels themselves.
-        array: where they come from, for messages.
+        array: where they come from: what is stored, and for messages.
 
     Raises:
         ReplicateError: not finite, or whole numbers that are no bytes.
     """
     flat = images.reshape(len(images), -1)
-    if flat.dtype.kind == "f":
+    if array.values.dtype.kind == "f":
         # float64 beyond float32's range becomes infinite, which the check below reports in plain
         # words.
         with np.errstate(over="ignore"):
             pixels = np.ascontiguousarray(flat, dtype=np.float32)
         _check_finite(pixels, array)
         return pixels, []
-    low, high = int(flat.min()), int(flat.max())
+    low, high = math.floor(flat.min()), math.ceil(flat.max())
     if low < 0 or high > LARGEST_BYTE:
         raise ReplicateError(
             f"{array.path} holds whole numbers from {low} to {high}, which are no bytes of an "

@@ -339,6 +339,25 @@ def test_whole_numbers_are_bytes_and_real_numbers_stay(
     assert bool(notes) == (values.dtype.kind == "i" and values.max() > 1)
 
 
+def test_the_mean_of_three_channels_of_bytes_is_one_of_bytes() -> None:
+    colours = GENERATOR.integers(0, 256, (5, 4, 4, 3), dtype=np.uint8)
+    array = foreign(colours)
+    found, notes = as_pixels(in_rows(array, (1, 4, 4), {"grey"}), 1.0, array)
+    means = colours.astype(np.float64).mean(3) / 255
+    np.testing.assert_allclose(found, means.reshape(5, 16), rtol=1e-6)
+    assert len(notes) == 1
+    bits = foreign(GENERATOR.integers(0, 2, (5, 4, 4, 3)))
+    found, _ = as_pixels(in_rows(bits, (1, 4, 4), {"grey"}), 1.0, bits)
+    np.testing.assert_allclose(found, bits.values.mean(3).reshape(5, 16), rtol=1e-6)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(), (5, 0), (5, 0, 3)])
+def test_an_array_without_pixels_is_refused(shape: tuple[int, ...], tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros(shape))
+    with pytest.raises(ReplicateError, match="holds no images"):
+        read_array(tmp_path / "a.npy")
+
+
 @pytest.mark.parametrize(
     ("stored", "words"),
     [
