@@ -169,6 +169,29 @@ def test_images_that_are_all_the_same_say_nothing() -> None:
     assert mixing(np.ones((1000, 4)), 10).effective_samples is None
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("count", [100, 1000])
+def test_neither_do_those_whose_mean_is_rounded(count: int, dtype: type) -> None:
+    """No float has their mean, so that their deviations from it are not 0."""
+    one = np.random.default_rng(6).random((1, 7)).astype(dtype)
+    assert mixing(np.repeat(one, count, axis=0), 2).effective_samples is None
+    assert mixing(np.full((count, 3), 0.1, dtype), 2).effective_samples is None
+
+
+def test_directions_in_which_images_do_not_vary_have_no_part() -> None:
+    """The worst of two principal components, which are found by another decomposition."""
+    generator = np.random.default_rng(0)
+    coordinates = generator.standard_normal((2000, 2))
+    images = coordinates @ generator.random((2, 20)) + 0.3
+    left, values, _ = np.linalg.svd(images - images.mean(0), full_matrices=False)
+    sizes = []
+    for scalar in (left[:, :2] * values[:2]).T:
+        rho = autocorrelation(split(scalar.reshape(1000, 2).T))
+        assert rho is not None
+        sizes.append(effective_sample_size(rho, 2000))
+    assert mixing(images, 2).effective_samples == pytest.approx(min(*sizes, 2000), rel=1e-9)
+
+
 def test_the_order_of_images_decides_which_chain_they_are_of() -> None:
     """Read the other way round, the same images would look mixed."""
     images = as_images(ar1(0.95, 50, 200))

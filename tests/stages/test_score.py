@@ -206,6 +206,27 @@ def test_other_measures_are_taken_where_they_are_asked_for(
     ]
 
 
+def test_the_page_has_the_intervals_that_are_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A Fréchet distance that is large beside its interval, far from grey images."""
+    splits = digits()
+    np.save(tmp_path / "s.npy", splits.flat("train")[:300])
+    np.save(tmp_path / "t.npy", np.full((50, 64), 0.5, np.float32))
+    page = tmp_path / "score.html"
+    files = ["--test-file", tmp_path / "t.npy", "--valid-file", tmp_path / "t.npy"]
+    assert call(tmp_path, tmp_path / "s.npy", *files, "--measures", "--html", page) == 0
+    printed = re.findall(r"measure .*interval (\S+) to (\S+)", capsys.readouterr().out)
+    tree = lxml_html.fromstring(page.read_text(encoding="utf-8"))
+    cells = tree.xpath("//section[@aria-labelledby='measures-title']//tbody/tr/td[1]")
+    shown = [re.search(r"(\S+) to (\S+)", cell.text_content()) for cell in cells]
+    assert len(printed) == len(shown) > 0
+    for ends, match in zip(printed, shown, strict=True):
+        assert match is not None
+        on_page = [float(word.replace("\u2212", "-")) for word in match.groups()]
+        assert on_page == [float(word) for word in ends]
+
+
 def test_a_measure_without_value_is_named_with_the_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
