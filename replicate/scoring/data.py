@@ -128,6 +128,11 @@ def _own_data(arguments: argparse.Namespace) -> Data:
     images.setdefault("train", np.empty((0, *shape), np.float32))
     splits = Splits(images=images, value_range=_value_range(images))
     digests = {split: array.digest for split, array in arrays.items()}
+    if digests["test"] == digests["valid"]:
+        notes.append(
+            "test and validation images are the same: the bandwidth was chosen on what it is "
+            "measured with, which flatters the estimate"
+        )
     title = f"{arguments.test_file.name} ({sizes(shape)} pixels)"
     return Data(None, title, splits, digests, tuple(notes))
 
@@ -169,5 +174,6 @@ def _value_range(images: Mapping[str, NDArray[np.generic]]) -> tuple[float, floa
         return UNIT
     if -1 <= low < -0.5 and 0.5 < high <= 1:
         return SYMMETRIC
-    # Images of one value alone would have a range without any width.
-    return low, max(high, np.nextafter(low, np.inf))
+    # Images of one value alone would have a range without any width, or one that nothing can be
+    # divided by.
+    return low, high if high > low else low + max(1.0, abs(low))

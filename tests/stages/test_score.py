@@ -206,6 +206,37 @@ def test_other_measures_are_taken_where_they_are_asked_for(
     ]
 
 
+@pytest.mark.filterwarnings("error")
+def test_data_without_any_ink(tmp_path: Path) -> None:
+    """Whatever their one value, nothing is divided by the width of their range."""
+    samples = digits().flat("train")[:50]
+    for value in (0.0, 0.5, -3.0):
+        for name, pixels in {"s": samples, "d": np.full((40, 64), value, np.float32)}.items():
+            np.save(tmp_path / f"{name}.npy", pixels)
+        out = tmp_path / "score.json"
+        words = [f"--{split}-file={tmp_path / 'd.npy'}" for split in ("test", "valid", "train")]
+        assert (
+            call(tmp_path, tmp_path / "s.npy", *words, "--json", out, "--html", tmp_path / "p") == 0
+        )
+        expected = -np.square(samples.astype(np.float64) - value).sum(1)
+        result = json.loads(out.read_text())
+        exponents = expected / (2 * result["folds"][0]["sigma"] ** 2)
+        mean = np.logaddexp.reduce(exponents) - math.log(50)
+        mean -= 64 * math.log(result["folds"][0]["sigma"] * math.sqrt(2 * math.pi))
+        assert result["log_likelihood"] == pytest.approx(mean, rel=1e-5)
+
+
+def test_a_bandwidth_that_was_chosen_on_the_test_images_is_noted(tmp_path: Path) -> None:
+    splits, out = digits(), tmp_path / "score.json"
+    for name, split in {"s": "train", "t": "test", "v": "valid", "copy": "test"}.items():
+        np.save(tmp_path / f"{name}.npy", splits.flat(split))
+    for valid, count in {"v": 0, "t": 1, "copy": 1}.items():
+        words = ["--test-file", tmp_path / "t.npy", "--valid-file", tmp_path / f"{valid}.npy"]
+        assert call(tmp_path, tmp_path / "s.npy", *words, "--json", out) == 0
+        notes = json.loads(out.read_text())["notes"]
+        assert sum("test and validation images are the same" in note for note in notes) == count
+
+
 def test_the_page_has_the_intervals_that_are_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
