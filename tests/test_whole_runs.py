@@ -63,7 +63,7 @@ def test_a_jump_at_the_end_is_no_rise_where_half_and_twice_the_epochs_agree() ->
     assert verdict(own)["state"] == "withheld"
     judged = verdict(own, run_of(around(137), 50), run_of(around(139), 200))
     assert judged["state"] == judged["claim_state"] == "replicated"
-    told = "the same with 50 epochs (137.0 nats, 6 seeds) and with 200 epochs (139.0 nats, 6 seeds)"
+    told = "so too after 50 epochs (137.0 nats) and 200 epochs (139.0 nats)"
     assert judged["reason"].endswith(told)
 
 
@@ -181,6 +181,8 @@ def test_of_two_runs_of_one_length_that_with_more_seeds_counts() -> None:
     own = run_of(around(138), 100, 167.0)
     others = [run_of(around(60), 200), run_of(around(138, seeds=7), 200), run_of(around(60), 200)]
     assert verdict(own, HALF, *others)["state"] == "replicated"
+    failed = run_of([*around(60, seeds=8), None], 200)  # type: ignore[list-item]
+    assert verdict(own, HALF, failed, *others)["state"] == "replicated"
 
 
 def test_rows_of_other_models_are_judged_by_their_curves() -> None:

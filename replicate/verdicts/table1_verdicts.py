@@ -347,8 +347,8 @@ def _same_with(lengths: Sequence[_Length]) -> list[str]:
     """That runs of other lengths get the same verdict, in words; nothing where there are none."""
     if not lengths:
         return []
-    told = [_told(length) for length in lengths]
-    return [f"the same with {' and with '.join(told)}"]
+    told = [f"{length.epochs} epochs ({np.mean(length.values):.1f} nats)" for length in lengths]
+    return [f"so too after {' and '.join(told)}"]
 
 
 def _compare_with_published(

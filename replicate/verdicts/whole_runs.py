@@ -7,7 +7,7 @@ jumps there, whatever the length (docs/protocol.md, section 8; protocol.yaml, `r
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from replicate.records.schema import Evaluation, Training, WholeRun
+from replicate.records.schema import Evaluation, PooledSeeds, Training, WholeRun
 from replicate.verdicts.pooled_seeds import pool_seeds
 
 #: Epochs of the other runs, relative to those of the row's own.
@@ -56,6 +56,11 @@ def _seeds(trainings: Sequence[tuple[str, Training]]) -> set[int]:
     return seeds
 
 
+def _weight(measured: PooledSeeds) -> tuple[bool, int]:
+    """What makes one of two runs count: first that no seed failed, then how many there are."""
+    return not measured["failed"], len(measured["per_seed"])
+
+
 def runs_of_other_lengths(
     trainings: Sequence[tuple[str, Training]], others: Sequence[OtherRun]
 ) -> list[WholeRun]:
@@ -81,7 +86,7 @@ def runs_of_other_lengths(
             continue
         run: WholeRun = {"epochs": other_training["epochs"], "measured": measured}
         known = runs.get(run["epochs"])
-        # Of two runs of one length that with more seeds counts: pooled, seeds might count twice.
-        if known is None or len(measured["seeds"]) > len(known["measured"]["seeds"]):
+        # One of two runs of one length: pooled, seeds might count twice.
+        if known is None or _weight(measured) > _weight(known["measured"]):
             runs[run["epochs"]] = run
     return [runs[epochs] for epochs in sorted(runs)]
