@@ -48,24 +48,39 @@ def headline(columns: Sequence[TableColumn]) -> list[Clause]:
     """
     names: dict[str, list[str]] = {}
     for column in columns:
-        cells = [(row.title, row.verdict["state"]) for row in column.rows]
-        states = {state for _, state in cells}
-        # One row alone is named by its title.
-        if len(cells) > 1 and len(states) == 1:
-            state = states.pop()
-            # "did not attempt every row" would mean that it attempted some.
-            extent = "any" if state in DENIALS else "every"
-            names.setdefault(state, []).append(f"{extent} row of {column.title}")
-            continue
-        for title, state in cells:
-            names.setdefault(state, []).append(f"{title} on {column.title}")
+        titles: dict[str, list[str]] = {}
+        for row in column.rows:
+            titles.setdefault(row.verdict["state"], []).append(row.title)
+        for state, of_state in titles.items():
+            is_whole_column = len(of_state) == len(column.rows) > 1
+            # One row alone is named by its title.
+            extent = _of_all_rows(state) if is_whole_column else _together(of_state, state)
+            place = "of" if is_whole_column else "on"
+            names.setdefault(state, []).append(f"{extent} {place} {column.title}")
     clauses = []
     # By the order of the openings: what replicated comes before what did not.
     for state, opening in OPENINGS.items():
         if state in names:
-            last = "or" if state in DENIALS else "and"
-            clauses.append(Clause(state, opening, names[state], last))
+            clauses.append(Clause(state, opening, names[state], _last_word(state)))
     return clauses
+
+
+def _last_word(state: str) -> str:
+    """The word before the last of several names."""
+    return "or" if state in DENIALS else "and"
+
+
+def _of_all_rows(state: str) -> str:
+    # "did not attempt every row" would mean that it attempted some.
+    return "any row" if state in DENIALS else "every row"
+
+
+def _together(titles: Sequence[str], state: str) -> str:
+    """Titles of one data set, which is named once after them."""
+    *others, last = titles
+    if not others:
+        return last
+    return f"{', '.join(others)} {_last_word(state)} {last}"
 
 
 def rank(state: str) -> int:

@@ -27,6 +27,8 @@ def test_the_committed_plan_is_in_order_of_value() -> None:
         *_seed_by_seed("dbn", "stacked_cae"),
         *[("dbn", str(seed)) for seed in range(6)],  # half the epochs
         *[("dbn", str(seed)) for seed in range(6)],  # twice the epochs
+        *[("stacked_cae", str(seed)) for seed in range(6)],  # half
+        *[("stacked_cae", str(seed)) for seed in range(6)],  # twice
         *adversarial_nets,
         *_seed_by_seed("autoencoder", "vae", "rbm", "dbm"),
         *_seed_by_seed("k_means", "k_means_weighted", "true_distribution"),
