@@ -72,7 +72,7 @@ def runs_of_other_lengths(
         trainings: (file, training) of every block of the row.
         others: runs of the same model on the same data set.
     """
-    training = _common_training(trainings)
+    training = _common_training(trainings) if others else None
     if training is None:
         return []
     runs: dict[int, WholeRun] = {}
