@@ -11,14 +11,19 @@ from benchmarks.images import handwriting
 from benchmarks.memory import peak_growths
 from benchmarks.parzen import GRID
 from benchmarks.timing import interleaved
+from replicate.likelihood.parzen import (
+    GROUP,
+    KernelSums,
+    choose_bandwidth,
+    kernel_sums,
+    log_densities,
+)
 from replicate.likelihood.parzen import SAMPLES as BLOCK
-from replicate.likelihood.parzen import KernelSums, choose_bandwidth, kernel_sums, log_densities
 
 SAMPLES, VALID, TEST = 10_000, 1_000, 10_000
-MANY, FEW = 1_000_000, 10_000
-#: Samples that are made, summed and freed at a time: whole blocks, so that the sums of chunks add
-#: up to the sum of all.
-CHUNK = 4 * BLOCK
+MANY, FEW = 1_000_000, 20_000
+#: Samples that are made, summed and freed at a time: a group, as `score` takes them.
+CHUNK = GROUP * BLOCK
 SIGMA = 0.2
 
 

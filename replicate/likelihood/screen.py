@@ -51,8 +51,8 @@ MIN_ROWS, MIN_DIMENSION = 128, 128
 MAX_DIMENSION = 2**16
 #: Squares of levels whose sum is exact in float32: EXACT_TERMS LEVELS^2 < 2^24.
 EXACT_TERMS = 1024
-#: Points that are rounded at a time: their pixels stay in cache.
-CHUNK = 128
+#: Points that are rounded at a time: enough for two threads, few enough to stay in cache.
+CHUNK = 256
 
 
 @cache
