@@ -28,3 +28,6 @@ def test_power_is_how_often_the_test_passes(mean: float, threshold: float, sign:
 def test_without_spread_the_test_always_or_never_passes() -> None:
     assert power([8.0, 8.0], 4.0, 1, 10) == 1
     assert power([8.0, 8.0], 4.0, -1, 10) == 0
+    # Ten times 0.3 has a mean below 0.3 by rounding, and a spread.
+    assert power([0.3] * 10, 0.3, 1, 10) == 0
+    assert power([0.3] * 10, 0.3, -1, 10) == 0

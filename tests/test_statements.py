@@ -2,6 +2,7 @@
 not to decide.
 """
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -143,6 +144,57 @@ def test_the_seeds_that_would_decide_do_if_mean_and_spread_stay() -> None:
         return float(0.3 - stats.t.ppf(0.95, count - 1) * spread / math.sqrt(count))
 
     assert lower(needed) > 0 > lower(needed - 1)
+
+
+def spread_around(mean: float, count: int) -> list[float]:
+    """Values with this mean and the standard deviation 1."""
+    steps = np.arange(count) - (count - 1) / 2
+    return [float(value) for value in mean + steps / np.std(steps, ddof=1)]
+
+
+@pytest.mark.parametrize("asks_for", ["all", "any"])
+@pytest.mark.parametrize("means", [(-0.5, 0.0), (-0.5, 0.2), (0.5, -0.2), (0.5, 0.3), (0.5, 0.0)])
+def test_the_seeds_that_would_decide_a_statement_are_the_fewest_that_do(
+    asks_for: str, means: tuple[float, float]
+) -> None:
+    """By judging as many seeds with the same means and spreads, one number after the other.
+
+    Among them statements that one check decides although the other stays open with any number.
+    """
+    rule = (protocol if asks_for == "all" else any_of)(a=TESTED, b={**TESTED, "reads": "another"})
+
+    def judged(count: int) -> StatementVerdict:
+        numbers = {name: spread_around(mean, count) for name, mean in zip("ab", means, strict=True)}
+        return statement_verdict("X", rule, found(**numbers))
+
+    entry = judged(8)
+    assert entry["state"] == "inconclusive"
+    # The most that is needed here are 135 seeds.
+    decided = (count for count in range(9, 200) if judged(count)["state"] != "inconclusive")
+    fewest = next(decided, None)
+    assert entry["seeds_needed"] == fewest
+    advice = "no number of seeds up to 1,000 would"
+    if fewest is not None:
+        advice = f"{fewest} seeds would decide"
+    assert entry["reason"].endswith(f"; {advice}")
+
+
+@pytest.mark.parametrize("asks_for", ["all", "any"])
+@pytest.mark.parametrize("side", ["above", "below"])
+def test_seeds_that_all_lie_on_the_threshold_lie_on_neither_side(side: str, asks_for: str) -> None:
+    """In decimals whose sums are rounded, so that a mean of equal numbers is another number."""
+    rounded = 0
+    for count, threshold in itertools.product(range(6, 31), (0.02, 0.1, 0.3, 0.55, 0.95, 1.1)):
+        values = [threshold] * count
+        rounded += float(np.mean(values)) != threshold
+        rule = (protocol if asks_for == "all" else any_of)(a={"reads": "a", side: threshold})
+        entry = statement_verdict("X", rule, found(a=values))
+        assert entry["state"] == "inconclusive"
+        (check,) = entry["checks"]
+        assert check["value"] == threshold
+        assert check["sd_over_seeds"] == 0
+        assert check["ci90"] == check["ci95_simultaneous"] == [threshold, threshold]
+    assert rounded > 0
 
 
 def test_all_checks_must_hold() -> None:

@@ -23,6 +23,7 @@ from replicate.verdicts.statistics import (
     interquartile_mean,
     interquartile_mean_interval,
     mean_interval,
+    mean_over_seeds,
     naive_z,
     ordering_of,
     prediction_interval,
@@ -333,6 +334,21 @@ def test_equal_means_without_any_spread_are_in_no_order() -> None:
     gap = difference_of_means([3.0, 3.0], [3.0, 3.0])
     assert gap.ci90 == (0.0, 0.0)
     assert ordering_of(gap) == "inconclusive"
+    # Sums of ten, whose rounding is another than that of sums of six.
+    gap = difference_of_means([0.3] * 6, [0.3] * 10)
+    assert gap.ci90 == (0.0, 0.0)
+    assert ordering_of(gap) == "inconclusive"
+    assert seeds_to_order([0.3] * 6, [0.3] * 10) is None
+
+
+@given(value=st.floats(-1e6, 1e6), count=st.integers(2, 40))
+def test_values_that_do_not_differ_have_their_own_mean_and_no_spread(
+    value: float, count: int
+) -> None:
+    values = [value] * count
+    assert mean_over_seeds(values) == value
+    assert standard_deviation(values) == 0
+    assert mean_interval(values) == (value, value)
 
 
 def test_negative_control_a_worse_model_is_not_ahead() -> None:

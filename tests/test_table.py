@@ -2,12 +2,14 @@
 
 import csv
 import json
+import math
 from io import StringIO
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from replicate import datasets, models
 from replicate.__main__ import main
@@ -528,6 +530,35 @@ def test_an_order_too_close_to_call_says_how_many_seeds_would_decide() -> None:
     ]  # ours 210, 212, ..., 220; published 214, which is not above itself
     assert (gsn["seeds_ahead"], gsn["share_ahead"]) == (3, 0.5)
     assert gsn["share_interval"] == pytest.approx([0.1876, 0.8124], abs=1e-4)
+
+
+def test_one_comparison_the_other_way_round_would_decide_an_order_by_itself() -> None:
+    """However many seeds another comparison needs, whose two means are nearly equal."""
+    offsets = [-5.0, -3.0, -1.0, 1.0, 3.0, 5.0]
+    levels = {"dbn": 209.99, "stacked_cae": 121.0, "deep_gsn": 212.5, "adversarial_nets": 210.0}
+    evaluations = {
+        (model, "mnist"): [evaluation([level + offset for offset in offsets], model=model)]
+        for model, level in levels.items()
+    }
+    samplers = {
+        (model, "mnist"): [steady(level)]
+        for model, level in levels.items()
+        if model in PROTOCOL.samplers.rows
+    }
+    mnist = build(evaluations, samplers=samplers)["orderings"][0]
+    assert [each["seeds_needed"] for each in mnist["comparisons"][:2]] == [None, None]
+    assert mnist["verdict"]["state"] == "inconclusive"
+    # Equal spreads and numbers of seeds: Student's test of two samples (Bonferroni of three).
+    variance = float(np.var(offsets, ddof=1))
+    fewest = next(
+        count
+        for count in range(7, 1001)
+        if stats.t.ppf(1 - 0.025 / 3, 2 * count - 2) * math.sqrt(2 * variance / count) < 2.5
+    )
+    assert mnist["verdict"]["seeds_needed"] == fewest
+    assert mnist["verdict"]["reason"] == (
+        f"undecided for DBN, Deep GSN; {fewest} seeds would decide"
+    )
 
 
 def test_an_order_needs_the_protocols_seeds_of_every_model() -> None:

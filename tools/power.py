@@ -33,7 +33,8 @@ def power(values: Sequence[float], threshold: float, sign: int, seeds: int) -> f
         sign: 1 if the mean is to be above the threshold, -1 if below.
     """
     distance, spread = sign * (float(np.mean(values)) - threshold), float(np.std(values, ddof=1))
-    if spread == 0:
+    if np.ptp(values) == 0:
+        distance = sign * (values[0] - threshold)  # a rounded mean of equal values is another one
         return float(distance > 0)
     quantile = stats.t.ppf(1 - LEVEL, seeds - 1)
     return float(stats.nct.sf(quantile, seeds - 1, distance / spread * math.sqrt(seeds)))

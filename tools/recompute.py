@@ -539,8 +539,11 @@ def check_verdict(
     if k < 2:
         return {"per_seed": measured, "value": values.mean() if k else None, "state": None}
     levels = (0.9, 0.95, 1 - 0.05 / tested)
+    mean, spread = values.mean(), values.std(ddof=1)
+    if np.ptp(values) == 0:  # which rounding would make another number, with a spread
+        mean, spread = values[0], 0.0
     narrow, wide, all_wide = (
-        t_interval(values.mean(), stats.sem(values), k - 1, level) for level in levels
+        t_interval(mean, spread / math.sqrt(k), k - 1, level) for level in levels
     )
     # Distances beyond the threshold: above 0 is where the statement wants them.
     forth, back = (
@@ -552,7 +555,7 @@ def check_verdict(
     needed = None
     if state == "inconclusive":
         counts = np.arange(k + 1, 1001)
-        errors, centre = values.std(ddof=1) / np.sqrt(counts), sign * (values.mean() - threshold)
+        errors, centre = spread / np.sqrt(counts), sign * (mean - threshold)
         tails = (0.95, 1 - 0.025 / tested)
         up, down = reversed(tails) if one_is_enough else tails
         above = centre - stats.t.ppf(up, counts - 1) * errors > 0
@@ -560,8 +563,8 @@ def check_verdict(
         needed = int(counts[above | below][0]) if (above | below).any() else None
     return {
         "per_seed": measured,
-        "value": values.mean(),
-        "sd_over_seeds": values.std(ddof=1),
+        "value": mean,
+        "sd_over_seeds": spread,
         "ci90": narrow,
         "ci95": wide,
         "ci95_simultaneous": all_wide,
@@ -594,16 +597,16 @@ def decided(
         counts = [verdict["seeds_needed"] for _, verdict in tested]
         open_ones = [n for n, of in zip(counts, states, strict=True) if of == "inconclusive"]
         needed = None if None in open_ones else max(open_ones)
-        # One check that lies on its side would be enough; else all must be denied.
-        if rule.get("asks_for") == "any":
-            hopeful = [
-                verdict["seeds_needed"]
-                for name, verdict in tested
-                if verdict["state"] == "inconclusive"
-                and verdict["seeds_needed"] is not None
-                and on_its_side(rule["checks"][name], verdict["value"])
-            ]
-            needed = min(hopeful, default=needed)
+        # Alone decides what affirms where one is enough, and what denies where all must hold.
+        alone = [
+            verdict["seeds_needed"]
+            for name, verdict in tested
+            if verdict["state"] == "inconclusive"
+            and verdict["seeds_needed"] is not None
+            and on_its_side(rule["checks"][name], verdict["value"])
+            == (rule.get("asks_for") == "any")
+        ]
+        needed = min(alone, default=needed)
         return {"state": "inconclusive", "seeds_needed": needed}
     else:
         state = "not replicated" if rule.get("asks_for") == "any" else "replicated"

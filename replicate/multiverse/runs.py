@@ -238,9 +238,12 @@ def _changes_to_the_end(jobs: Sequence[Job]) -> dict[int, float]:
         if "train" not in job:
             continue
         training: Mapping[str, Any] = job["train"].content
-        last_look = training["curve"]["log_likelihood"][-1]
+        looks = training["curve"]["log_likelihood"]
+        # A block whose seeds all failed before the first look has none.
+        if not looks:
+            continue
         chosen_look = training["chosen_log_likelihood"]
-        for seed, last, chosen in zip(training["seeds"], last_look, chosen_look, strict=True):
+        for seed, last, chosen in zip(training["seeds"], looks[-1], chosen_look, strict=True):
             # A seed that failed has no last look.
             if last is not None and chosen is not None:
                 of_seed[seed] = last - chosen

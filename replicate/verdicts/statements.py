@@ -9,19 +9,18 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from replicate.errors import ReplicateError
 from replicate.records.schema import CheckVerdict, ExperimentResult, StatementVerdict, VerdictState
 from replicate.verdicts.protocol import Check, Protocol, Statement
 from replicate.verdicts.statistics import (
     Difference,
     fewest_seeds,
+    mean_over_seeds,
     ordering_of,
     simultaneous,
     standard_deviation,
 )
-from replicate.verdicts.verdict_state import Decision, most_needed
+from replicate.verdicts.verdict_state import Decision, fewest_to_decide
 
 #: Statement -> (name of the file, result of the stage `experiment`).
 Results = Mapping[str, tuple[str, ExperimentResult]]
@@ -30,7 +29,7 @@ Results = Mapping[str, tuple[str, ExperimentResult]]
 def _above_threshold(values: Sequence[float], check: Check) -> Difference:
     """The mean over seeds less the threshold, with the sign that makes the wanted side positive."""
     count = len(values)
-    mean = float(np.mean(values))
+    mean = mean_over_seeds(values)
     spread = standard_deviation(values) or 0.0
     # Turned so that large is good: one test serves `above` and `below`.
     distance = check.sign * (mean - check.threshold)
@@ -149,7 +148,7 @@ def _test_over_seeds(
     values = [value for value in per_seed if value is not None]
     verdict["per_seed"] = list(per_seed)
     if values:
-        verdict["value"] = float(np.mean(values))
+        verdict["value"] = mean_over_seeds(values)
     # One seed has no spread, and so neither interval nor test.
     if len(values) < 2:
         return
@@ -241,13 +240,7 @@ def _tests_together(rule: Statement, tested: Sequence[CheckVerdict]) -> Decision
         seeds = _seeds(tested[0])
         reason = f"one-sided tests over {seeds} {rule.over}, {len(tested)} at 5 % each"
         return Decision("replicated", reason)
-    counts_needed = [check["seeds_needed"] for check in undecided]
-    needed = most_needed(counts_needed)
-    advice = f"no number of {rule.over} up to 1,000 would"
-    if needed:
-        advice = f"{needed} {rule.over} would decide"
-    reason = f"undecided: {_readings(undecided)}; {advice}"
-    return Decision("inconclusive", reason, needed)
+    return _undecided(rule, undecided)
 
 
 def _any_test(rule: Statement, tested: Sequence[CheckVerdict]) -> Decision:
@@ -261,25 +254,31 @@ def _any_test(rule: Statement, tested: Sequence[CheckVerdict]) -> Decision:
     if not undecided:
         reason = f"the other way round in every check, one-sided tests over {seeds} at 5 % each"
         return Decision("not replicated", reason)
-    needed = _needed_by_any(undecided)
+    return _undecided(rule, undecided)
+
+
+def _undecided(rule: Statement, undecided: Sequence[CheckVerdict]) -> Decision:
+    """The decision where some checks are undecided, with the seeds that would decide.
+
+    Where all checks must hold, one on the other side denies the statement by itself; where one is
+    enough, one on its side affirms it.
+    """
+    decisive_side = 1 if rule.asks_for == "any" else -1
+    decisive = [check for check in undecided if decisive_side * _distance(check) > 0]
+    alone = [check["seeds_needed"] for check in decisive]
+    together = [check["seeds_needed"] for check in undecided]
+    needed = fewest_to_decide(alone, together)
     advice = f"no number of {rule.over} up to 1,000 would"
     if needed:
         advice = f"{needed} {rule.over} would decide"
     return Decision("inconclusive", f"undecided: {_readings(undecided)}; {advice}", needed)
 
 
-def _needed_by_any(undecided: Sequence[CheckVerdict]) -> int | None:
-    """The seeds that would decide: one check that affirms, or else all that deny."""
-    affirming = []
-    for check in undecided:
-        assert check["value"] is not None
-        side = 1 if check["side"] == "above" else -1
-        is_on_its_side = side * (check["value"] - check["threshold"]) > 0
-        if is_on_its_side and check["seeds_needed"] is not None:
-            affirming.append(check["seeds_needed"])
-    if affirming:
-        return min(affirming)
-    return most_needed(check["seeds_needed"] for check in undecided)
+def _distance(check: CheckVerdict) -> float:
+    """How far the number of a check lies from its threshold; positive on its side."""
+    assert check["value"] is not None
+    side = 1 if check["side"] == "above" else -1
+    return side * (check["value"] - check["threshold"])
 
 
 def statement_verdict(statement: str, protocol: Protocol, results: Results) -> StatementVerdict:

@@ -31,11 +31,34 @@ def as_list(interval: Interval | None) -> list[float] | None:
     return list(interval)
 
 
+def _are_equal(values: Sequence[float]) -> bool:
+    """Whether the seeds do not differ at all."""
+    return min(values) == max(values)
+
+
+def mean_over_seeds(values: Sequence[float]) -> float:
+    """The mean over one seed or more; of equal values that value.
+
+    A rounded sum misses it: ten times 0.3 has the mean 0.29999999999999993, which lies on a side of
+    the threshold 0.3.
+    """
+    if _are_equal(values):
+        return float(values[0])
+    return float(np.mean(values))
+
+
+def _variance(values: Sequence[float]) -> float:
+    """Variance over two seeds or more, ddof 1; of equal values 0, which rounding misses."""
+    if _are_equal(values):
+        return 0.0
+    return float(np.var(values, ddof=1))
+
+
 def standard_deviation(values: Sequence[float]) -> float | None:
     """Standard deviation over seeds, ddof 1; None for fewer than two."""
     if len(values) < 2:
         return None
-    return float(np.std(values, ddof=1))
+    return math.sqrt(_variance(values))
 
 
 def interquartile_mean(values: Sequence[float]) -> float:
@@ -83,7 +106,7 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval | No
         return None
     count = len(values)
     half = _student(level, count - 1) * spread / math.sqrt(count)
-    mean = float(np.mean(values))
+    mean = mean_over_seeds(values)
     return mean - half, mean + half
 
 
@@ -312,9 +335,8 @@ def difference_of_means(ours: Sequence[float], rival: Sequence[float]) -> Differ
     terms = []
     for values in (ours, rival):
         count = len(values)
-        variance = float(np.var(values, ddof=1))
-        terms.append((variance / count, count - 1))
-    value = float(np.mean(ours) - np.mean(rival))
+        terms.append((_variance(values) / count, count - 1))
+    value = mean_over_seeds(ours) - mean_over_seeds(rival)
     return welch(value, terms)
 
 
@@ -418,8 +440,8 @@ def seeds_to_order(
 
     None if 1,000 are too few.
     """
-    value = float(np.mean(ours) - np.mean(rival))
-    variances = [float(np.var(values, ddof=1)) for values in (ours, rival)]
+    value = mean_over_seeds(ours) - mean_over_seeds(rival)
+    variances = [_variance(values) for values in (ours, rival)]
 
     def state(count: int) -> VerdictState:
         # Both models with as many seeds each, as a new run would have them.

@@ -47,7 +47,7 @@ from replicate.verdicts.statistics import (
     state_of,
     wilson_interval,
 )
-from replicate.verdicts.verdict_state import Decision, most_needed
+from replicate.verdicts.verdict_state import Decision, fewest_to_decide
 
 
 def no_verdict(state: VerdictState, reason: str) -> CellVerdict:
@@ -616,11 +616,20 @@ def _all_comparisons(comparisons: Sequence[RivalComparison]) -> Decision:
     if not undecided:
         reason = f"one-sided tests against {len(comparisons)} models, each at 5 %"
         return Decision("replicated", reason)
-    counts_needed = [comparison["seeds_needed"] for comparison in undecided]
-    # All comparisons must hold, so the slowest one says how many seeds that takes.
-    needed = most_needed(counts_needed)
+    # All comparisons must hold, so the slowest one says how many seeds that takes; but one that is
+    # the other way round denies the order by itself.
+    against = [each["seeds_needed"] for each in undecided if _lead(each) < 0]
+    together = [each["seeds_needed"] for each in undecided]
+    needed = fewest_to_decide(against, together)
     reason = f"undecided for {_titles(undecided)}{_would_decide(needed)}"
     return Decision("inconclusive", reason, needed)
+
+
+def _lead(comparison: RivalComparison) -> float:
+    """Nats by which the model that leads in the paper is ahead in a comparison with seeds."""
+    assert comparison["difference"] is not None
+    sign = 1 if comparison["expected"] == "ahead" else -1
+    return sign * comparison["difference"]
 
 
 def _with_state(

@@ -18,7 +18,21 @@ class Decision(NamedTuple):
     seeds_needed: int | None = None
 
 
-def most_needed(counts: Iterable[int | None]) -> int | None:
+def fewest_to_decide(alone: Iterable[int | None], together: Iterable[int | None]) -> int | None:
+    """The seeds that would decide a claim of several tests; None where no number does.
+
+    Args:
+        alone: seeds that each undecided test needs which decides the claim by itself.
+        together: seeds that each undecided test needs, those of `alone` among them.
+    """
+    known = [count for count in alone if count is not None]
+    # One of these is enough, however many seeds the others take.
+    if known:
+        return min(known)
+    return _most_needed(together)
+
+
+def _most_needed(counts: Iterable[int | None]) -> int | None:
     """The seeds that would decide all of several tests; None where one of them needs too many."""
     most = 0
     for count in counts:

@@ -1,5 +1,6 @@
 """Published values under other analyses than the protocol's: each option against scipy or a closed form."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -216,6 +217,21 @@ def test_the_error_over_test_images_is_chosen_only_where_the_paper_prints_it() -
 def test_a_failed_seed_leaves_every_analysis_undecided() -> None:
     table = table_of([225.0, 226.0, None, 224.0, 225.0, 226.0, 224.0])
     assert set(counted(number_claim(table))["states"]) == {"inconclusive"}
+
+
+def test_a_block_that_failed_before_its_first_look_leaves_the_row_undecided() -> None:
+    """Such a training has an empty curve, and so no last look."""
+    sound, failed = evaluation([225.0, 226.0]), evaluation([None], first_seed=2)
+    trained, stopped = training([0, 1]), training([2], epochs=0)
+    for _, content in (trained, stopped):
+        content["chosen_log_likelihood"] = [None] * len(content["seeds"])
+    assert stopped[1]["curve"]["log_likelihood"] == []
+    table: Any = build({NETS: [sound, failed]}, trainings={NETS: [trained, stopped]})
+    jobs = []
+    for (_, evaluated), (_, learnt) in ((sound, trained), (failed, stopped)):
+        files = {"evaluate": evaluated, "train": learnt}
+        jobs.append({stage: SimpleNamespace(content=content) for stage, content in files.items()})
+    assert set(counted(number_claim(table, jobs=jobs))["states"]) == {"inconclusive"}
 
 
 def test_rows_are_pooled_by_degrees_of_freedom_and_halves_are_halves() -> None:
