@@ -163,9 +163,10 @@ def _measured_cells(table: Table1, dataset: str) -> Iterator[MeasuredCell]:
 
 
 def _measured_values(table: Table1, dataset: str) -> int:
-    """Published values of the data set that the run measured, at least one."""
-    cells = list(_measured_cells(table, dataset))
-    return max(len(cells), 1)
+    """Published values of the data set that the run has a mean for, at least one."""
+    # As the table counts them: a row of which every seed failed has no interval.
+    known = [cell for cell in _measured_cells(table, dataset) if cell["mean"] is not None]
+    return max(len(known), 1)
 
 
 def pooled_variance(table: Table1, dataset: str) -> tuple[float, int] | None:

@@ -216,11 +216,11 @@ class StatementClaim:
         options: Mapping[str, Options],
     ) -> None:
         checks = statement["checks"]
-        partners: Sequence[CheckVerdict | None] = [None] * len(checks)
+        partners: dict[str, CheckVerdict] = {}
         if partner is not None:
-            partners = partner["checks"]
-        pairs = zip(checks, partners, strict=True)
-        self._checks = [CheckValues.of(check, other_check) for check, other_check in pairs]
+            # By what they measure: a rule whose checks stand in another order is the same rule.
+            partners = {check["reads"]: check for check in partner["checks"]}
+        self._checks = [CheckValues.of(check, partners.get(check["reads"])) for check in checks]
         self._comparisons = sum(not check["exact"] for check in checks)
         self._asks_for = statement.get("asks_for", "all")
         counts = [len(check.seeds) for check in self._checks if not check.is_exact]

@@ -11,7 +11,7 @@ from scipy import stats
 
 from replicate.multiverse.choices import Alternative, chosen_seeds
 from replicate.multiverse.counting import counted, protocol_analysis
-from replicate.multiverse.runs import nearest_value, pooled_variance
+from replicate.multiverse.runs import _measured_values, nearest_value, pooled_variance
 from replicate.multiverse.significance import sceptical_p
 from tests.multiverse.judging import chosen, number_claim, option_names
 from tests.test_table import build, compared, evaluation, training
@@ -232,6 +232,18 @@ def test_a_block_that_failed_before_its_first_look_leaves_the_row_undecided() ->
         files = {"evaluate": evaluated, "train": learnt}
         jobs.append({stage: SimpleNamespace(content=content) for stage, content in files.items()})
     assert set(counted(number_claim(table, jobs=jobs))["states"]) == {"inconclusive"}
+
+
+def test_all_together_are_the_values_that_the_table_counts() -> None:
+    """A row of which every seed failed has no interval that could hold with the others."""
+    blocks = {
+        NETS: [evaluation([225.0, 226.0])],
+        ("dbn", "mnist"): [evaluation([None, None], model="dbn")],
+    }
+    table: Any = build(blocks)
+    verdict = table["rows"][3]["cells"]["mnist"]["verdict"]
+    assert verdict["simultaneous_claims"] == 1
+    assert _measured_values(table, "mnist") == 1
 
 
 def test_rows_are_pooled_by_degrees_of_freedom_and_halves_are_halves() -> None:

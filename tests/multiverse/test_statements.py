@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from replicate.multiverse.counting import counted, protocol_analysis
-from replicate.multiverse.statements import moved
+from replicate.multiverse.statements import StatementClaim, moved
 from tests.multiverse.judging import (
+    CHOICES,
     chosen,
     option_names,
     statement_claim,
@@ -171,6 +172,19 @@ def test_the_run_with_other_seeds_is_pooled_or_makes_the_sceptics_original() -> 
     opposed = statement_claim(rule, here, {"b": [0.1, 0.4] * 4})
     assert opposed.state(chosen(opposed, test="sceptical")) == "inconclusive"
     assert opposed.state(chosen(opposed, seeds="both_runs")) == "not replicated"
+
+
+def test_the_checks_of_both_runs_are_those_that_measure_the_same() -> None:
+    """Also where the other run's rule has them in another order, which leaves its hash as it is."""
+    ours = {"b": [3.0, 3.1, 2.9, 3.0, 3.2, 3.0], "c": [0.0, 0.01, 0.02, 0.0, 0.01, 0.0]}
+    theirs = {"c": [0.01, 0.0, 0.02, 0.0, 0.02, 0.0], "b": [3.1, 3.0, 2.9, 3.2, 3.0, 3.0]}
+    rule, turned = statement_rule(b=ABOVE, c=BELOW), statement_rule(c=BELOW, b=ABOVE)
+    assert rule.statement_sha256("X") == turned.statement_sha256("X")
+    partner = verdict_on(turned, theirs)
+    claim = StatementClaim(verdict_on(rule, ours), partner, 6, CHOICES.statement)
+    # All numbers of both runs lie on their sides; 3 in the place of a share would not.
+    assert claim.state(chosen(claim, seeds="both_runs")) == "replicated"
+    assert claim.state(chosen(claim, test="sceptical")) == "replicated"
 
 
 def test_few_seeds_are_withheld_unless_that_rule_is_set_aside() -> None:
