@@ -154,6 +154,9 @@ class NumberClaim:
         """Whether the choices go together, and are not another analysis by other names."""
         if self._key(analysis) not in self._values:
             return False
+        # Of one value there is no "all together" that differs from it alone.
+        if _name(analysis, "level") == "together" and self._context.together == 1:
+            return False
         rule, error = _name(analysis, "rule"), _name(analysis, "error")
         # Only the equivalence test has a margin.
         if rule != "equivalence" and _name(analysis, "margin") != "claim":

@@ -275,6 +275,8 @@ class StatementClaim:
         if test == "sceptical" and subset.name == "both_runs":
             return None
         exact, tested = self._asked_for[_index(analysis, "checks")]
+        if self._repeats_another(analysis, exact, tested):
+            return None
         level = self._level(analysis.get("level"), len(tested), self._asks_for)
         # Nobody takes a test by which so few seeds can decide in one direction at most.
         if test in ("signed_rank", "sign") and tested:
@@ -303,6 +305,26 @@ class StatementClaim:
             return obstacle
         decisive = min if self._asks_for == "any" else max
         return STATES[decisive(states(tested))]
+
+    def _repeats_another(
+        self, analysis: Analysis, exact: Sequence[int], tested: Sequence[int]
+    ) -> bool:
+        """Whether an option other than the protocol's changes nothing for the checks that count.
+
+        It would count one analysis several times, by other names.
+        """
+        idle_choices: set[str] = set()
+        if not tested:
+            idle_choices |= {"test", "level", "seeds", "minimum"}
+        # Of one check there is no "all together" that differs from it alone.
+        if len(tested) == 1 and "level" in analysis and analysis["level"].name == "together":
+            idle_choices.add("level")
+        if all(self._checks[index].threshold == 0 for index in (*exact, *tested)):
+            idle_choices.add("thresholds")
+        for choice in idle_choices & analysis.keys():
+            if analysis[choice] != self.alternatives[choice][0]:
+                return True
+        return False
 
     def _indices(self, left_out: int | None) -> tuple[list[int], list[int]]:
         """The exact checks and those over seeds, without one that is left out."""

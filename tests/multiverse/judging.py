@@ -39,7 +39,11 @@ def option_names(claim: Claim, choice: str) -> list[str]:
 
 
 def number_claim(
-    table: Any, model: str = "adversarial_nets", jobs: Any = (), dataset: str = "mnist"
+    table: Any,
+    model: str = "adversarial_nets",
+    jobs: Any = (),
+    dataset: str = "mnist",
+    together: int = 3,
 ) -> NumberClaim:
     """A published value of a table (`replicate.verdicts.table1.build_table`)."""
     (row,) = [row for row in table["rows"] if row["model"] == model]
@@ -50,7 +54,7 @@ def number_claim(
         protocol=PROTOCOL,
         published=cell["published"],
         nearest=nearest_value(table, dataset, model),
-        together=3,
+        together=together,
         pooled=pooled_variance(table, dataset),
     )
     values = values_of_row(cell["measured"], jobs)

@@ -126,6 +126,15 @@ def test_more_seeds_do_not_lower_the_error_over_test_images_that_all_share() -> 
         assert claim.state(chosen(claim, error="seeds")) == "replicated"
 
 
+def test_of_a_value_alone_all_together_is_no_level_of_its_own() -> None:
+    """With it a quarter of all analyses would be those at 5 % by another name."""
+    table = table_of([225.0, 226.0, 224.0, 225.0, 226.0, 224.5])
+    alone, of_three = (number_claim(table, together=count) for count in (1, 3))
+    assert alone.state(chosen(alone, level="together")) is None
+    assert of_three.state(chosen(of_three, level="together")) == "replicated"
+    assert counted(alone)["analyses"] == counted(of_three)["analyses"] * 3 / 4
+
+
 def test_margins_are_the_claims_its_half_and_three_published_errors() -> None:
     """A mean 5 nats above, with next to no spread: the 90 % interval is 5 +- 1.645 * 2."""
     claim = number_claim(table_of([230.0, 230.001] * 4))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from replicate.multiverse.counting import counted, protocol_analysis
+from replicate.multiverse.counting import analyses, counted, protocol_analysis
 from replicate.multiverse.statements import StatementClaim, moved
 from tests.multiverse.judging import (
     CHOICES,
@@ -115,8 +115,55 @@ def test_all_together_divides_the_level_by_the_tested_checks() -> None:
     claim = statement_claim(statement_rule(b=ABOVE, c=BELOW), numbers)
     assert claim.state(protocol_analysis(claim.alternatives)) == "replicated"
     assert claim.state(chosen(claim, level="together")) == "inconclusive"
-    # Without the other check there is one test again.
-    assert claim.state(chosen(claim, level="together", checks=1)) == "replicated"
+    # Without the other check there is one test again, and "together" another name of 5 %.
+    assert claim.state(chosen(claim, checks=1)) == "replicated"
+    assert claim.state(chosen(claim, level="together", checks=1)) is None
+
+
+@pytest.mark.parametrize("asks_for", ["all", "any"])
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"b": ABOVE},
+        {"b": ABOVE, "c": BELOW},
+        {"b": ABOVE, "c": {"reads": "a gain", "above": 0.0}},
+        {"a": EXACT, "b": ABOVE},
+        {"a": EXACT, "b": {"reads": "a gain", "above": 0.0}, "c": BELOW},
+    ],
+)
+def test_no_analysis_is_counted_twice_by_other_names_and_none_is_lost(
+    rules: dict[str, Any], asks_for: str
+) -> None:
+    """Each analysis by what it does: the numbers that it compares, with which test and how surely."""
+    if asks_for == "any":
+        rules = {name: rule for name, rule in rules.items() if name != "a"}
+    numbers = {name: 0.0 if name == "a" else [0.1 * k for k in range(10)] for name in rules}
+    claim = statement_claim(statement_rule(asks_for, **rules), numbers)
+
+    def meaning(analysis: Any) -> tuple[Any, ...]:
+        left_out = analysis["checks"].value if "checks" in analysis else None
+        kept = [rule for place, rule in enumerate(rules.values()) if place != left_out]
+        factor = analysis["thresholds"].value
+        thresholds = [(rule["reads"], factor if _bound(rule) else 1) for rule in kept]
+        tested = sum("exact" not in rule for rule in kept)
+        if not tested:
+            return (*thresholds, "exact alone")
+        level = analysis["level"]
+        rate = level.value / tested if level.name == "together" else level.value
+        return (*thresholds, analysis["test"].name, rate, analysis["seeds"])
+
+    every, counted_ones = set(), []
+    for analysis in analyses(claim.alternatives):
+        if analysis["test"].name in ("student", "prediction"):
+            every.add(meaning(analysis))
+            if claim.state(analysis) is not None:
+                counted_ones.append(meaning(analysis))
+    assert len(counted_ones) == len(set(counted_ones))
+    assert set(counted_ones) == every
+
+
+def _bound(rule: dict[str, Any]) -> float:
+    return float(rule.get("above", rule.get("below")))
 
 
 def test_a_check_that_is_left_out_decides_no_more() -> None:
