@@ -747,6 +747,9 @@ def test_an_end_that_a_source_fixed_is_the_end_and_a_shorter_run_is_not_that_rec
     assert verdict(1000)["state"] == "replicated"
     assert verdict(150)["state"] == "withheld"
     assert "150 epochs of the recipe's 1000" in verdict(150)["reason"]
+    # Nor may one train on beyond it until the number fits.
+    assert verdict(2000)["state"] == "withheld"
+    assert "still rising: +10.0 nats" in verdict(2000)["reason"]
 
 
 @pytest.mark.parametrize(

@@ -152,8 +152,9 @@ def still_rising(
         return True
     blocks = [json.loads(Path(file).read_text(encoding="utf-8")) for file in shown["files"]]
     fixed = rules["ends"].get(dataset, {}).get(model)
-    if fixed is not None:
-        return bool(min(block["epochs"] for block in blocks) < fixed["epochs"])
+    epochs_trained = min(block["epochs"] for block in blocks)
+    if fixed is not None and epochs_trained <= fixed["epochs"]:
+        return bool(epochs_trained < fixed["epochs"])
     looks: dict[int, list[float]] = {}
     for block in blocks:
         for epoch, values in zip(

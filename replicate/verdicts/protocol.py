@@ -48,7 +48,8 @@ class Rising(Section):
         otherwise: nats that it may rise where there is no published standard error.
         whole_runs: models whose rate falls to zero with the last epoch: runs of half and of twice
             the epochs decide instead of the curve, where there are such.
-        ends: data set -> model -> an end that was fixed beforehand; such a curve may rise.
+        ends: data set -> model -> an end that was fixed beforehand; the curve of a run that ends
+            there may rise.
     """
 
     smoothed_over: PositiveFloat

@@ -153,9 +153,10 @@ def unfinished(
     ending = cell.get("ending")
     if ending is None:
         return "the training that it is of is not known, and so not whether that had ended"
-    # A recipe that says where it ends is done there, whether its curve still rises or not.
+    # A recipe that says where it ends is done there, whether its curve still rises or not. A run
+    # that goes on beyond has an end that somebody chose, as a recipe without one has.
     fixed_end = rules.end(dataset, model)
-    if fixed_end is not None:
+    if fixed_end is not None and ending["epochs"] <= fixed_end.epochs:
         return _cut_short(ending, fixed_end)
     # The published error is the limit of docs/protocol.md, section 8; a row without any has this
     # one.
