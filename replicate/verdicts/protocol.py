@@ -277,10 +277,11 @@ class Protocol(Section):
         return (model,)
 
     def sha256(self, claim: str) -> str:
-        """The hash of all that decides a claim of Table 1.
+        """The hash of the rule of a claim of Table 1.
 
         That is its entry, its estimate, and the samplers and ends of its models; a change of
-        another entry leaves it as it is.
+        another entry leaves it as it is. So an order's hash does not tell that the margins of its
+        rows changed, which say how far a longer burn-in may move their values.
         """
         rule = self.claims[claim]
         models = self._models(claim)
