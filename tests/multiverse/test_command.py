@@ -118,20 +118,18 @@ def test_a_rule_that_was_changed_when_results_were_known_is_marked(content: Mult
 
 
 @pytest.mark.parametrize(
-    ("row", "choice", "option", "state"),
+    ("run", "choice", "option", "state"),
     [
-        # The sampler decides the one row, and the rule on trainings that still rise the other.
-        ("dbn", "sampler", "mixed chains", "exceeds"),
-        ("stacked_cae", "rising", "a verdict although training rises", "not replicated"),
+        # The sampler decides the one run, and the rule on trainings that still rise the other.
+        ("mnist-dbn-and-stacked-cae", "sampler", "mixed chains", "exceeds"),
+        ("mnist-dbn-50-epochs", "rising", "a verdict although training rises", "not replicated"),
     ],
 )
 def test_flips_are_single_choices(
-    kept: Path, row: str, choice: str, option: str, state: str
+    kept: Path, run: str, choice: str, option: str, state: str
 ) -> None:
     (claim,) = [
-        claim
-        for claim in run_claims(kept)
-        if (claim.name, claim.run) == (f"T1/mnist/{row}", "mnist-dbn-and-stacked-cae")
+        claim for claim in run_claims(kept) if (claim.name, claim.run) == ("T1/mnist/dbn", run)
     ]
     counts = counted(claim.claim)
     flips = {(flip["choice"], flip["option"]): flip["state"] for flip in counts["flips"]}

@@ -74,7 +74,7 @@ def test_a_row_has_the_mean_of_the_kept_run_with_the_most_seeds(with_kept: str) 
     assert values_in(rows["DBN"][1]) == [138.0, 2.0]
     assert values_in(rows["DBN"][3])[-1] == 100  # epochs, as its params.yaml has it
     assert "so too after 50 epochs" in words(rows["DBN"][-1])
-    assert "still rising" in words(rows["Stacked CAE"][-1])
+    assert "decides nothing with fewer than 6" in words(rows["Deep GSN"][-1])
 
 
 def test_of_two_kept_runs_with_as_many_seeds_the_longer_is_shown(
