@@ -200,8 +200,7 @@ def sampler_sentence(columns: Sequence[TableColumn], results: ResultFolder) -> I
             f"Other ways to run chains with the very same weights give {' and '.join(ranges)}, "
             "means over seeds "
             "([the ways](docs/faq.md#why-is-a-dbn-at-138-nats-here-and-at-245-there)). The papers "
-            "do not say how theirs were run: one reason why ours differ, beside training that had "
-            "not ended (*still rising*)."
+            "do not say how theirs were run: one reason why ours may differ."
         )
 
 
