@@ -206,6 +206,21 @@ def test_it_imports_nothing_of_the_package() -> None:
     assert imported - sys.stdlib_module_names == {"numpy", "scipy", "yaml"}
 
 
+@pytest.mark.parametrize("epochs", [71, 72, 73])
+@pytest.mark.parametrize("looks", [[], [None, None]])
+def test_a_training_without_looks_has_not_shown_that_it_ended_unless_it_is_the_recipe(
+    tmp_path: Path, epochs: int, looks: list[None]
+) -> None:
+    """On TFD no images choose the epoch: results have no looks, or looks without a value."""
+    curve = {"epoch": [epochs][: len(looks)], "log_likelihood": [looks][: len(looks)]}
+    file = tmp_path / "train.json"
+    write_json(file, {"epochs": epochs, "seeds": [0, 1], "failed": {}, "curve": curve})
+    rules = yaml.safe_load((ROOT / "protocol.yaml").read_text(encoding="utf-8"))["rising"]
+    shown, module = {"files": [str(file)]}, script()
+    assert module.still_rising(shown, rules, "tfd", "adversarial_nets", 26.0) == (epochs != 72)
+    assert not module.went_on_beyond(shown, rules, 72)
+
+
 def test_it_agrees_with_the_table(table: Path) -> None:
     states = {
         cell["verdict"]["state"]

@@ -753,6 +753,24 @@ def test_an_end_that_a_source_fixed_is_the_end_and_a_shorter_run_is_not_that_rec
 
 
 @pytest.mark.parametrize(
+    ("epochs", "looks", "state"),
+    [(1000, True, "exceeds"), (1001, True, "exceeds"), (999, True, "withheld")]
+    + [(1000, False, "exceeds"), (1001, False, "withheld")],
+)
+def test_beyond_a_fixed_end_only_exceeds_may_stand_and_only_with_looks(
+    epochs: int, looks: bool, state: str
+) -> None:
+    """Section 8: a longer run is asked like any other; without looks more training may lower it."""
+    key = ("deep_gsn", "mnist")
+    block = evaluation([260.0 + seed for seed in range(6)], model="deep_gsn")
+    file, content = training(list(range(6)), 30.0, epochs)
+    if not looks:
+        content["curve"] = {"epoch": [epochs], "log_likelihood": [[None] * 6]}
+    table = build({key: [block]}, {key: [(file, content)]})
+    assert table["rows"][2]["cells"]["mnist"]["verdict"]["state"] == state
+
+
+@pytest.mark.parametrize(
     ("dataset", "model", "level", "end"),
     [
         ("mnist", "deep_gsn", 260.0, 1000),

@@ -206,8 +206,17 @@ def unsettled(
         return None
     # More training could only raise the value. Not where a source fixed the end: a shorter run is
     # not that recipe, and where no images choose the epoch (TFD) more training may lower it.
-    has_fixed_end = protocol.rising.end(rule.dataset, model) is not None
-    return Unsettled(reason, exceeds_stands=not has_fixed_end)
+    fixed_end = protocol.rising.end(rule.dataset, model)
+    exceeds_stands = fixed_end is None or _went_on_beyond(cell, fixed_end)
+    return Unsettled(reason, exceeds_stands)
+
+
+def _went_on_beyond(cell: MeasuredCell, fixed_end: End) -> bool:
+    """Whether a training is known to have passed a fixed end, with looks that choose its epoch."""
+    ending = cell.get("ending")
+    if ending is None or ending["rise"] is None:
+        return False
+    return ending["epochs"] > fixed_end.epochs
 
 
 class _Length(NamedTuple):
