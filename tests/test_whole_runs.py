@@ -4,6 +4,7 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from replicate.stages.reference import (
 from replicate.storage.files import read_json
 from replicate.verdicts.table1 import build_table
 from replicate.verdicts.whole_runs import OtherRun
+from tests.test_recompute import script
 from tests.test_table import CONTEXT, PROTOCOL, PUBLISHED, evaluation, training
 
 ROOT = Path(__file__).parent.parent
@@ -41,14 +43,19 @@ def run_of(
     return OtherRun([evaluation(values, model=model)], [(file, content)])  # type: ignore[list-item]
 
 
-def verdict(own: OtherRun, *others: OtherRun, model: str = "dbn") -> dict[str, Any]:
+def table_cell(own: OtherRun, *others: OtherRun, model: str = "dbn") -> dict[str, Any]:
     key = (model, "mnist")
     table = build_table(
         "test", [key], {key: own.evaluations}, PUBLISHED, CONTEXT, PROTOCOL,
         training={key: own.trainings}, others={key: others},
     )  # fmt: skip
     cells = {row["model"]: row["cells"] for row in table["rows"]}
-    found: dict[str, Any] = cells[model]["mnist"]["verdict"]
+    found: dict[str, Any] = dict(cells[model]["mnist"])
+    return found
+
+
+def verdict(own: OtherRun, *others: OtherRun, model: str = "dbn") -> dict[str, Any]:
+    found: dict[str, Any] = table_cell(own, *others, model=model)["verdict"]
     return found
 
 
@@ -65,6 +72,26 @@ def test_a_jump_at_the_end_is_no_rise_where_half_and_twice_the_epochs_agree() ->
     assert judged["state"] == judged["claim_state"] == "replicated"
     told = "so too after 50 epochs (137.0 nats) and 200 epochs (139.0 nats)"
     assert judged["reason"].endswith(told)
+
+
+@pytest.mark.parametrize("own", [100.0, 119.5, 138.0, 170.0])
+@pytest.mark.parametrize("half", [100.0, 138.0, 170.0])
+@pytest.mark.parametrize("twice", [90.0, 105.0, 112.0, 138.0, 170.0])
+def test_the_second_opinion_knows_the_rule_by_whole_runs(
+    own: float, half: float, twice: float
+) -> None:
+    """`tools/recompute.py`, with formulas of its own, over lengths that agree and that do not."""
+    runs = [run_of(around(own), 100, rise=167.0), run_of(around(half, 3.0), 50)]
+    runs.append(run_of(around(twice, 2.0), 200))
+    cell = table_cell(runs[0], *runs[1:])
+    values = np.array([seed["log_likelihood"] for seed in cell["measured"]["per_seed"]])
+    kept = SimpleNamespace(values=values, obstacle=lambda *rules: None)
+    protocol = PROTOCOL.model_dump(mode="json")
+    rule = protocol["claims"]["T1/mnist/dbn"]
+    published = {"model": "dbn", "log_likelihood": "138", "standard_error": "2"}
+    module = script()
+    expected = module.equivalence(kept, published, rule, protocol, 1, cell["measured"])
+    assert expected["state"] == cell["verdict"]["state"]
 
 
 @pytest.mark.parametrize("half", [138.0, 60.0])

@@ -10,6 +10,7 @@ A second opinion: it imports nothing of the package, reads the kept log-likeliho
 and the published values itself, and writes the formulas of docs/protocol.md down again. Means,
 errors, intervals, variances and verdicts must agree to 1e-9 (of the larger of 1 and the number).
 Left out is what test images do not tell: the fine bandwidth, the effective samples, and the hashes.
+Runs of other lengths are kept without test images: their seeds are taken from the table.
 """
 
 import argparse
@@ -354,21 +355,77 @@ def equivalence(
             narrow, wide, rule["claim_margin"]
         )
         found["number_state"] = equivalence_state(narrow, wide, rule["number_margin"])
-        rising = still_rising(
-            shown["ending"], protocol["rising"], rule["dataset"], published["model"], error
-        )
-        # Section 8: "exceeds" may stand, but not of a run that is shorter than its recipe.
-        fixed = protocol["rising"]["ends"].get(rule["dataset"], {}).get(published["model"])
-        stands = fixed is None or went_on_beyond(
-            shown["ending"], protocol["rising"], fixed["epochs"]
-        )
-        if rising and (found["state"] != "exceeds" or not stands):
+        lengths = other_lengths(shown, published["model"], rule, protocol)
+        if lengths:
+            number = (theta, error, degrees)
+            withheld = depends_on_length(values, lengths, number, rule["claim_margin"])
+        else:
+            withheld = still_rising(
+                shown["ending"], protocol["rising"], rule["dataset"], published["model"], error
+            )
+            # Section 8: "exceeds" may stand, but not of a run that is shorter than its recipe.
+            fixed = protocol["rising"]["ends"].get(rule["dataset"], {}).get(published["model"])
+            stands = fixed is None or went_on_beyond(
+                shown["ending"], protocol["rising"], fixed["epochs"]
+            )
+            withheld = withheld and (found["state"] != "exceeds" or not stands)
+        if withheld:
             found["state"] = "withheld"
         if found["state"] == "inconclusive":
             found["seeds_needed"] = enough(
                 centre, variance, k, (error**2, degrees), rule["claim_margin"]
             )
     return found
+
+
+def other_lengths(
+    shown: dict[str, Any], model: str, rule: dict[str, Any], protocol: dict[str, Any]
+) -> list[np.ndarray]:
+    """Section 8, by whole runs: the seeds of half and of twice the epochs; none unless both speak.
+
+    They are kept runs of others, without test images, so that their seeds are read in the table.
+    """
+    if shown["ending"] is None or model not in protocol["rising"]["whole_runs"]:
+        return []
+    estimate, samplers = protocol["estimates"][rule["dataset"]], protocol["samplers"]
+    found = {}
+    for run in shown.get("whole_runs", []):
+        measured = run["measured"]
+        # What is asked of the seeds and of the estimate of a row, asked of those of another run.
+        cell = Cell([])
+        cell.evaluations, cell.failed = [measured], measured["failed"]
+        for entry in measured["per_seed"]:
+            value = np.array([[entry["log_likelihood"]]])
+            cell.seeds[entry["seed"]] = (value, np.zeros_like(value))
+        if cell.obstacle(rule, estimate, samplers["rows"][model][samplers["decides"]]) is None:
+            found[run["epochs"]] = cell.values
+    epochs = shown["ending"]["epochs"]
+    return [found[epochs / 2], found[2 * epochs]] if {epochs / 2, 2 * epochs} == {*found} else []
+
+
+def depends_on_length(
+    values: np.ndarray,
+    lengths: list[np.ndarray],
+    number: tuple[float, float, float],
+    margin: float,
+) -> bool:
+    """Section 8, by whole runs: whether half, twice or four times the epochs have another verdict.
+
+    `number` is the published value, its standard error and the degrees of freedom of that.
+    """
+    theta, error, degrees = number
+    states = []
+    for seeds in (values, *lengths):
+        k = len(seeds)
+        spread = satterthwaite((seeds.var(ddof=1) / k, k - 1), (error**2, degrees))
+        intervals = [t_interval(seeds.mean() - theta, *spread, level) for level in (0.9, 0.95)]
+        states.append(equivalence_state(*intervals, margin))
+    if len(set(states)) > 1:
+        return True
+    longest = lengths[-1]
+    gain = stats.ttest_ind(longest, values, equal_var=False).confidence_interval(0.9).high
+    reached = longest.mean() + max(gain, 0.0)
+    return states[0] == "not replicated" and bool(reached >= theta - margin)
 
 
 def comparison(ours: np.ndarray, theirs: np.ndarray, ahead: bool, rivals: int) -> dict[str, Any]:
