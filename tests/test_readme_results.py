@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from replicate.records.sourced import ResultFolder
+from replicate.report.answer import Answer, StatementStates, read_meanings
 from replicate.report.claim_map import NAMES
 from replicate.storage.files import read_json
 from replicate.storage.paths import package_root
+from replicate.verdicts.protocol import read_protocol
 
 ROOT = package_root()
 KEPT = ROOT / "results/reference"
@@ -121,6 +124,18 @@ def test_the_line_in_short_says_what_became_of_table_1() -> None:
         is_open = state in ("withheld", "inconclusive")
         assert (title in undecided) == is_open
         assert (f"{title} is {state}, with " in decided) != is_open
+
+
+@pytest.mark.parametrize("state", ["replicated", "not replicated", "inconclusive", "withheld"])
+def test_a_statement_has_a_place_whatever_its_runs_ended_in(state: str) -> None:
+    ended = StatementStates("S1", {state: ["digits"]})
+    answer = Answer([], [ended], None)
+    protocol = read_protocol(ROOT / "protocol.yaml")
+    cards = TOOL["read_cards"](ResultFolder(ROOT / "results"), protocol)
+    by_name = {str(card.statement["statement"]): card for card in cards}
+    meanings = read_meanings(ROOT / "report/templates/statements.yaml")
+    lines = list(TOOL["Statements"](answer, by_name, meanings).lines())
+    assert sum("`S1`" in line or "[S1]" in line for line in lines) == 1
 
 
 def test_a_missing_mark_is_named() -> None:

@@ -61,6 +61,7 @@ SCALE_ROWS = {
 LEADS = {
     "not replicated": ("**Not replicated** (at least one check says the opposite)", "fails"),
     "inconclusive": ("**Inconclusive** (an interval covers its threshold)", "asks"),
+    "withheld": ("**Withheld** (too few seeds for a verdict)", "asks"),
 }
 #: The sampler that decides the rows of Table 1 (protocol.yaml).
 TABLE_SAMPLER = "published"

@@ -79,7 +79,7 @@
     if (kind === 0) {
       const decimals = -Math.ceil(Math.log10(Math.abs(last - first) * 2e-4));
       const rounded = decimals > 0 ? value.toFixed(decimals) : Math.round(value * 10 ** decimals) / 10 ** decimals;
-      return `${label} ${written(Number(rounded))}`;
+      return `${label} ${written(Number(rounded) + 0)}`; // + 0: no sign on what rounds to zero
     }
     const [, name] = kind.reduce((one, other) => (Math.abs(other[0] - value) < Math.abs(one[0] - value) ? other : one));
     return `${label} ${name}`;

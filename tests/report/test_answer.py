@@ -144,6 +144,37 @@ def test_the_sentences_tell_what_the_full_forms_ended_in(
         document.get_element_by_id(f"statement-{name}")
 
 
+def test_undecided_statements_say_why_in_words_that_hold(
+    params: Params, kept_results: Path, tmp_path: Path
+) -> None:
+    """Kept runs made up here: none of them replicated anything, so the page may not say so."""
+    results = Path(shutil.copytree(kept_results, tmp_path / "results"))
+    own = read_json(results / "statements.json")
+    ended = {"S1": ("not replicated", "inconclusive"), "S2": ("withheld", "withheld")}
+    for run in range(2):
+        entries = []
+        for entry in own["statements"]:
+            state = "not attempted"
+            if entry["statement"] in ended:
+                state = ended[entry["statement"]][run]
+            experiment = entry["experiment"] or "sampling"
+            kept = {"state": state, "changed": None, "experiment": experiment, "dataset": None}
+            entries.append(entry | kept)
+        folder = results / f"reference/statements/run-{run}"
+        folder.mkdir(parents=True)
+        write_json(folder / "statements.json", own | {"statements": entries})
+    document = parsed(page(jobs_of(params), results / "table1.json", results))
+    (told,) = document.xpath("//div[@class='sentences']/p[strong='Undecided:']")
+    assert "replicated" not in words(told)
+    linked = [link.get("href") for link in told.iter("a")]
+    assert sorted(linked) == ["#statement-S1", "#statement-S2"]
+    (counted,) = document.xpath("//p[@class='own']")
+    sections = {entry["section"] for entry in own["statements"]}
+    # Some are of a lecture or of later work, and the counts are of all.
+    assert any("lecture" in section.lower() for section in sections)
+    assert "paper" not in words(counted)
+
+
 def test_where_runs_differ_the_card_asks_and_where_they_agree_it_tells(with_kept: str) -> None:
     meanings = yaml.safe_load(MEANINGS.read_text(encoding="utf-8"))
     told = {"several states": set(), "one state": set()}

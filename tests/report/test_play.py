@@ -295,6 +295,30 @@ def test_the_keyboard_plays(opened: Callable[..., Any]) -> None:
     assert page.locator("#generator-share-shown").inner_text() == "0.00"
 
 
+def test_a_game_begun_anew_while_one_plays_is_no_faster(opened: Callable[..., Any]) -> None:
+    """Held to the frames that the browser draws: two rounds in each, whatever was pressed."""
+    page = opened(reduced_motion="no-preference")
+    page.locator("#game-picture").scroll_into_view_if_needed()
+    per_frame = page.evaluate(
+        """async () => {
+          const rounds = () => Number(document.getElementById("game-rounds").textContent);
+          const frame = () => new Promise((seen) => { requestAnimationFrame(seen); });
+          document.getElementById("game-play").click();
+          await frame();
+          for (let press = 0; press < 3; press++) {
+            document.getElementById("game-helvetica").click();
+            await frame();
+          }
+          const before = rounds();
+          for (let k = 0; k < 10; k++) await frame();
+          const after = rounds();
+          document.getElementById("game-play").click();
+          return (after - before) / 10;
+        }"""
+    )
+    assert per_frame == 2
+
+
 @pytest.mark.slow
 def test_where_motion_is_not_wanted_nothing_moves(opened: Callable[..., Any]) -> None:
     page = opened(reduced_motion="reduce")

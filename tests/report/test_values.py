@@ -9,7 +9,9 @@ import pytest
 
 from replicate.figures import curves, theme
 from replicate.figures.reading import readings
+from replicate.report.svg_slim import slim
 from replicate.storage.files import read_json
+from replicate.storage.paths import package_root
 
 MODEL = "adversarial_nets"
 LEARNING = f"#run-digits-{MODEL}-0-2-learning svg"
@@ -121,6 +123,29 @@ def test_rows_and_marks_of_the_dot_plot_are_named(
         assert title in titles
         assert any(abs(numbers_in(f" {value}")[0] - one) <= 1 for one in held)
     assert {"one seed", "mean of seeds", "published ± SE"} <= names
+
+
+def test_what_rounds_to_zero_has_no_sign(browser: Any) -> None:
+    """A point a hair below zero on a linear axis, in a plot of one line."""
+    with theme.canvas() as (figure, [axes]):
+        axes.plot([0, 1, 2], [-1, -1e-9, 1])
+        axes.set_xlabel("x")
+        axes.set_ylabel("y")
+        drawn = slim(theme.checked_svg(theme.svg(figure, "zero", "A line", "Through zero.")))
+    assets = package_root() / "report/assets"
+    page = browser.new_page()
+    page.set_content(drawn[drawn.index("<svg") :])
+    page.locator("svg").evaluate("svg => svg.classList.add('plot')")
+    for name in ("hint.js", "values.js"):
+        page.add_script_tag(content=(assets / name).read_text(encoding="utf-8"))
+    page.keyboard.press("Tab")
+    told = []
+    for _ in range(3):
+        told.append(page.locator("output.hint").inner_text())
+        page.keyboard.press("ArrowRight")
+    page.close()
+    assert "x 1, y 0" in told
+    assert not any(re.search("\N{MINUS SIGN}0(?![.\\d])", one) for one in told)
 
 
 def test_a_plot_is_whole_without_javascript(opened: Callable[..., Any]) -> None:

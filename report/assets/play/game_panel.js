@@ -20,6 +20,7 @@
 
   let game = null;
   let playing = false;
+  let nextFrame = 0;
   let inView = true;
 
   // A number field may hold anything: what is no count becomes the nearest one.
@@ -74,11 +75,13 @@
     if (!playing) return;
     // Nobody looks: the game waits.
     if (inView) play(ROUNDS_OF_FRAME);
-    requestAnimationFrame(frame);
+    nextFrame = requestAnimationFrame(frame);
   };
 
   const pause = () => {
     playing = false;
+    // A frame still to come would play on beside those of the next game.
+    cancelAnimationFrame(nextFrame);
     label();
   };
 
@@ -89,7 +92,7 @@
     }
     playing = true;
     label();
-    requestAnimationFrame(frame);
+    nextFrame = requestAnimationFrame(frame);
   };
 
   const restart = () => {
