@@ -1,5 +1,5 @@
-"""Verdicts of rows whose rate falls to zero with the last epoch, from made-up runs of other lengths
-(docs/protocol.md, section 8).
+"""Verdicts of rows of which a shorter run is not the beginning of a longer one, from made-up runs of
+other lengths (docs/protocol.md, section 8).
 """
 
 import shutil
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from replicate.models import REGISTRY, load_model
 from replicate.reference_runs.blocks import Folders
 from replicate.reference_runs.plan import read_plan
 from replicate.stages.reference import (
@@ -216,6 +217,11 @@ def test_rows_of_other_models_are_judged_by_their_curves() -> None:
     own = run_of(around(225), 100, 30.0, "adversarial_nets")
     others = [run_of(around(225), epochs, model="adversarial_nets") for epochs in (50, 200)]
     assert "still rising" in verdict(own, *others, model="adversarial_nets")["reason"]
+
+
+def test_the_rows_are_those_of_which_a_shorter_run_is_not_the_beginning_of_a_longer_one() -> None:
+    beginnings = {model for model in REGISTRY if load_model(model).extends}
+    assert set(PROTOCOL.rising.whole_runs) == REGISTRY.keys() - beginnings
 
 
 def test_a_verdict_that_no_whole_run_can_decide_keeps_its_hash() -> None:

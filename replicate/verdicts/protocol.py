@@ -46,8 +46,8 @@ class Rising(Section):
         over: share at the end of the run over which the curve may not rise by more than the
             published standard error.
         otherwise: nats that it may rise where there is no published standard error.
-        whole_runs: models whose rate falls to zero with the last epoch: runs of half and of twice
-            the epochs decide instead of the curve, where there are such.
+        whole_runs: models by whose recipes a shorter run is not the beginning of a longer one: runs
+            of half and of twice the epochs decide instead of the curve, where there are such.
         ends: data set -> model -> an end that was fixed beforehand; the curve of a run that ends
             there may rise.
     """

@@ -197,7 +197,7 @@ def unsettled(
     lengths = _other_lengths(cell, claim, published, protocol)
     if lengths:
         reason = _depends_on_length(values_of(cell), lengths, published, rule)
-        # Not even "exceeds" stands: where the rate falls to zero, more epochs may lower the value.
+        # Not even "exceeds" stands: a longer run is another one, and its value may be lower.
         return Unsettled(reason, exceeds_stands=False) if reason else None
     _, _, model = claim.rpartition("/")
     error = published["standard_error"]
