@@ -36,6 +36,10 @@ def momentum_step(
         momentum: see above.
         previous_rate: the rate of the update before (any value at the first).
     """
+    # A rate that falls by a factor an epoch is below the smallest number in the end: then nothing
+    # moves any more, and the ratio of the rates is 0 / 0.
+    if learning_rate == 0:
+        return
     if momentum == 0:
         # torch leaves averages alone then, and those of before would come back with the momentum.
         for average, gradient in zip(averages, gradients, strict=True):
@@ -64,7 +68,11 @@ def decayed(initial: float, decay: float, floor: float, updates: int) -> float:
     pylearn2's `ExponentialDecay` (goodfeli/adversarial mnist.yaml: .1, 1.000004, 1e-6).
     """
     # From the count and not from the last rate: a resumed run needs no other state.
-    rate = initial / decay**updates
+    try:
+        rate = initial / decay**updates
+    except OverflowError:
+        # The power is beyond the largest number, and so the rate long below any floor.
+        return floor
     return max(rate, floor)
 
 

@@ -121,6 +121,22 @@ def test_learning_rate_of_the_released_recipe(epoch: int, rate: float) -> None:
     assert decayed(0.1, 1.000004, 1e-6, 500 * 6000) == 1e-6
 
 
+@pytest.mark.parametrize("updates", [50_000, 71_000, 72_000, 10**9])
+def test_a_rate_far_below_its_floor_stays_at_it(updates: int) -> None:
+    """Against logarithms, which have every power of the decay: 1.01^72,000 is above 1.8e308."""
+    assert math.log(0.1) - updates * math.log(1.01) < math.log(1e-6)
+    assert decayed(0.1, 1.01, 1e-6, updates) == 1e-6
+
+
+def test_a_rate_below_the_smallest_number_moves_nothing() -> None:
+    """The walkback models multiply their rate by a factor after every epoch, without a floor."""
+    theta, average = torch.ones(1), torch.ones(1)
+    rate = 0.25 * 0.4**1000
+    assert rate == 0
+    momentum_step([theta], [average], [torch.tensor([3.0])], rate, 0.5, rate)
+    assert theta.item() == 1
+
+
 def test_momentum_of_the_released_recipe() -> None:
     """pylearn2's MomentumAdjustor: alpha = (count - 1) / (250 - 1), and count is 1 in the first
     epoch.
