@@ -90,6 +90,11 @@ class GenerativeModel(ABC):
         return checked(cls.Config, settings, where, prefix)
 
     @property
+    def class_count(self) -> int:
+        """Numbers behind the pixels of a row of `train`, one a class; 0 unless `conditional`."""
+        return 0
+
+    @property
     def seed_count(self) -> int:
         """Seeds of the block, the first dimension of every tensor."""
         return len(self.streams.seeds)

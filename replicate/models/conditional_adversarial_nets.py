@@ -62,6 +62,12 @@ class ConditionalAdversarialNets(AdversarialGame):
         "digits": Recipe(_DIGITS, TUNED),
     }
 
+    @property
+    def class_count(self) -> int:
+        """Classes that the weights are made for; 0 where there are none."""
+        weight = self.parameters.get("generator.class.weight")
+        return 0 if weight is None else weight.shape[1]
+
     def initialise(self, train: Tensor) -> None:
         """Uniform weights, zero biases; sigmoid pixels start at the mean training image."""
         c = self.config

@@ -27,7 +27,9 @@ class GmmnAutoencoderConfig(GmmnConfig):
     """The recipe; the defaults are the released ones for MNIST."""
 
     epochs: int = setting(818, "the autoencoder's and the network's", f"{RELEASED}: 800 + 18", ge=1)
-    bandwidths: tuple[PositiveFloat, ...] = setting((1.0,), "s of each kernel", RELEASED)
+    bandwidths: tuple[PositiveFloat, ...] = setting(
+        (1.0,), "s of each kernel", RELEASED, min_length=1
+    )
     encoder: tuple[PositiveInt, ...] = setting(
         (1024, 32), "sigmoid units of each layer, the code's last", RELEASED, min_length=1
     )

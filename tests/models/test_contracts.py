@@ -2,11 +2,13 @@
 numbers by key.
 """
 
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args, get_origin
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from replicate.errors import ReplicateError
@@ -14,6 +16,7 @@ from replicate.models import REGISTRY, load_model
 from replicate.models.base import GenerativeModel
 from replicate.models.parts.classes import with_classes
 from replicate.models.parts.export import read_in_sampling
+from replicate.models.parts.weights_file import sampling
 from replicate.training.streams import Streams
 
 SHAPE, IMAGES, BATCH = (1, 6, 6), 20, 5
@@ -284,3 +287,52 @@ def test_no_random_number_is_used_twice(
     model.sample(20, 0)
     noise = [key for key in keys if key[0] != "order"]  # drawn anew at every step here
     assert len(noise) == len(set(noise)) > 0
+
+
+@pytest.mark.parametrize(("name", "changes"), CASES)
+def test_a_list_without_entries_is_refused_or_trains_every_parameter(
+    name: str, changes: dict[str, Any]
+) -> None:
+    """Networks without hidden layers are legitimate, but not a loss without kernels."""
+    kind = load_model(name).Config
+    lists = [key for key, field in kind.model_fields.items() if is_list(field.annotation)]
+    for key in lists:
+        emptied = {**changes, key: ()}
+        try:
+            kind(**{"epochs": 4, "batch_size": BATCH, **emptied})
+        except ValidationError:
+            continue
+        start, model = (build(name, emptied, (0,), torch.float32) for _ in range(2))
+        trained(model)
+        for parameter, value in start.parameters.items():
+            assert not torch.equal(model.parameters[parameter], value), (key, parameter)
+        assert model.sample(4, 0).isfinite().all(), key
+
+
+def is_list(annotation: Any) -> bool:
+    """Whether a setting takes any number of entries."""
+    return get_origin(annotation) is tuple and get_args(annotation)[-1] is Ellipsis
+
+
+@pytest.mark.parametrize(("name", "changes"), CASES)
+def test_a_fault_of_sampling_is_not_blamed_on_sound_weights(
+    name: str, changes: dict[str, Any]
+) -> None:
+    """A fault from outside, such as too little memory, passes through `sampling` as it is; with
+    parameters of another shape it is explained by them.
+    """
+    model = build(name, changes, (0, 1), torch.float32)
+    with (
+        pytest.raises(RuntimeError, match="^no memory left$"),
+        sampling(model, Path("weights.safetensors")),
+    ):
+        raise RuntimeError("no memory left")
+    if not model.parameters or name == "autoencoder":
+        return  # nothing to spoil; or the last ones are fitted and have no fixed shape
+    spoilt = list(model.parameters)[-1]
+    model.parameters[spoilt] = model.parameters[spoilt][..., None]
+    with (
+        pytest.raises(ReplicateError, match=f"{spoilt} has the shape"),
+        sampling(model, Path("weights.safetensors")),
+    ):
+        raise RuntimeError("shapes do not fit")

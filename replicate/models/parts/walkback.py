@@ -77,7 +77,7 @@ class WalkbackConfig(ChainConfig):
     )
     burn_in: int = setting(100, "steps of every chain before its first image is kept", OURS, ge=0)
     hidden: tuple[PositiveInt, ...] = setting(
-        (1500, 1500), "units per hidden layer", f"{SOURCE} run_gsn.py"
+        (1500, 1500), "units per hidden layer", f"{SOURCE} run_gsn.py", min_length=1
     )
     activation: Literal["tanh", "sigmoid"] = setting(
         "tanh", "of the hidden units", f"{SOURCE} run_gsn.py --act"

@@ -70,8 +70,10 @@ def _difference_from_new(model: GenerativeModel) -> str | None:
     """How a model's parameters differ in name or shape from a new one's; None: not at all."""
     new = type(model)(model.config, model.shape, model.streams)
     rows = 2 * model.config.batch_size
-    blank_images = torch.zeros(rows, model.dimension, device=model.streams.device)
     try:
+        # As many classes as the weights are of: no blank image says how many there were.
+        width = model.dimension + model.class_count
+        blank_images = torch.zeros(rows, width, device=model.streams.device)
         new.initialise(blank_images)
     except Exception:  # the model cannot start from blank images
         return None
