@@ -43,7 +43,8 @@ class RestrictedBoltzmannMachine(RestrictedMachines):
     recipes: ClassVar[Recipes] = {
         "mnist": Recipe(
             {"epochs": 60, "learning_rate": 0.01, "chains": 1000, "burn_in": 500, "thinning": 20},
-            f"{RBM_YAML}; the rate and its course, the epochs and the chains of sampling are "
+            f"{RBM_YAML}; the rate and its course, the rise of the momentum, the weight decay, the "
+            "first weights, no term for sparsity, the epochs and the chains of sampling are "
             f"{RETUNED}",
         ),
         "digits": Recipe(

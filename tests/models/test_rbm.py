@@ -18,6 +18,7 @@ from replicate.models.parts.boltzmann import (
     visible_field,
 )
 from replicate.models.rbm import RBMConfig, RestrictedBoltzmannMachine
+from replicate.training.momentum import ramped
 from replicate.training.streams import Streams
 from tests.models.enumeration import (
     assert_distributed,
@@ -235,6 +236,30 @@ def test_the_rate_falls_to_zero_and_the_first_step_is_plain_descent() -> None:
     for name, value in before.items():
         decay = 0.01 * value if name.endswith("weight") else 0.0
         torch.testing.assert_close(model.parameters[name], value - 0.12 * (0.5 + decay))
+
+
+def test_what_differs_from_the_released_file_is_said_to_be_ours() -> None:
+    """pylearn2's rbm.yaml: MomentumAdjustor {final_momentum: .9, start: 5, saturate: 6}, which
+    counts epochs from 1, and WeightDecay {coeffs: [.0001]}, which is coeff * sqr(W).sum().
+    """
+    model = build(epochs=8, learning_rate=0.1)
+    c = model.config
+    ramp = [
+        ramped(c.momentum_initial, c.momentum_final, c.momentum_epochs, epoch) for epoch in range(8)
+    ]
+    weight = model.parameters["machine.0.weight"].clone().requires_grad_()
+    (c.weight_decay * weight.square().sum()).backward()
+    assert weight.grad is not None
+    model._descend({"machine.0.weight": torch.zeros_like(weight)}, 0, 0)
+    decay = (weight.detach() - model.parameters["machine.0.weight"]) / 0.1
+    is_released = {
+        "momentum_epochs": ramp == [0.5] * 5 + [0.9] * 3,
+        "weight_decay": torch.allclose(decay, weight.grad, rtol=1e-6, atol=0),
+    }
+    for name, same in is_released.items():
+        extra = RBMConfig.model_fields[name].json_schema_extra
+        assert isinstance(extra, dict)
+        assert same or str(extra["source"]).startswith("ours"), name
 
 
 def test_the_energy_gap_is_the_difference_of_mean_energies() -> None:

@@ -348,9 +348,16 @@ class BoltzmannConfig(ChainConfig):
     momentum_final: float = setting(
         0.9, "momentum from epoch `momentum_epochs` of a phase on", RBM_YAML, ge=0, lt=1
     )
-    momentum_epochs: int = setting(6, "epochs over which the momentum rises", RBM_YAML, ge=1)
+    momentum_epochs: int = setting(
+        6,
+        "epochs over which the momentum rises",
+        f"ours; {RBM_YAML} has the first momentum up to epoch 5, the last from epoch 6 on",
+        ge=1,
+    )
     weight_decay: NonNegativeFloat = setting(
-        1e-4, "factor of half the squared weights in the loss", RBM_YAML
+        1e-4,
+        "factor of half the squared weights in the loss",
+        f"ours: half the decay of {RBM_YAML}, whose factor is of the whole squares",
     )
     weight_scale: PositiveFloat = setting(
         0.01, "standard deviation of the first weights", "Hinton 2010, A practical guide, section 8"
