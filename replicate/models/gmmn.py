@@ -26,7 +26,7 @@ from replicate.params import TUNED, setting
 from replicate.training.momentum import momentum_step, zero_averages
 
 RELEASED = "yujiali/gmmn@751796e train.py"
-_LAYER = "yujiali/pynn@1ce47fb layer.py"
+LAYER = "yujiali/pynn@1ce47fb layer.py"
 
 
 class GmmnConfig(ModelConfig):
@@ -36,7 +36,7 @@ class GmmnConfig(ModelConfig):
     batch_size: int = setting(1000, "images, and codes, of an update", RELEASED, ge=2)
     noise_dimension: int = setting(10, "length of z", RELEASED, ge=1)
     hidden: tuple[PositiveInt, ...] = setting((64, 256, 256, 1024), "rectified units", RELEASED)
-    weight_scale: PositiveFloat = setting(0.1, "standard deviation of the first weights", _LAYER)
+    weight_scale: PositiveFloat = setting(0.1, "standard deviation of the first weights", LAYER)
     bandwidths: tuple[PositiveFloat, ...] = setting(
         (2.0, 5.0, 10.0, 20.0, 40.0, 80.0), "s of each kernel", RELEASED, min_length=1
     )

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from replicate.models.base import Recipe, Recipes
-from replicate.models.gmmn import RELEASED, Gmmn, GmmnConfig
+from replicate.models.gmmn import LAYER, RELEASED, Gmmn, GmmnConfig
 from replicate.models.parts.perceptron import linear
 from replicate.params import TUNED, setting
 from replicate.training.momentum import momentum_step, zero_averages
@@ -33,7 +33,11 @@ class GmmnAutoencoderConfig(GmmnConfig):
     encoder: tuple[PositiveInt, ...] = setting(
         (1024, 32), "sigmoid units of each layer, the code's last", RELEASED, min_length=1
     )
-    dropout: tuple[Share, ...] = setting((0.2, 0.5), "share of a layer's inputs left out", RELEASED)
+    dropout: tuple[Share, ...] = setting(
+        (0.2, 0.5),
+        "share of a layer's inputs left out; those kept are divided by the share kept",
+        f"{RELEASED}; division ours: {LAYER} keeps them as they are and scales parameters later",
+    )
     layer_epochs: int = setting(6, "of each layer of the autoencoder alone", _UPDATES, ge=1)
     joint_epochs: int = setting(6, "of the whole autoencoder", _UPDATES, ge=1)
     autoencoder_batch: int = setting(100, "images of an autoencoder's update", RELEASED, ge=1)

@@ -17,7 +17,7 @@ from torch.nn.functional import binary_cross_entropy
 
 from replicate.errors import ReplicateError
 from replicate.models.gmmn import Gmmn, discrepancy
-from replicate.models.gmmn_autoencoder import GmmnAutoencoder
+from replicate.models.gmmn_autoencoder import GmmnAutoencoder, GmmnAutoencoderConfig
 from replicate.training.streams import Streams
 
 CPU = torch.device("cpu")
@@ -234,6 +234,26 @@ def test_an_update_of_the_autoencoder_is_that_of_autograd_cut_to_its_norm(limit:
     for name, gradient in zip(names, gradients, strict=True):
         expected = before[name] - 0.1 * min(1, limit / size) * gradient
         torch.testing.assert_close(model.parameters[name][0], expected)
+
+
+def test_dropout_that_differs_from_the_released_layer_is_said_to_be_ours() -> None:
+    """pynn's layer.py: `self.inputs = X * self.dropout_mask`, of 0 and 1, is what W is applied to."""
+    model = coded((3,), autoencoder_batch=10, largest_gradient=1e9)
+    before = {name: value[0].clone() for name, value in model.parameters.items()}
+    batch = images()[None, :10]
+    model.train_step(batch, 2, 8)  # the second layer, on codes of the first
+    inputs = forward(before, "encoder", batch[0], "s")
+    mask = (model.streams.mask(0.5, 8, 10, 5, part=1)[0] > 0).to(inputs)
+    names = ("encoder.1.weight", "encoder.1.bias", "decoder.0.weight", "decoder.0.bias")
+    leaves = {name: before[name].clone().requires_grad_() for name in names}
+    hidden = torch.sigmoid((inputs * mask) @ leaves[names[0]] + leaves[names[1]])
+    outputs = torch.sigmoid(hidden @ leaves[names[2]] + leaves[names[3]])
+    loss = binary_cross_entropy(outputs, inputs, reduction="sum") / 10
+    (slope,) = torch.autograd.grad(loss, [leaves[names[0]]])
+    moved = model.parameters[names[0]][0] - before[names[0]]
+    extra = GmmnAutoencoderConfig.model_fields["dropout"].json_schema_extra
+    assert isinstance(extra, dict)
+    assert torch.allclose(moved, -0.1 * slope) or "ours" in str(extra["source"])
 
 
 def test_nothing_of_the_layers_velocity_is_left_when_all_are_trained() -> None:
