@@ -1,9 +1,10 @@
 """The deep generative stochastic network (Bengio, Thibodeau-Laufer & Yosinski 2013).
 
 Network, walkback training and chain are in `walkback.py`; this is the recipe of yaoli/GSN
-run_gsn.py, with two differences. There are 50,000 training images instead of 60,000 (the validation
-images are held out). Many chains start at training images, with burn-in; the source runs one chain
-from test image 0 and keeps that image as a sample.
+run_gsn.py, with three differences. There are 50,000 training images instead of 60,000 (the
+validation images are held out). Every epoch has minibatches of its own; the source shuffles the
+images once, and all its epochs have the same. Many chains start at training images, with burn-in;
+the source runs one chain from test image 0 and keeps that image as a sample.
 
 On digits chains forget their start slowly: from training images the validation log-likelihood of
 their states falls from 24 nats at first to 20 after 100 steps and 16 after 400. Chains that start

@@ -2,8 +2,9 @@
 
 The one-layer version of the deep GSN: network, walkback training and chain are those of
 `walkback.py`, with one hidden layer of sigmoid units and noise on the image only. The recipe is
-yaoli/GSN run_dae_walkback.py, with one difference: the source trains on images cut to black and
-white at one half; here the pixels keep their greys, as in every other row of the table.
+yaoli/GSN run_dae_walkback.py, with the differences of `deep_gsn.py` and one more: the source trains
+on images cut to black and white at one half; here the pixels keep their greys, as in every other
+row of the table.
 
 Its chains forget their start within 30 steps, on digits and on MNIST: from then on chains from
 training images and chains from fair coins have the same validation log-likelihood, to half a nat.
