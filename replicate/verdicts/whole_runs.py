@@ -1,8 +1,8 @@
 """Runs of a row's recipe with half and with twice the epochs, which say whether it had ended.
 
-Where the number of epochs decides how a rate falls, or when a layer begins, a shorter run is not the
-beginning of a longer one, and no curve could say so (docs/protocol.md, section 8; protocol.yaml,
-`rising.whole_runs`).
+Where the number of epochs decides how a rate falls, or when a layer begins, a shorter run is not
+the beginning of a longer one, and no curve could say so (docs/protocol.md, section 8;
+protocol.yaml, `rising.whole_runs`).
 """
 
 from collections.abc import Sequence
